@@ -1,0 +1,1 @@
+"""DynamoDB data layer for AI usage records, with the resilience patterns that deliver them."""
