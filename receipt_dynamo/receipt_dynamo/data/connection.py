@@ -1,0 +1,166 @@
+"""A boto3 DynamoDB client: made on first use, one for each process, from a private session."""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True, slots=True)
+class SdkSettings:
+    """How boto3 itself behaves. Explicit, because botocore's defaults change.
+
+    Args:
+        total_max_attempts: Wire attempts that botocore makes for one call.
+        connect_timeout: Seconds for the TCP and TLS handshake.
+        read_timeout: Seconds between two bytes of the reply.
+        max_pool_connections: Sockets kept open.
+        parameter_validation: Whether botocore checks each parameter, which is half
+            of the cost of a batch whose items are valid by construction.
+    """
+
+    total_max_attempts: int = 4
+    connect_timeout: float = 5.0
+    read_timeout: float = 10.0
+    max_pool_connections: int = 10
+    parameter_validation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which table, where, and as whom.
+
+    Args:
+        table_name: Name or ARN of the table.
+        region: AWS region; None takes ``AWS_REGION``, else what boto3 finds.
+        endpoint_url: Of another DynamoDB; None takes ``AWS_ENDPOINT_URL_DYNAMODB``,
+            else what boto3 finds.
+        credentials: A botocore credentials object; None lets boto3 find some.
+    """
+
+    table_name: str
+    region: str | None = None
+    endpoint_url: str | None = None
+    credentials: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.table_name, str) or not self.table_name:
+            raise ValueError(
+                f"table_name is {self.table_name!r}; accepted is a table's name or ARN"
+            )
+
+
+class Connection:
+    """The table's name and the boto3 client to reach it.
+
+    Nothing touches the network before :meth:`client` is used: a service starts when
+    DynamoDB is down.
+
+    Args:
+        target: Which table, where, and as whom.
+        settings: How boto3 behaves.
+        client: A boto3 client to use as it is, instead of making one.
+    """
+
+    def __init__(
+        self, target: Target, settings: SdkSettings, client: DynamoDBClient | None = None
+    ) -> None:
+        self.target = target
+        self._settings = settings
+        self._injected = client
+        self._lock = threading.Lock()
+        self._made: DynamoDBClient | None = None
+        self._made_in = 0
+
+    @property
+    def table_name(self) -> str:
+        """Name or ARN of the table."""
+        return self.target.table_name
+
+    def client(self) -> DynamoDBClient:
+        """Return this process's client.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: No region or no such profile, for example.
+        """
+        if self._injected is not None:
+            return self._injected
+        if self._made is None or self._made_in != os.getpid():
+            self._make()
+        if self._made is None:  # pragma: no cover - for the type checker
+            raise RuntimeError("no client was made")
+        return self._made
+
+    def reset_after_fork(self) -> None:
+        """Forget in a forked child what belongs to the parent: its lock and its sockets."""
+        self._lock = threading.Lock()
+        self._made = None
+
+    def _make(self) -> None:
+        with self._lock:
+            if self._made is None or self._made_in != os.getpid():
+                self._made = make_client(self.target, self._settings)
+                self._made_in = os.getpid()
+
+
+def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
+    """Make a boto3 DynamoDB client from a session of its own.
+
+    boto3's default session is shared and not safe to use from several threads at once.
+    """
+    # Imported late: the resilience patterns are useful without the time boto3 takes.
+    import boto3
+    from botocore.config import Config
+
+    session = boto3.session.Session()
+    if target.credentials is not None:
+        # The only way to hand over credentials that refresh themselves.
+        session._session._credentials = target.credentials  # noqa: SLF001
+    return session.client(
+        "dynamodb",
+        region_name=target.region or os.environ.get("AWS_REGION") or None,
+        endpoint_url=target.endpoint_url,
+        config=Config(
+            retries={"mode": "standard", "total_max_attempts": settings.total_max_attempts},
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            max_pool_connections=settings.max_pool_connections,
+            parameter_validation=settings.parameter_validation,
+            tcp_keepalive=True,
+        ),
+    )
+
+
+def make_credentials(
+    access_key_id: str | None, secret_access_key: str | None, session_token: str | None
+) -> Any:
+    """Return a botocore credentials object, or None to let boto3 find credentials.
+
+    Raises:
+        ValueError: Only one of the two keys is given.
+    """
+    if (access_key_id is None) != (secret_access_key is None):
+        raise ValueError(
+            "one of aws_access_key_id and aws_secret_access_key is missing; accepted are both or none"
+        )
+    if access_key_id is None or secret_access_key is None:
+        return None
+    from botocore.credentials import Credentials
+
+    return Credentials(access_key_id, secret_access_key, session_token)
+
+
+def read_target(client: DynamoDBClient, table_name: str) -> Target:
+    """Return where a boto3 client points and as whom, for making another client of it."""
+    signer: Any = client._request_signer  # type: ignore[attr-defined]  # noqa: SLF001
+    return Target(
+        table_name,
+        region=client.meta.region_name,
+        endpoint_url=client.meta.endpoint_url,
+        credentials=signer._credentials,  # noqa: SLF001
+    )

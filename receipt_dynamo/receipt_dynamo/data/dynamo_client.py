@@ -1,0 +1,121 @@
+"""Plain, synchronous, typed access to the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS, write_batch
+from receipt_dynamo.data.connection import Connection, SdkSettings, Target, make_credentials
+from receipt_dynamo.data.metric_queries import MetricQueries
+from receipt_dynamo.data.table_schema import describe_table
+from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class DynamoClient(MetricQueries):
+    """Plain, synchronous, typed access to one table: each call is answered by DynamoDB.
+
+    The constructor makes no network call. boto3's own errors come through as they are;
+    boto3 makes up to 4 attempts for each call.
+
+    Args:
+        table_name: Name or ARN of the table.
+        region: AWS region; by default ``AWS_REGION``, else what boto3 finds.
+        endpoint_url: Of another DynamoDB; by default ``AWS_ENDPOINT_URL_DYNAMODB``,
+            else what boto3 finds.
+        client: A boto3 DynamoDB client to use as it is, in place of making one; the
+            arguments beside ``table_name`` are then not used.
+        aws_access_key_id: With the secret key: credentials to use in place of what
+            boto3 finds.
+        aws_secret_access_key: See ``aws_access_key_id``.
+        aws_session_token: Of temporary credentials.
+
+    Raises:
+        ValueError: ``table_name`` is empty, or only one of the two keys is given.
+    """
+
+    def __init__(
+        self,
+        table_name: str,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        *,
+        client: DynamoDBClient | None = None,
+        aws_access_key_id: str | None = None,
+        aws_secret_access_key: str | None = None,
+        aws_session_token: str | None = None,
+    ) -> None:
+        credentials = make_credentials(
+            aws_access_key_id, aws_secret_access_key, aws_session_token
+        )
+        target = Target(table_name, region, endpoint_url, credentials)
+        super().__init__(Connection(target, SdkSettings(), client))
+
+    def create_table(self) -> None:
+        """Create the table with its indexes, on demand, and wait until it is active.
+
+        Does nothing beyond waiting when the table exists.
+
+        Raises:
+            botocore.exceptions.ClientError: DynamoDB refused it.
+            botocore.exceptions.WaiterError: It was not active within 5 minutes.
+        """
+        client = self._connection.client()
+        try:
+            client.create_table(**describe_table(self.table_name))
+        except client.exceptions.ResourceInUseException:
+            pass  # It exists already; it may still be on the way to active.
+        client.get_waiter("table_exists").wait(
+            TableName=self.table_name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
+        )
+
+    def put_ai_usage_metric(self, metric: AIUsageMetric) -> None:
+        """Write one record, over one with the same key; return when DynamoDB has it.
+
+        Raises:
+            TypeError: ``metric`` is not an AIUsageMetric.
+            botocore.exceptions.ClientError: DynamoDB refused it.
+            botocore.exceptions.BotoCoreError: No reply came, or the request never left.
+        """
+        self._connection.client().put_item(
+            TableName=self.table_name, Item=check_metric(metric).to_dynamodb_item()
+        )
+
+    def batch_put_ai_usage_metrics(self, metrics: Iterable[AIUsageMetric]) -> list[AIUsageMetric]:
+        """Write records in batches of up to 25; return those that DynamoDB left out.
+
+        Of records with the same key, the last is written. What is returned was not
+        written, because DynamoDB was short of capacity: pass it again after a pause.
+
+        Raises:
+            TypeError: One of ``metrics`` is not an AIUsageMetric; nothing is written.
+            botocore.exceptions.ClientError: DynamoDB refused a batch.
+            botocore.exceptions.BotoCoreError: No reply came, or the request never left.
+            UnreadableReplyError: A reply does not say which records were written.
+        """
+        by_key = {check_metric(metric).key: metric for metric in metrics}
+        waiting = list(by_key.values())
+        left_out: list[AIUsageMetric] = []
+        for start in range(0, len(waiting), MAX_BATCH_ITEMS):
+            batch = waiting[start : start + MAX_BATCH_ITEMS]
+            unprocessed = write_batch(
+                self._connection.client(),
+                self.table_name,
+                [metric.to_dynamodb_item() for metric in batch],
+            )
+            left_out += [metric for metric in batch if metric.key in unprocessed]
+        return left_out
+
+
+def check_metric(metric: object) -> AIUsageMetric:
+    """Return ``metric`` itself.
+
+    Raises:
+        TypeError: It is not an AIUsageMetric.
+    """
+    if not isinstance(metric, AIUsageMetric):
+        raise TypeError(f"metric is of type {type(metric).__name__}; accepted is AIUsageMetric")
+    return metric

@@ -1,0 +1,64 @@
+"""How fast batches may leave: pure arithmetic, the time comes in as an argument.
+
+Additive increase and multiplicative decrease, with the decrease in proportion to the
+share of records that were throttled, as in "Data Center TCP (DCTCP)", RFC 8257: a
+single throttled record in a batch must not halve the pace.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FLOOR: Final = 2.0
+"""Batches a second that are always allowed. Without it, a constant share of throttled
+records would starve the writer."""
+
+STEP: Final = 1.0
+"""Batches a second that a batch written in full adds to the pace."""
+
+UNLIMITED: Final = float("inf")
+
+
+class Pacer:
+    """The pace of one writer, in batches a second.
+
+    It is unlimited until a record is throttled; then it starts from what was really sent
+    of late, and finds what the table can take. Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        self.rate = UNLIMITED
+        self._next_start = 0.0
+        self._second = 0
+        self._sent_this_second = 0
+        self._sent_last_second = 0
+
+    def reserve(self, now: float) -> float:
+        """Return the seconds to wait before the next batch, which is now planned for then."""
+        start = max(now, self._next_start)
+        self._next_start = start + 1.0 / self.rate
+        self._count(int(start))
+        return start - now
+
+    def record_batch(self, throttled_share: float) -> None:
+        """Adapt to a batch of which ``throttled_share`` (0 to 1) was throttled."""
+        written_share = 1.0 - throttled_share
+        if throttled_share:
+            observed = max(self._sent_this_second, self._sent_last_second)
+            current = min(self.rate, observed)
+            self.rate = max(FLOOR, current * (1.0 - throttled_share / 2) + STEP * written_share)
+        else:
+            self.rate += STEP
+
+    def restart(self) -> None:
+        """Begin again at the floor: after an outage the backlog must not leave at once."""
+        self.rate = FLOOR
+        self._next_start = 0.0
+
+    def _count(self, second: int) -> None:
+        if second != self._second:
+            follows = second == self._second + 1
+            self._sent_last_second = self._sent_this_second if follows else 0
+            self._sent_this_second = 0
+            self._second = second
+        self._sent_this_second += 1

@@ -1,0 +1,391 @@
+"""The record of one AI call and its DynamoDB form.
+
+The wire form is fixed: existing readers and dashboards depend on every name and
+format here. ``docs/architecture.md`` holds the table.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from receipt_dynamo.entities.attribute_values import (
+    MAX_ITEM_BYTES,
+    MAX_PARTITION_KEY_BYTES,
+    MAX_SORT_KEY_BYTES,
+    AttributeValue,
+    Item,
+    format_number,
+    from_attribute_value,
+    measure_item,
+    normalize_document,
+    normalize_number,
+    normalize_text,
+    parse_number,
+    to_attribute_value,
+)
+from receipt_dynamo.errors import ReceiptDynamoError
+
+ITEM_TYPE: Final = "AIUsageMetric"
+
+
+class InvalidItemError(ReceiptDynamoError, ValueError):
+    """An item read from the table is not a whole AIUsageMetric."""
+
+
+def usage_partition_key(service: str, model: str) -> str:
+    """Return the table's PK of one service and model."""
+    return f"AI_USAGE#{service}#{model}"
+
+
+def usage_sort_key(timestamp: str, request_id: str) -> str:
+    """Return the table's SK of one call; ``timestamp`` is in ISO 8601."""
+    return f"USAGE#{timestamp}#{request_id}"
+
+
+def service_partition_key(service: str) -> str:
+    """Return GSI1's PK: all calls of one service."""
+    return f"AI_USAGE#{service}"
+
+
+def service_sort_key(date: str) -> str:
+    """Return GSI1's SK of one day, ``YYYY-MM-DD``."""
+    return f"DATE#{date}"
+
+
+COST_PARTITION_KEY: Final = "AI_USAGE_COST"
+"""GSI2's PK: all calls of all services, for cost by date."""
+
+
+def cost_sort_key(date: str, service: str) -> str:
+    """Return GSI2's SK of one day and service."""
+    return f"COST#{date}#{service}"
+
+
+def job_partition_key(job_id: str) -> str:
+    """Return GSI3's PK of one job."""
+    return f"JOB#{job_id}"
+
+
+def batch_partition_key(batch_id: str) -> str:
+    """Return the PK of one batch, in GSI3, or in GSI4 when the call has a job as well."""
+    return f"BATCH#{batch_id}"
+
+
+def _check_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"is of type {type(value).__name__}; accepted is str")
+    return normalize_text(value, "the text")
+
+
+def _check_name(value: object) -> str:
+    text = _check_text(value).strip()
+    if not text:
+        raise ValueError("is empty; accepted is a non-empty str")
+    return text
+
+
+def _check_optional_text(value: object) -> str | None:
+    return None if value is None or value == "" else _check_text(value)
+
+
+def _check_timestamp(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise ValueError(f"is of type {type(value).__name__}; accepted is datetime")
+    utc = value if value.tzinfo is None else value.astimezone(UTC)
+    # A plain datetime: a subclass may print more digits than can be read back.
+    return datetime.combine(utc.date(), utc.time(), UTC)
+
+
+def _check_count(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"is of type {type(value).__name__}; accepted is int, 0 or more")
+    if value < 0:
+        raise ValueError(f"is {value}; accepted is int, 0 or more")
+    return int(normalize_number(value, "the number"))
+
+
+def _check_amount(value: object) -> Decimal | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, float, str)):
+        raise ValueError(
+            f"is of type {type(value).__name__}; accepted are Decimal, int, float and str"
+        )
+    try:
+        amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+    except InvalidOperation:
+        raise ValueError("is not a number; accepted is a decimal number, 0 or more") from None
+    if amount < 0 if amount.is_finite() else True:
+        raise ValueError(f"is {value}; accepted is a finite number, 0 or more")
+    return Decimal(normalize_number(amount, "the amount"))
+
+
+def _check_duration(value: object) -> int | Decimal | None:
+    amount = _check_amount(value)
+    return None if amount is None else normalize_number(amount, "the duration")
+
+
+def _check_metadata(value: object) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"is of type {type(value).__name__}; accepted is dict")
+    document: dict[str, Any] = normalize_document(value, "metadata")
+    return document
+
+
+_Name = Annotated[str, BeforeValidator(_check_name)]
+_Service = Annotated[str, BeforeValidator(lambda value: _check_name(value).lower())]
+_OptionalText = Annotated[str | None, BeforeValidator(_check_optional_text)]
+_Timestamp = Annotated[datetime, BeforeValidator(_check_timestamp)]
+_Count = Annotated[int, BeforeValidator(_check_count)]
+_OptionalCount = Annotated[int | None, BeforeValidator(_check_count)]
+_Amount = Annotated[Decimal | None, BeforeValidator(_check_amount)]
+_Duration = Annotated[int | Decimal | None, BeforeValidator(_check_duration)]
+_Metadata = Annotated[dict[str, Any], BeforeValidator(_check_metadata)]
+
+
+def _new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+# Input values never show in errors: they may hold a user's data.
+@dataclass(frozen=True, config=ConfigDict(hide_input_in_errors=True, extra="forbid"))
+class AIUsageMetric:
+    """One AI call: what it used, what it cost, for whom and why. Immutable.
+
+    Args:
+        service: Provider, such as "openai"; stored in lower case.
+        model: Model that served the call.
+        operation: Kind of call, such as "completion".
+        timestamp: Start of the call. A naive time is taken as UTC; an aware one is
+            converted to UTC.
+        request_id: The provider's response id; a new UUID by default. Together with
+            service, model and timestamp it is the record's identity.
+        input_tokens: Tokens read, cached ones included; None when unknown.
+        output_tokens: Tokens written; None when unknown.
+        total_tokens: By default the sum of those of the two that are known.
+        api_calls: Number of calls that the record stands for; 1 by default.
+        cost_usd: Cost in USD as Decimal; a float or str is taken by its printed
+            value. None means unpriced, which is not the same as 0.
+        latency_ms: Duration of the call in milliseconds.
+        user_id: On whose behalf.
+        job_id: Of which job; makes the record findable by job (GSI3).
+        batch_id: Of which batch; makes it findable by batch (GSI3, or GSI4 if there
+            is a job as well).
+        github_pr: Number of the pull request that the call was made for.
+        environment: Deployment, such as "production".
+        error: Type and short text of the failure, for a call that failed.
+        metadata: Anything else, as a document of str, numbers, bool, None, lists and
+            dicts; numbers become int or Decimal.
+
+    Raises:
+        pydantic.ValidationError: (a ValueError) A field is missing, unknown, of a wrong
+            type or out of bounds, or the whole item would exceed DynamoDB's 400 KB.
+            It names the field and what is accepted.
+    """
+
+    service: _Service
+    model: _Name
+    operation: _Name
+    timestamp: _Timestamp
+    _: KW_ONLY
+    request_id: _Name = Field(default_factory=_new_request_id)
+    input_tokens: _OptionalCount = None
+    output_tokens: _OptionalCount = None
+    total_tokens: _OptionalCount = None
+    api_calls: _Count = 1
+    cost_usd: _Amount = None
+    latency_ms: _Duration = None
+    user_id: _OptionalText = None
+    job_id: _OptionalText = None
+    batch_id: _OptionalText = None
+    github_pr: _OptionalCount = None
+    environment: _OptionalText = None
+    error: _OptionalText = None
+    metadata: _Metadata = field(default_factory=dict)
+
+    # Set on a record that was read under another key than it would get today (a naive
+    # timestamp of an earlier writer), so that writing it again overwrites it.
+    _stored_key: ClassVar[tuple[str, str] | None] = None
+
+    def __post_init__(self) -> None:
+        """Complete the total, and check what only the whole item shows."""
+        if self.total_tokens is None:
+            known = [count for count in (self.input_tokens, self.output_tokens) if count is not None]
+            if known:
+                object.__setattr__(self, "total_tokens", sum(known))
+        self._check_keys()
+        self._check_size()
+
+    def __hash__(self) -> int:
+        """Hash by identity of the call; equal records have equal keys."""
+        return hash((self.service, self.model, self.timestamp, self.request_id))
+
+    def _check_keys(self) -> None:
+        keys = [
+            ("service and model", usage_partition_key(self.service, self.model), "PK"),
+            ("request_id", usage_sort_key(self.timestamp.isoformat(), self.request_id), "SK"),
+            ("service", cost_sort_key("YYYY-MM-DD", self.service), "SK"),
+        ]
+        if self.job_id:
+            keys.append(("job_id", job_partition_key(self.job_id), "PK"))
+        if self.batch_id:
+            keys.append(("batch_id", batch_partition_key(self.batch_id), "PK"))
+        for name, key, kind in keys:
+            limit = MAX_PARTITION_KEY_BYTES if kind == "PK" else MAX_SORT_KEY_BYTES
+            # A cheap bound first: UTF-8 takes at most 4 bytes a character.
+            if len(key) * 4 > limit and (size := len(key.encode())) > limit:
+                raise ValueError(
+                    f"{name} makes a key of {size} bytes; accepted are up to {limit} bytes"
+                )
+
+    def _check_size(self) -> None:
+        texts = (self.operation, self.user_id, self.environment, self.error)
+        if not self.metadata and sum(len(text) for text in texts if text) < MAX_ITEM_BYTES // 8:
+            return  # The keys are bounded, so the whole item is far below the limit.
+        size = measure_item(self.to_dynamodb_item())
+        if size > MAX_ITEM_BYTES:
+            raise ValueError(
+                f"the item is {size} bytes, most of it in error or metadata; "
+                f"accepted are up to {MAX_ITEM_BYTES} bytes"
+            )
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The record's PK and SK in the table."""
+        return self._stored_key or (
+            usage_partition_key(self.service, self.model),
+            usage_sort_key(self.timestamp.isoformat(), self.request_id),
+        )
+
+    def to_dynamodb_item(self) -> Item:
+        """Return the item as the typed maps of DynamoDB's low-level API."""
+        timestamp = self.timestamp.isoformat()
+        date = timestamp[:10]
+        partition_key, sort_key = self.key
+        item: Item = {
+            "PK": {"S": partition_key},
+            "SK": {"S": sort_key},
+            "GSI1PK": {"S": service_partition_key(self.service)},
+            "GSI1SK": {"S": service_sort_key(date)},
+            "GSI2PK": {"S": COST_PARTITION_KEY},
+            "GSI2SK": {"S": cost_sort_key(date, self.service)},
+            "TYPE": {"S": ITEM_TYPE},
+            "service": {"S": self.service},
+            "model": {"S": self.model},
+            "operation": {"S": self.operation},
+            "timestamp": {"S": timestamp},
+            "requestId": {"S": self.request_id},
+            "date": {"S": date},
+            "month": {"S": timestamp[:7]},
+            "hour": {"S": f"{date}-{timestamp[11:13]}"},
+            "apiCalls": {"N": str(self.api_calls)},
+        }
+        item |= self._group_keys(timestamp)
+        for name, attribute in _TEXT_ATTRIBUTES.items():
+            if (text := getattr(self, name)) is not None:
+                item[attribute] = {"S": text}
+        for name, attribute in _NUMBER_ATTRIBUTES.items():
+            if (number := getattr(self, name)) is not None:
+                item[attribute] = {"N": format_number(number)}
+        if self.metadata:
+            item["metadata"] = to_attribute_value(self.metadata)
+        return item
+
+    def _group_keys(self, timestamp: str) -> Item:
+        """Return the sparse index keys: GSI3 by job, else batch; GSI4 by batch beside a job."""
+        sort_key = {"S": f"AI_USAGE#{timestamp}"}
+        keys: Item = {}
+        if self.job_id:
+            keys |= {"GSI3PK": {"S": job_partition_key(self.job_id)}, "GSI3SK": sort_key}
+        if self.batch_id:
+            index = "GSI4" if self.job_id else "GSI3"
+            partition_key = {"S": batch_partition_key(self.batch_id)}
+            keys |= {f"{index}PK": partition_key, f"{index}SK": sort_key}
+        return keys
+
+    @classmethod
+    def from_dynamodb_item(cls, item: Mapping[str, AttributeValue]) -> AIUsageMetric:
+        """Return the record that ``item`` holds; unknown attributes are ignored.
+
+        Args:
+            item: Typed maps, as the low-level API returns them. Optional attributes
+                may be absent, and the timestamp may be naive, as earlier writers left it.
+
+        Raises:
+            InvalidItemError: An attribute is missing or malformed; it names the item's
+                key and the attribute.
+        """
+        try:
+            return cls._read(item)
+        except InvalidItemError:
+            raise
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InvalidItemError(
+                f"{_describe(item)} is not a readable {ITEM_TYPE}: {error}"
+            ) from error
+
+    @classmethod
+    def _read(cls, item: Mapping[str, AttributeValue]) -> AIUsageMetric:
+        def text(attribute: str) -> str:
+            if attribute not in item:
+                raise InvalidItemError(f"{_describe(item)} has no attribute {attribute!r}")
+            return str(item[attribute]["S"])
+
+        optional: dict[str, Any] = {}
+        for name, attribute in _TEXT_ATTRIBUTES.items():
+            if "S" in item.get(attribute, ()):
+                optional[name] = item[attribute]["S"]
+        for name, attribute in _NUMBER_ATTRIBUTES.items():
+            if "N" in item.get(attribute, ()):
+                optional[name] = parse_number(item[attribute]["N"])
+        if "N" in item.get("apiCalls", ()):
+            optional["api_calls"] = parse_number(item["apiCalls"]["N"])
+        if "M" in item.get("metadata", ()):
+            optional["metadata"] = from_attribute_value(item["metadata"])
+        metric = cls(
+            text("service"),
+            text("model"),
+            text("operation"),
+            datetime.fromisoformat(text("timestamp")),
+            request_id=text("requestId"),
+            **optional,
+        )
+        stored_key = (text("PK"), text("SK"))
+        if stored_key != metric.key:
+            object.__setattr__(metric, "_stored_key", stored_key)
+        return metric
+
+
+_TEXT_ATTRIBUTES: Final = {
+    "user_id": "userId",
+    "job_id": "jobId",
+    "batch_id": "batchId",
+    "environment": "environment",
+    "error": "error",
+}
+
+_NUMBER_ATTRIBUTES: Final = {
+    "input_tokens": "inputTokens",
+    "output_tokens": "outputTokens",
+    "total_tokens": "totalTokens",
+    "cost_usd": "costUSD",
+    "latency_ms": "latencyMs",
+    "github_pr": "githubPR",
+}
+
+
+def _describe(item: Mapping[str, AttributeValue]) -> str:
+    keys = (str(item.get(name, {}).get("S", "missing")) for name in ("PK", "SK"))
+    return "the item with PK {!r} and SK {!r}".format(*keys)

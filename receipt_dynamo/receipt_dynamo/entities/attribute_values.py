@@ -1,0 +1,211 @@
+"""Python values and their DynamoDB form (typed maps), with DynamoDB's own limits.
+
+Limits and the size rule are those of the Amazon DynamoDB Developer Guide, pages
+"Supported data types and naming rules" and "Item sizes and formats".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, TypeAlias
+
+AttributeValue: TypeAlias = dict[str, Any]
+"""One typed value of the low-level API, such as ``{"S": "gpt-4o"}``."""
+
+Item: TypeAlias = dict[str, AttributeValue]
+"""One whole item of the low-level API, by attribute name."""
+
+MAX_ITEM_BYTES: Final = 400 * 1024
+MAX_PARTITION_KEY_BYTES: Final = 2048
+MAX_SORT_KEY_BYTES: Final = 1024
+MAX_NESTING: Final = 32
+MAX_DIGITS: Final = 38
+MAX_EXPONENT: Final = 125
+MIN_EXPONENT: Final = -130
+
+_ACCEPTED = "accepted are str, int, float, Decimal, bool, None, list, tuple and dict"
+
+
+def normalize_text(text: str, path: str) -> str:
+    """Return ``text`` as a plain str, or say why DynamoDB could not hold it.
+
+    Raises:
+        ValueError: It has a lone surrogate, which UTF-8 cannot encode.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # Not chained: the original error carries the whole text.
+        raise ValueError(
+            f"{path} has a lone surrogate; accepted is text that UTF-8 can encode"
+        ) from None
+    # A member of a str Enum formats as its name in an f-string; the key needs its value.
+    return str.__str__(text)
+
+
+def normalize_number(number: int | float | Decimal, path: str) -> int | Decimal:
+    """Return ``number`` in its one exact form: int when integral, else Decimal.
+
+    A float is taken by its printed value, so 0.1 is stored as 0.1.
+
+    Raises:
+        ValueError: It is NaN or infinite, has more than 38 significant digits, or
+            lies outside of DynamoDB's range (1E-130 to 9.9...E+125, and zero).
+    """
+    if isinstance(number, int):
+        # Compared before printing: Python refuses to print an int of over 4,300 digits.
+        if abs(number) >= 10 ** (MAX_EXPONENT + 1):
+            raise ValueError(f"{path} is out of range; accepted are magnitudes below 1E+126")
+        exact = Decimal(number)
+    else:
+        exact = Decimal(repr(number)) if isinstance(number, float) else number
+        if not exact.is_finite():
+            raise ValueError(f"{path} is {exact}; accepted are finite numbers")
+    sign, digits, exponent = _reduce(exact)
+    if digits == (0,):
+        return 0
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"{path} has {len(digits)} significant digits; accepted are up to 38")
+    magnitude = exponent + len(digits) - 1
+    if not MIN_EXPONENT <= magnitude <= MAX_EXPONENT:
+        raise ValueError(
+            f"{path} is out of range ({exact:E}); "
+            "accepted are zero and magnitudes from 1E-130 to below 1E+126"
+        )
+    reduced = Decimal((sign, digits, exponent))
+    return int(reduced) if exponent >= 0 else reduced
+
+
+def _reduce(number: Decimal) -> tuple[int, tuple[int, ...], int]:
+    """Return sign, digits and exponent without trailing zeros.
+
+    ``Decimal.normalize`` is not used: it rounds to the precision of the caller's context.
+    """
+    sign, digits, exponent = number.as_tuple()
+    end = len(digits)
+    while end > 1 and digits[end - 1] == 0:
+        end -= 1
+    return sign, digits[:end], int(exponent) + len(digits) - end
+
+
+def normalize_document(value: object, path: str, depth: int = 1) -> Any:
+    """Return a deep copy of ``value`` made of what a DynamoDB document can hold.
+
+    Numbers become int or Decimal, tuples become lists.
+
+    Raises:
+        ValueError: A value is of another type, nested deeper than 32 levels, a
+            number or text that DynamoDB cannot hold, or a map key that is not a
+            non-empty string. The message names the path.
+    """
+    if isinstance(value, str):
+        return normalize_text(value, path)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float, Decimal)):
+        return normalize_number(value, path)
+    if isinstance(value, (Mapping, list, tuple)):
+        return _normalize_container(value, path, depth)
+    raise ValueError(f"{path} is of type {type(value).__name__}; {_ACCEPTED}")
+
+
+def _normalize_container(
+    container: Mapping[Any, Any] | list[Any] | tuple[Any, ...], path: str, depth: int
+) -> Any:
+    if depth > MAX_NESTING:
+        raise ValueError(f"{path} is nested too deeply; accepted are up to {MAX_NESTING} levels")
+    if isinstance(container, Mapping):
+        return {
+            _normalize_key(key, path): normalize_document(element, f"{path}.{key}", depth + 1)
+            for key, element in container.items()
+        }
+    return [
+        normalize_document(element, f"{path}[{index}]", depth + 1)
+        for index, element in enumerate(container)
+    ]
+
+
+def _normalize_key(key: object, path: str) -> str:
+    if not isinstance(key, str) or not key:
+        raise ValueError(f"{path} has the key {key!r}; accepted are non-empty strings")
+    return normalize_text(key, f"{path} key")
+
+
+def format_number(number: int | Decimal) -> str:
+    """Return the number in plain digits, never in exponent form.
+
+    Readers of earlier writers parse counts by ``int(...)``, which fails on "1e-07".
+    """
+    return str(number) if isinstance(number, int) else format(number, "f")
+
+
+def parse_number(text: str) -> int | Decimal:
+    """Return what ``{"N": text}`` holds: int when integral, else Decimal."""
+    number = Decimal(text)
+    return int(number) if number == number.to_integral_value() else number
+
+
+def to_attribute_value(value: Any) -> AttributeValue:
+    """Encode a normalized document value as a typed map."""
+    if isinstance(value, str):
+        return {"S": value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, bool):
+        return {"BOOL": value}
+    if isinstance(value, (int, Decimal)):
+        return {"N": format_number(value)}
+    if isinstance(value, dict):
+        return {"M": {key: to_attribute_value(element) for key, element in value.items()}}
+    return {"L": [to_attribute_value(element) for element in value]}
+
+
+def from_attribute_value(attribute: AttributeValue) -> Any:
+    """Decode a typed map; sets become lists.
+
+    Raises:
+        ValueError: The type is unknown, or binary, which no record of ours holds.
+    """
+    kind, value = next(iter(attribute.items()))
+    match kind:
+        case "S" | "BOOL":
+            return value
+        case "N":
+            return parse_number(value)
+        case "NULL":
+            return None
+        case "M":
+            return {key: from_attribute_value(element) for key, element in value.items()}
+        case "L":
+            return [from_attribute_value(element) for element in value]
+        case "SS":
+            return list(value)
+        case "NS":
+            return [parse_number(element) for element in value]
+    raise ValueError(f"attribute type {kind!r} is not one that a record holds")
+
+
+def measure_item(item: Item) -> int:
+    """Return the item's size in bytes by DynamoDB's rule: names and values together."""
+    return sum(len(name.encode()) + _measure(value) for name, value in item.items())
+
+
+def _measure(attribute: AttributeValue) -> int:
+    kind, value = next(iter(attribute.items()))
+    if kind == "S":
+        return len(value.encode())
+    if kind == "N":
+        return _measure_number(value)
+    if kind == "M":
+        return 3 + sum(1 + len(key.encode()) + _measure(element) for key, element in value.items())
+    if kind == "L":
+        return 3 + sum(1 + _measure(element) for element in value)
+    return 1
+
+
+def _measure_number(text: str) -> int:
+    """One byte for two significant digits, one byte more, and one for a minus sign."""
+    digits = text.lstrip("-").replace(".", "").strip("0")
+    return math.ceil(len(digits) / 2) + 1 + text.startswith("-")
