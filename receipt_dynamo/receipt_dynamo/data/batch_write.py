@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.data.connection import UnreadableReplyError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -19,33 +19,9 @@ MAX_BATCH_ITEMS: Final = 25
 Key = tuple[str, str]
 
 
-class UnreadableReplyError(ReceiptDynamoError):
-    """DynamoDB's reply does not prove what became of the items.
-
-    They may be written or not; writing them again is safe, because the same key
-    overwrites itself.
-    """
-
-
 def key_of(item: Item) -> Key:
     """Return the item's PK and SK."""
     return item["PK"]["S"], item["SK"]["S"]
-
-
-def check_replies(client: DynamoDBClient) -> None:
-    """Have the client compare each reply to its checksum before it is parsed.
-
-    botocore's standard retry mode hands out a damaged body as an empty reply.
-    """
-    client.meta.events.register(
-        "before-parse.dynamodb.*", _check_checksum, unique_id="receipt-dynamo-checksum"
-    )
-
-
-def _check_checksum(response_dict: dict[str, Any], **_: object) -> None:
-    expected = response_dict["headers"].get("x-amz-crc32")
-    if expected is not None and str(zlib.crc32(response_dict["body"])) != expected:
-        raise UnreadableReplyError("the reply does not match its checksum")
 
 
 def write_batch(client: DynamoDBClient, table_name: str, items: Sequence[Item]) -> set[Key]:
@@ -61,7 +37,7 @@ def write_batch(client: DynamoDBClient, table_name: str, items: Sequence[Item]) 
     )
     status = reply["ResponseMetadata"]["HTTPStatusCode"]
     # A truncated body is parsed as {}: taken as "nothing unprocessed", it would lose the batch.
-    if status != 200 or not isinstance(reply.get("UnprocessedItems"), dict):
+    if status != HTTPStatus.OK or not isinstance(reply.get("UnprocessedItems"), dict):
         raise UnreadableReplyError(f"the reply (HTTP {status}) has no UnprocessedItems")
     unprocessed = {
         _requested_key(request)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.fork_safety import reset_in_child
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -49,10 +53,19 @@ class Target:
     credentials: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.table_name, str) or not self.table_name:
+        name: object = self.table_name
+        if not isinstance(name, str) or not name:
             raise ValueError(
                 f"table_name is {self.table_name!r}; accepted is a table's name or ARN"
             )
+
+
+class UnreadableReplyError(ReceiptDynamoError):
+    """DynamoDB's reply does not prove what became of the items.
+
+    They may be written or not; writing them again is safe, because the same key
+    overwrites itself.
+    """
 
 
 class Connection:
@@ -76,6 +89,7 @@ class Connection:
         self._lock = threading.Lock()
         self._made: DynamoDBClient | None = None
         self._made_in = 0
+        reset_in_child(self)
 
     @property
     def table_name(self) -> str:
@@ -95,6 +109,12 @@ class Connection:
         if self._made is None:  # pragma: no cover - for the type checker
             raise RuntimeError("no client was made")
         return self._made
+
+    def read_target(self) -> Target:
+        """Return which table this is, where and as whom, for making another connection."""
+        if self._injected is None:
+            return self.target
+        return read_target(self._injected, self.table_name)
 
     def reset_after_fork(self) -> None:
         """Forget in a forked child what belongs to the parent: its lock and its sockets."""
@@ -120,8 +140,9 @@ def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
     session = boto3.session.Session()
     if target.credentials is not None:
         # The only way to hand over credentials that refresh themselves.
-        session._session._credentials = target.credentials  # noqa: SLF001
-    return session.client(
+        botocore_session: Any = session._session  # noqa: SLF001
+        botocore_session._credentials = target.credentials  # noqa: SLF001
+    client = session.client(
         "dynamodb",
         region_name=target.region or os.environ.get("AWS_REGION") or None,
         endpoint_url=target.endpoint_url,
@@ -134,6 +155,18 @@ def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
             tcp_keepalive=True,
         ),
     )
+    client.meta.events.register("before-parse.dynamodb.*", _check_checksum)
+    return client
+
+
+def _check_checksum(response_dict: dict[str, Any], **_: object) -> None:
+    """Compare a reply to its checksum before it is parsed.
+
+    botocore's standard retry mode hands out a damaged body as an empty reply.
+    """
+    expected = response_dict["headers"].get("x-amz-crc32")
+    if expected is not None and str(zlib.crc32(response_dict["body"])) != expected:
+        raise UnreadableReplyError("the reply does not match its checksum")
 
 
 def make_credentials(
@@ -146,7 +179,8 @@ def make_credentials(
     """
     if (access_key_id is None) != (secret_access_key is None):
         raise ValueError(
-            "one of aws_access_key_id and aws_secret_access_key is missing; accepted are both or none"
+            "one of aws_access_key_id and aws_secret_access_key is missing; "
+            "accepted are both or none"
         )
     if access_key_id is None or secret_access_key is None:
         return None

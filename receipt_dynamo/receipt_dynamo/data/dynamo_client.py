@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS, write_batch
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target, make_credentials
 from receipt_dynamo.data.metric_queries import MetricQueries
-from receipt_dynamo.data.table_schema import describe_table
+from receipt_dynamo.data.table_schema import create_table
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
 
 if TYPE_CHECKING:
@@ -48,9 +48,7 @@ class DynamoClient(MetricQueries):
         aws_secret_access_key: str | None = None,
         aws_session_token: str | None = None,
     ) -> None:
-        credentials = make_credentials(
-            aws_access_key_id, aws_secret_access_key, aws_session_token
-        )
+        credentials = make_credentials(aws_access_key_id, aws_secret_access_key, aws_session_token)
         target = Target(table_name, region, endpoint_url, credentials)
         super().__init__(Connection(target, SdkSettings(), client))
 
@@ -63,14 +61,12 @@ class DynamoClient(MetricQueries):
             botocore.exceptions.ClientError: DynamoDB refused it.
             botocore.exceptions.WaiterError: It was not active within 5 minutes.
         """
-        client = self._connection.client()
-        try:
-            client.create_table(**describe_table(self.table_name))
-        except client.exceptions.ResourceInUseException:
-            pass  # It exists already; it may still be on the way to active.
-        client.get_waiter("table_exists").wait(
-            TableName=self.table_name, WaiterConfig={"Delay": 1, "MaxAttempts": 300}
-        )
+        create_table(self._connection.client(), self.table_name)
+
+    @property
+    def target(self) -> Target:
+        """Which table this client reaches, where, and as whom."""
+        return self._connection.read_target()
 
     def put_ai_usage_metric(self, metric: AIUsageMetric) -> None:
         """Write one record, over one with the same key; return when DynamoDB has it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from http import HTTPStatus
 from typing import Final
 
 
@@ -101,7 +102,7 @@ def _name_failure(error: BaseException) -> Iterator[str]:
         yield str(response.get("Error", {}).get("Code", ""))
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         yield f"HTTP {status}"
-        if 400 <= status < 500:
+        if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             yield "HTTP 4xx"
     # By name, so that botocore is not imported before the first write.
     yield from (ancestor.__name__ for ancestor in type(error).__mro__)

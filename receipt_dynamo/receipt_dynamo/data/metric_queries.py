@@ -165,9 +165,7 @@ class MetricQueries:
         sort_keys = (cost_sort_key(start, ""), cost_sort_key(end, _AFTER_ALL_SERVICES))
         return self._query(COST_INDEX, COST_PARTITION_KEY, sort_keys)
 
-    def _query_batch(
-        self, batch_id: str, days: tuple[str, str] | None
-    ) -> Iterator[AIUsageMetric]:
+    def _query_batch(self, batch_id: str, days: tuple[str, str] | None) -> Iterator[AIUsageMetric]:
         partition_key = batch_partition_key(batch_id)
         yield from self._query(GROUP_INDEX, partition_key)
         try:

@@ -50,13 +50,20 @@ class Hold:
 
     def __init__(self) -> None:
         self._times = 0
+        self._until = 0.0
 
-    def lengthen(self) -> float:
-        """Return the seconds to wait this time."""
-        self._times += 1
-        return backoff_delay(
-            self._times, base_delay=FIRST_HOLD, max_delay=LONGEST_HOLD, jitter=False
-        )
+    def begin(self, now: float) -> float:
+        """Return the seconds to wait from ``now``; what is left, while a hold lasts.
+
+        Several senders run into the same misconfiguration; they must not lengthen each
+        other's hold.
+        """
+        if self._times == 0 or now >= self._until:
+            self._times += 1
+            self._until = now + backoff_delay(
+                self._times, base_delay=FIRST_HOLD, max_delay=LONGEST_HOLD, jitter=False
+            )
+        return self._until - now
 
     def end(self) -> None:
         """Note that DynamoDB took a request again."""

@@ -28,15 +28,17 @@ class Pacer:
 
     def __init__(self) -> None:
         self.rate = UNLIMITED
-        self._next_start = 0.0
+        self._last_start = -UNLIMITED
         self._second = 0
         self._sent_this_second = 0
         self._sent_last_second = 0
 
     def reserve(self, now: float) -> float:
         """Return the seconds to wait before the next batch, which is now planned for then."""
-        start = max(now, self._next_start)
-        self._next_start = start + 1.0 / self.rate
+        # From the last start and today's rate, so that a throttled batch is not sent
+        # again at once.
+        start = max(now, self._last_start + 1.0 / self.rate)
+        self._last_start = start
         self._count(int(start))
         return start - now
 
@@ -53,7 +55,6 @@ class Pacer:
     def restart(self) -> None:
         """Begin again at the floor: after an outage the backlog must not leave at once."""
         self.rate = FLOOR
-        self._next_start = 0.0
 
     def _count(self, second: int) -> None:
         if second != self._second:

@@ -222,7 +222,9 @@ class AIUsageMetric:
     def __post_init__(self) -> None:
         """Complete the total, and check what only the whole item shows."""
         if self.total_tokens is None:
-            known = [count for count in (self.input_tokens, self.output_tokens) if count is not None]
+            known = [
+                count for count in (self.input_tokens, self.output_tokens) if count is not None
+            ]
             if known:
                 object.__setattr__(self, "total_tokens", sum(known))
         self._check_keys()
@@ -343,24 +345,13 @@ class AIUsageMetric:
                 raise InvalidItemError(f"{_describe(item)} has no attribute {attribute!r}")
             return str(item[attribute]["S"])
 
-        optional: dict[str, Any] = {}
-        for name, attribute in _TEXT_ATTRIBUTES.items():
-            if "S" in item.get(attribute, ()):
-                optional[name] = item[attribute]["S"]
-        for name, attribute in _NUMBER_ATTRIBUTES.items():
-            if "N" in item.get(attribute, ()):
-                optional[name] = parse_number(item[attribute]["N"])
-        if "N" in item.get("apiCalls", ()):
-            optional["api_calls"] = parse_number(item["apiCalls"]["N"])
-        if "M" in item.get("metadata", ()):
-            optional["metadata"] = from_attribute_value(item["metadata"])
         metric = cls(
             text("service"),
             text("model"),
             text("operation"),
             datetime.fromisoformat(text("timestamp")),
             request_id=text("requestId"),
-            **optional,
+            **_read_optional(item),
         )
         stored_key = (text("PK"), text("SK"))
         if stored_key != metric.key:
@@ -384,6 +375,24 @@ _NUMBER_ATTRIBUTES: Final = {
     "latency_ms": "latencyMs",
     "github_pr": "githubPR",
 }
+
+
+def _read_optional(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
+    """Return the fields of the optional attributes that the item has."""
+    numbers = _NUMBER_ATTRIBUTES | {"api_calls": "apiCalls"}
+    fields: dict[str, Any] = {
+        name: item[attribute]["S"]
+        for name, attribute in _TEXT_ATTRIBUTES.items()
+        if "S" in item.get(attribute, {})
+    }
+    fields |= {
+        name: parse_number(item[attribute]["N"])
+        for name, attribute in numbers.items()
+        if "N" in item.get(attribute, {})
+    }
+    if "M" in item.get("metadata", {}):
+        fields["metadata"] = from_attribute_value(item["metadata"])
+    return fields
 
 
 def _describe(item: Mapping[str, AttributeValue]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
-AttributeValue: TypeAlias = dict[str, Any]
+AttributeValue: TypeAlias = Mapping[str, Any]
 """One typed value of the low-level API, such as ``{"S": "gpt-4o"}``."""
 
 Item: TypeAlias = dict[str, AttributeValue]
@@ -45,7 +45,7 @@ def normalize_text(text: str, path: str) -> str:
     return str.__str__(text)
 
 
-def normalize_number(number: int | float | Decimal, path: str) -> int | Decimal:
+def normalize_number(number: float | Decimal, path: str) -> int | Decimal:
     """Return ``number`` in its one exact form: int when integral, else Decimal.
 
     A float is taken by its printed value, so 0.1 is stored as 0.1.
@@ -180,10 +180,9 @@ def from_attribute_value(attribute: AttributeValue) -> Any:
             return {key: from_attribute_value(element) for key, element in value.items()}
         case "L":
             return [from_attribute_value(element) for element in value]
-        case "SS":
-            return list(value)
-        case "NS":
-            return [parse_number(element) for element in value]
+        case "SS" | "NS":
+            member = kind[0]
+            return [from_attribute_value({member: element}) for element in value]
     raise ValueError(f"attribute type {kind!r} is not one that a record holds")
 
 

@@ -1,0 +1,53 @@
+# Each target makes .venv by itself. PYTHON may name another interpreter, 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+MANIFESTS := pyproject.toml receipt_dynamo/pyproject.toml receipt_label/pyproject.toml
+PACKAGES := -e ./receipt_dynamo -e './receipt_label[demo]'
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test performance lint types bench engines clean
+
+demo: .venv/.demo  ## real SDK calls become rows while DynamoDB throttles and goes down
+	$(BIN)/receipt-usage demo
+
+test: .venv/.dev engines  ## the whole suite, under 6 minutes on 2 cores
+	$(BIN)/pytest
+
+performance: .venv/.dev  ## a coarse guard; the figures come from `make bench`
+	$(BIN)/pytest tests/performance
+
+lint: .venv/.dev  ## style, format, boundaries, dead code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/vulture
+
+types: .venv/.dev  ## mypy --strict over both packages; mypy and pyright over the typing tests
+	$(BIN)/mypy
+	$(BIN)/mypy tests/typing
+	$(BIN)/pyright tests/typing
+
+bench: .venv/.bench  ## side by side with peers, as ratios
+	$(BIN)/python benchmarks/bench_stress.py
+	$(BIN)/python benchmarks/bench_patterns.py
+
+engines: .venv/.dev
+	$(BIN)/python tests/engines/install.py
+
+clean:
+	rm -rf .venv .cache
+
+.venv/.demo: $(MANIFESTS)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) $(PACKAGES)
+	touch $@
+
+.venv/.dev: .venv/.demo
+	$(PIP) --group dev
+	touch $@
+
+.venv/.bench: .venv/.dev
+	$(PIP) --group bench
+	touch $@

@@ -1,0 +1,66 @@
+"""How a ResilientDynamoClient delivers: every knob, its default and its bounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS
+
+Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
+
+_ANY: Final = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySettings:
+    """See :class:`~receipt_dynamo.ResilientDynamoClient` for what each one means.
+
+    Raises:
+        ValueError: One is out of bounds or of a wrong type; the message names it, its
+            value and what is accepted.
+    """
+
+    circuit_breaker_threshold: int = 5
+    circuit_breaker_timeout: float = 30.0
+    max_retry_attempts: int = 3
+    retry_base_delay: float = 1.0
+    batch_size: int = MAX_BATCH_ITEMS
+    batch_flush_interval: float = 5.0
+    enable_batch_processing: bool = True
+    senders: int = 4
+    max_pending_records: int = 10_000
+    max_pending_bytes: int = 64 * 1024 * 1024
+    overflow: Overflow = "refuse"
+
+    def __post_init__(self) -> None:
+        """Check each value; a wrong one would show up much later, in a background thread."""
+        self._check_whole("circuit_breaker_threshold", 1, _ANY)
+        self._check_seconds("circuit_breaker_timeout", "more than 0")
+        self._check_whole("max_retry_attempts", 1, _ANY)
+        self._check_seconds("retry_base_delay", "0 or more")
+        self._check_whole("batch_size", 1, MAX_BATCH_ITEMS)
+        self._check_seconds("batch_flush_interval", "0 or more")
+        self._check_whole("senders", 1, 64)
+        self._check_whole("max_pending_records", 1, _ANY)
+        self._check_whole("max_pending_bytes", 1, _ANY)
+        if not isinstance(self.enable_batch_processing, bool):
+            self._refuse("enable_batch_processing", "True and False")
+        if self.overflow not in get_args(Overflow):
+            self._refuse("overflow", ", ".join(map(repr, get_args(Overflow))))
+
+    def _check_whole(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if type(value) is not int or not low <= value <= high:
+            bounds = f"from {low} to {high}" if high < _ANY else f"of {low} or more"
+            self._refuse(name, f"whole numbers {bounds}")
+
+    def _check_seconds(self, name: str, bounds: str) -> None:
+        value = getattr(self, name)
+        is_number = type(value) in (int, float) and math.isfinite(value)
+        if not is_number or value < 0 or (value == 0 and bounds == "more than 0"):
+            self._refuse(name, f"finite numbers of seconds, {bounds}")
+
+    def _refuse(self, name: str, accepted: str) -> None:
+        raise ValueError(f"{name} is {getattr(self, name)!r}; accepted are {accepted}")

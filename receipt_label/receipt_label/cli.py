@@ -1,0 +1,60 @@
+"""The console command ``receipt-usage``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Final
+
+from receipt_label.demo.launch import MissingExtraError, launch_demo
+from receipt_label.demo.options import DemoOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_DEMO: Final = """\
+Drives the real OpenAI and Anthropic SDKs against a loopback stub of their APIs, while an
+embedded DynamoDB is healthy, then throttles, then is down, then comes back. Needs no account
+and no network. Reads the table back and exits with 0 when every call has exactly one row,
+and with 1 when a row is missing or doubled."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: The arguments after the command's name; by default those of the process.
+
+    Returns:
+        The exit status: 0 for success, 1 when the demo lost or doubled a row, 2 when a
+        package is missing, 130 when interrupted.
+
+    Raises:
+        SystemExit: With 2 for bad arguments, with 0 for ``--help``.
+    """
+    parser = _make_parser()
+    chosen = parser.parse_args(argv)
+    try:
+        return launch_demo(DemoOptions.from_namespace(chosen))
+    except ValueError as error:
+        parser.error(str(error))
+    except MissingExtraError as error:
+        parser.exit(2, f"{parser.prog}: error: {error}\n")
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="receipt-usage", description="Usage records of AI calls in DynamoDB."
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    demo = commands.add_parser(
+        "demo",
+        help="watch 1,000 calls become 1,000 rows while DynamoDB throttles and goes down",
+        description=_DEMO,
+    )
+    DemoOptions.add_arguments(demo)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

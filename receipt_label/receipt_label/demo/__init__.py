@@ -1,0 +1,1 @@
+"""`receipt-usage demo`: real SDK calls become rows of a real table, through an outage."""

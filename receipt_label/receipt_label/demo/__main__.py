@@ -1,0 +1,14 @@
+"""``python -m receipt_label.demo``: the child process of ``receipt-usage demo``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from receipt_label.demo.options import DemoOptions
+from receipt_label.demo.run import run_demo
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m receipt_label.demo")
+    DemoOptions.add_arguments(parser)
+    sys.exit(run_demo(DemoOptions.from_namespace(parser.parse_args()), sys.stdout))

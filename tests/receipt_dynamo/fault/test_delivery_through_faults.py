@@ -1,0 +1,313 @@
+"""Every fault of the proxy, over real sockets: no row lost, none doubled, the law holds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from receipt_dynamo import (
+    AIUsageMetric,
+    CircuitBreakerState,
+    DeliveryStats,
+    DynamoClient,
+    QueueFullError,
+    ResilientDynamoClient,
+)
+from receipt_dynamo.testing import (
+    Corrupt,
+    EmptyReply,
+    ErrorReply,
+    FaultProxy,
+    Latency,
+    LostReply,
+    Reset,
+    ServerErrorAfterApply,
+    Stall,
+    Throttle,
+    Truncated,
+    UnprocessedItems,
+    WrongChecksum,
+)
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WRITES = ("BatchWriteItem",)
+
+
+def make_metrics(count: int, first: int = 0) -> list[AIUsageMetric]:
+    return [
+        AIUsageMetric(
+            "openai",
+            "gpt-4o",
+            "completion",
+            START + timedelta(milliseconds=number),
+            request_id=f"chatcmpl-{number}",
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def balances(stats: DeliveryStats) -> bool:
+    settled = stats.delivered + stats.dead + stats.dropped
+    return stats.accepted == settled + stats.pending
+
+
+@pytest.fixture
+def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
+    with FaultProxy(moto_endpoint, seed=7) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def table(moto_endpoint: str, table_name: str) -> DynamoClient:
+    """The table without the proxy in between: what is really stored."""
+    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
+    client.create_table()
+    return client
+
+
+def open_client(proxy: FaultProxy, table: DynamoClient, **settings: Any) -> ResilientDynamoClient:
+    return ResilientDynamoClient(
+        table.table_name,
+        "us-east-1",
+        endpoint_url=proxy.endpoint_url,
+        **{
+            "batch_flush_interval": 0.02,
+            "retry_base_delay": 0.01,
+            "circuit_breaker_timeout": 0.05,
+            **settings,
+        },
+    )
+
+
+def read_ids(table: DynamoClient) -> list[str]:
+    return [row.request_id for row in table.query_ai_usage_metrics_by_date("2026-03-01", "openai")]
+
+
+FAULTS = [
+    Latency(0.02),
+    Throttle(),
+    UnprocessedItems(share=0.5),
+    UnprocessedItems(share=1.0),
+    ErrorReply(status=500, code="InternalServerError", message="no"),
+    ErrorReply(status=503, code="ServiceUnavailable", message="no"),
+    ServerErrorAfterApply(),
+    LostReply(),
+    Reset(),
+    Truncated(),
+    Corrupt(),
+    WrongChecksum(),
+    EmptyReply(),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault))
+def test_a_fault_on_the_first_writes_loses_and_doubles_nothing(
+    fault: Any, proxy: FaultProxy, table: DynamoClient
+) -> None:
+    proxy.script(fault, fault, fault)
+    metrics = make_metrics(60)
+    with open_client(proxy, table) as client:
+        for metric in metrics:
+            assert client.put_ai_usage_metric(metric)
+            assert balances(client.get_stats())
+        assert client.flush(timeout=60)
+        stats = client.get_stats()
+    assert (stats.delivered, stats.pending, stats.dead) == (60, 0, 0)
+    assert sorted(read_ids(table)) == sorted(metric.request_id for metric in metrics)
+
+
+def test_a_constant_share_of_faults_of_every_kind_loses_nothing(
+    proxy: FaultProxy, table: DynamoClient
+) -> None:
+    for fault in FAULTS[2:]:
+        proxy.always(fault, share=0.08)
+    with open_client(proxy, table) as client:
+        client.batch_put_ai_usage_metrics(make_metrics(500))
+        assert client.flush(timeout=90)
+        assert client.get_stats().delivered == 500
+    assert sorted(read_ids(table)) == sorted(metric.request_id for metric in make_metrics(500))
+
+
+def test_breaker_open_keeps_the_batch_and_delivers_it_after_the_outage(
+    proxy: FaultProxy, table: DynamoClient
+) -> None:
+    changes: list[CircuitBreakerState] = []
+    opened = threading.Event()
+    with open_client(proxy, table, circuit_breaker_threshold=2) as client:
+
+        def note(event: Any) -> None:
+            changes.append(client.circuit_breaker.state)
+            opened.set()
+
+        client.circuit_breaker.add_listener(note)
+        proxy.down()
+        client.batch_put_ai_usage_metrics(make_metrics(100))
+        assert opened.wait(30)
+        assert not client.flush(timeout=0.3)
+        stats = client.get_stats()
+        assert (stats.pending, stats.dead, stats.dropped) == (100, 0, 0)
+        proxy.up()
+        assert client.flush(timeout=60)
+        assert client.circuit_breaker.state is CircuitBreakerState.CLOSED
+    assert len(read_ids(table)) == len(set(read_ids(table))) == 100
+
+
+def test_put_returns_while_dynamodb_stalls(proxy: FaultProxy, table: DynamoClient) -> None:
+    """The 25th caller does not pay for the batch: 1,000 puts while no reply ever comes."""
+    proxy.always(Stall(60))
+    client = open_client(proxy, table)
+    assert client.batch_put_ai_usage_metrics(make_metrics(1_000)) == []
+    assert client.get_stats().delivered == 0
+    proxy.heal()
+    assert client.close(timeout=60).pending == 0
+    assert len(read_ids(table)) == 1_000
+
+
+def test_unprocessed_items_do_not_open_the_breaker(proxy: FaultProxy, table: DynamoClient) -> None:
+    proxy.script(*[UnprocessedItems(share=1.0)] * 6)
+    with open_client(proxy, table, circuit_breaker_threshold=1) as client:
+        events: list[object] = []
+        client.circuit_breaker.add_listener(events.append)
+        client.batch_put_ai_usage_metrics(make_metrics(25))
+        assert client.flush(timeout=60)
+        assert events == []
+        assert client.get_stats().throttled >= 25
+
+
+def test_retries_do_not_multiply(proxy: FaultProxy, table: DynamoClient) -> None:
+    """Ours times the SDK's: max_retry_attempts are wire attempts."""
+    proxy.always(ErrorReply(status=500, code="InternalServerError", message="no"))
+    client = open_client(
+        proxy, table, max_retry_attempts=3, circuit_breaker_threshold=3, circuit_breaker_timeout=60
+    )
+    client.put_ai_usage_metric(make_metrics(1)[0])
+    assert not client.flush(timeout=1.0)
+    assert len([entry for entry in proxy.requests if entry.operation in WRITES]) == 3
+    proxy.heal()
+    client.close(timeout=0)
+
+
+def test_a_poison_record_among_good_ones_over_the_wire(
+    proxy: FaultProxy, table: DynamoClient
+) -> None:
+    """moto refuses an empty sort key: only that record becomes a dead letter."""
+    good = make_metrics(24)
+    poison = make_metrics(1, first=99)[0]
+    object.__setattr__(poison, "_stored_key", (poison.key[0], ""))
+    with open_client(proxy, table) as client:
+        client.batch_put_ai_usage_metrics([*good[:10], poison, *good[10:]])
+        assert client.flush(timeout=60)
+        stats = client.get_stats()
+        assert (stats.delivered, stats.dead) == (24, 1)
+        (letter,) = client.dead_letters()
+        assert letter.metric.request_id == poison.request_id
+        assert "ValidationException" in letter.reason
+        assert letter.attempts >= 1
+        assert client.redrive() == 1
+        assert balances(client.get_stats())
+        client.flush(timeout=60)
+        assert client.get_stats().dead == 1
+    assert sorted(read_ids(table)) == sorted(metric.request_id for metric in good)
+
+
+def test_a_full_queue_refuses_counts_and_loses_nothing(
+    proxy: FaultProxy, table: DynamoClient
+) -> None:
+    proxy.down()
+    client = open_client(proxy, table, max_pending_records=50)
+    metrics = make_metrics(60)
+    refused = client.batch_put_ai_usage_metrics(metrics)
+    assert refused == metrics[50:]
+    assert client.get_stats().refused == {"full": 10}
+    proxy.up()
+    assert client.close(timeout=60).delivered == 50
+    assert len(read_ids(table)) == 50
+
+
+def test_strict_mode_raises_at_the_bound(proxy: FaultProxy, table: DynamoClient) -> None:
+    proxy.down()
+    client = open_client(proxy, table, max_pending_records=3, overflow="raise")
+    with pytest.raises(QueueFullError, match="3"):
+        client.batch_put_ai_usage_metrics(make_metrics(10))
+    proxy.up()
+    assert client.close(timeout=60).delivered == 3
+
+
+def test_drop_oldest_counts_what_it_drops(proxy: FaultProxy, table: DynamoClient) -> None:
+    proxy.down()
+    client = open_client(proxy, table, max_pending_records=50, overflow="drop_oldest")
+    assert client.batch_put_ai_usage_metrics(make_metrics(80)) == []
+    stats = client.get_stats()
+    assert stats.accepted == 80
+    assert stats.dropped == 30
+    assert balances(stats)
+    proxy.up()
+    assert client.close(timeout=60).delivered == 50
+
+
+def test_close_reports_what_is_left_and_refuses_what_comes_later(
+    proxy: FaultProxy, table: DynamoClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy.down()
+    client = open_client(proxy, table)
+    client.batch_put_ai_usage_metrics(make_metrics(7))
+    report = client.close(timeout=0.3)
+    assert (report.delivered, report.pending, report.dead) == (0, 7, 0)
+    assert "7 records were not delivered" in caplog.text
+    assert client.put_ai_usage_metric(make_metrics(1)[0]) is False
+    assert client.get_stats().refused == {"stopped": 1}
+    assert client.close(timeout=0) == report
+
+
+def test_missing_credentials_are_said_once_and_records_kept(
+    proxy: FaultProxy,
+    table: DynamoClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    client = open_client(proxy, table)
+    client.batch_put_ai_usage_metrics(make_metrics(60))
+    assert not client.flush(timeout=1)
+    assert client.get_stats().pending == 60
+    said = [record for record in caplog.records if "NoCredentialsError" in record.getMessage()]
+    assert len(said) == 1
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    assert client.close(timeout=30).pending == 0
+    assert len(read_ids(table)) == 60
+
+
+@pytest.mark.parametrize("thing", [None, {"service": "openai"}, "metric"])
+def test_only_records_are_accepted(proxy: FaultProxy, table: DynamoClient, thing: Any) -> None:
+    with (
+        open_client(proxy, table) as client,
+        pytest.raises(TypeError, match="accepted is AIUsageMetric"),
+    ):
+        client.put_ai_usage_metric(thing)
+
+
+def test_many_threads_put_at_once_and_every_row_is_there(
+    proxy: FaultProxy, table: DynamoClient
+) -> None:
+    proxy.always(UnprocessedItems(share=0.2))
+    start = threading.Barrier(8)
+    with open_client(proxy, table) as client:
+
+        def put(worker: int) -> None:
+            start.wait()
+            for metric in make_metrics(100, first=worker * 100):
+                client.put_ai_usage_metric(metric)
+
+        threads = [threading.Thread(target=put, args=(worker,)) for worker in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert client.flush(timeout=60)
+        assert client.get_stats().delivered == 800
+    assert len(read_ids(table)) == len(set(read_ids(table))) == 800

@@ -1,0 +1,74 @@
+"""Rules of the source that no linter has: each names the failure that it prevents."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = (ROOT / "receipt_dynamo" / "receipt_dynamo", ROOT / "receipt_label" / "receipt_label")
+SOURCES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
+
+
+def read_calls(path: Path) -> Iterator[ast.Call]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def called_name(call: ast.Call) -> str:
+    return ast.unparse(call.func)
+
+
+def test_the_sources_are_found() -> None:
+    assert len(SOURCES) > 30
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_lock_is_taken_with_with(path: Path) -> None:
+    """A lock taken by hand stays taken when the code in between raises."""
+    names = {called_name(call).rpartition(".")[2] for call in read_calls(path)}
+    assert not names & {"acquire", "release"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if {"utils", "data"} & set(path.parts)],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_no_wall_clock_in_delivery(path: Path) -> None:
+    """A wall clock jumps: an open breaker or a pause could last for hours."""
+    calls = {called_name(call) for call in read_calls(path)}
+    assert not calls & {"time.time", "datetime.now", "datetime.utcnow", "datetime.datetime.now"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_production_code_knows_nothing_of_mocks_or_test_runs(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "unittest.mock" not in text
+    assert "PYTEST_CURRENT_TEST" not in text
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_holds_one_idea(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
+
+
+@pytest.mark.parametrize(
+    ("package", "late"),
+    [
+        ("receipt_dynamo", {"boto3", "botocore"}),
+        ("receipt_label", {"boto3", "botocore", "openai", "anthropic", "genai_prices", "moto"}),
+    ],
+)
+def test_heavy_dependencies_are_imported_late(package: str, late: set[str]) -> None:
+    """A service pays for a provider's package only when it uses that provider."""
+    code = f"import sys, {package}; print(*{late!r} & sys.modules.keys())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "tests"
+    )
+    assert found.stdout.split() == []
