@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 
 import boto3
 from botocore.config import Config
@@ -31,10 +32,9 @@ def run_boto3(world: World, table_name: str, longest_phase: float, **retries: st
     )
 
     def put(metric: AIUsageMetric) -> None:
-        try:
+        # A record whose put fails is lost; the row count shows it.
+        with suppress(BotoCoreError, ClientError):
             client.put_item(TableName=table_name, Item=metric.to_dynamodb_item())
-        except (BotoCoreError, ClientError):
-            pass  # The record is lost; the row count shows it.
 
     return run_profile(world, table_name, put, lambda: None, longest_phase=longest_phase)
 

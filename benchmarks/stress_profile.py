@@ -77,7 +77,6 @@ def start_world() -> Iterator[World]:
 def serve() -> None:
     """Play DynamoDB until the parent ends it; one line on stdin for each change."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
-
     from receipt_dynamo.testing import FaultProxy, Latency, Throttle, UnprocessedItems
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -185,11 +184,11 @@ def _hand_over(
     records: list[AIUsageMetric], put: Callable[[AIUsageMetric], object], longest: float
 ) -> tuple[int, float]:
     started = time.perf_counter()
-    for count, record in enumerate(records, 1):
-        put(record)
-        if (elapsed := time.perf_counter() - started) > longest:
-            break
-    return count, elapsed
+    done = 0
+    while done < len(records) and time.perf_counter() - started <= longest:
+        put(records[done])
+        done += 1
+    return done, time.perf_counter() - started
 
 
 if __name__ == "__main__":

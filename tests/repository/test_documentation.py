@@ -12,9 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
-    path
-    for pattern in ("*.md", "docs/*.md", "receipt_*/README.md")
-    for path in ROOT.glob(pattern)
+    path for pattern in ("*.md", "docs/*.md", "receipt_*/README.md") for path in ROOT.glob(pattern)
 )
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#]+)")
@@ -24,9 +22,7 @@ def name_page(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-PAGES_WITH_CODE = [
-    page for page in PAGES if PYTHON_BLOCK.search(page.read_text(encoding="utf-8"))
-]
+PAGES_WITH_CODE = [page for page in PAGES if PYTHON_BLOCK.search(page.read_text(encoding="utf-8"))]
 
 
 def test_the_pages_are_found() -> None:

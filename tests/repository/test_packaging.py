@@ -32,9 +32,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def list_sources(package: str) -> set[str]:
     root = ROOT / package
     found = (path for path in (root / package).rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(root)) for path in found if "__pycache__" not in path.parts
-    }
+    return {str(path.relative_to(root)) for path in found if "__pycache__" not in path.parts}
 
 
 def test_the_wheel_holds_the_package_and_its_metadata_only(built: Path) -> None:

@@ -1,1 +1,1 @@
-"""utils."""
+"""Resilience patterns that know nothing of DynamoDB."""

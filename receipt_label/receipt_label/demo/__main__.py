@@ -5,10 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 
+from receipt_label.demo.launch import INTERRUPTED
 from receipt_label.demo.options import DemoOptions
 from receipt_label.demo.run import run_demo
 
-if __name__ == "__main__":
+
+def main() -> int:
+    """Run the demo in this process; return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m receipt_label.demo")
     DemoOptions.add_arguments(parser)
-    sys.exit(run_demo(DemoOptions.from_namespace(parser.parse_args()), sys.stdout))
+    try:
+        return run_demo(DemoOptions.from_namespace(parser.parse_args()), sys.stdout)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

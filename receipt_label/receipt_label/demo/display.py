@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _LINE_EVERY: Final = 0.5
 """Seconds between two lines of the plain display."""
 
+_REDRAW_EVERY: Final = 0.1
+"""Seconds between two drawings of the live panel: drawing takes time from the calls."""
+
 _SHOWN_EVENTS: Final = 10
 _BAR_WIDTH: Final = 40
 _STYLES: Final = {"healthy": "green", "throttled": "yellow", "down": "bold red", "back": "green"}
@@ -135,6 +138,7 @@ class LiveDisplay:
         from rich.live import Live
 
         self._live = Live(console=Console(file=out), auto_refresh=False)
+        self._next_drawing = 0.0
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -144,8 +148,11 @@ class LiveDisplay:
         self._live.stop()
 
     def show(self, snapshot: Snapshot) -> None:
-        """Draw the panel again."""
-        self._live.update(_draw_panel(snapshot), refresh=True)
+        """Draw the panel again, unless it was just drawn; the last one stays."""
+        is_due = snapshot.seconds >= self._next_drawing
+        if is_due:
+            self._next_drawing = snapshot.seconds + _REDRAW_EVERY
+        self._live.update(_draw_panel(snapshot), refresh=is_due)
 
 
 def _draw_panel(snapshot: Snapshot) -> RenderableType:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # flask stands for the server part of moto.
 _NEEDED: Final = ("anthropic", "flask", "moto", "openai", "rich")
 
-_INTERRUPTED: Final = 130
+INTERRUPTED: Final = 130
 """What a shell reports for a command ended by Ctrl-C."""
 
 
@@ -51,7 +51,7 @@ def launch_demo(options: DemoOptions) -> int:
         # Arguments of our own making, and no shell.
         return subprocess.run(command, env=isolate_environment(os.environ), check=False).returncode  # noqa: S603
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def find_missing(names: Sequence[str]) -> list[str]:

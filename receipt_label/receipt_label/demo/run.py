@@ -96,7 +96,7 @@ class _Performance:
                 pending=stats.pending,
                 throttled=stats.throttled,
                 breaker=stats.circuit_breaker_state,
-                slowest=max((call.seconds for call in self._workload.calls), default=0.0),
+                slowest=self._workload.slowest,
                 events=tuple(self._events),
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -64,4 +65,4 @@ def split_calls(total: int, phases: Sequence[Phase] = PHASES) -> list[int]:
     for phase in phases:
         share += phase.share
         edges.append(round(total * share))
-    return [end - start for start, end in zip(edges, edges[1:], strict=False)]
+    return [end - start for start, end in itertools.pairwise(edges)]

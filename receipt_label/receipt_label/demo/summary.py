@@ -75,7 +75,7 @@ def _format_delays(calls: Sequence[Call]) -> list[str]:
     own = [call.own_seconds for call in calls]
     return [
         f"Slowest call: {_format_ms(slowest)}, as its caller saw it.",
-        f"Spent in a call beside waiting for the provider, by the SDK and tracking together: "
+        "Spent in a call beside waiting for the provider, by the SDK and tracking together:",
         f"{_format_ms(median(own))} in the median, {_format_ms(max(own))} at worst.",
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from receipt_label.demo.report import Call
@@ -91,7 +91,10 @@ class Workload:
         self._timer = timer
         self._clock = clock
         self._sleep = sleep
-        self._futures: list[Future[Call]] = []
+        self._begun = 0
+        self._lock = threading.Lock()
+        self._done: list[Call] = []
+        self._slowest = 0.0
 
     def run(self, count: int, seconds: float, tick: Callable[[], None]) -> None:
         """Make ``count`` calls spread over ``seconds``; return when time and calls are over.
@@ -101,26 +104,36 @@ class Workload:
             seconds: Time to spread them over.
             tick: Called about twenty times a second, in the calling thread.
         """
-        start, already = self._clock(), len(self._futures)
+        start, already = self._clock(), self._begun
         while True:
             elapsed = self._clock() - start
             due = already + count_due(count, elapsed, seconds)
-            while len(self._futures) < due:
-                self._futures.append(self._executor.submit(self._make_call, len(self._futures)))
-            tick()
-            if elapsed >= seconds and all(future.done() for future in self._futures):
+            while self._begun < due:
+                self._executor.submit(self._make_and_keep_call, self._begun)
+                self._begun += 1
+            is_over = elapsed >= seconds and self.count_done == self._begun
+            tick()  # After the question, so that the last tick sees every call done.
+            if is_over:
                 return
             self._sleep(_TICK)
 
     @property
     def calls(self) -> list[Call]:
-        """The calls that are over, in the order in which they were begun."""
-        return [future.result() for future in self._futures if future.done()]
+        """The calls that are over, in the order in which they ended."""
+        with self._lock:
+            return list(self._done)
 
     @property
     def count_done(self) -> int:
         """Number of calls that are over."""
-        return sum(future.done() for future in self._futures)
+        with self._lock:
+            return len(self._done)
+
+    @property
+    def slowest(self) -> float:
+        """Longest call so far, in seconds; 0 before the first."""
+        with self._lock:
+            return self._slowest
 
     def close(self) -> None:
         """Let the calls under way end, and the threads with them."""
@@ -131,6 +144,12 @@ class Workload:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _make_and_keep_call(self, number: int) -> None:
+        call = self._make_call(number)
+        with self._lock:
+            self._done.append(call)
+            self._slowest = max(self._slowest, call.seconds)
 
     def _make_call(self, number: int) -> Call:
         """Make one call; what it raises is part of the demo's verdict, so nothing escapes."""

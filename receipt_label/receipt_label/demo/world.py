@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_dynamo.testing import FaultProxy
+
+from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_label.demo.workload import TransportTimer
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
@@ -23,8 +24,8 @@ PROVIDER_LATENCY: Final = 0.02
 """Seconds that the provider stub takes for an answer."""
 
 _REGION: Final = "us-east-1"
-# Nobody's: the embedded DynamoDB takes any.
-_CREDENTIALS: Final = {"aws_access_key_id": "demo", "aws_secret_access_key": "demo"}
+_NOBODY: Final = "demo"
+"""Credentials: the embedded DynamoDB takes any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,13 @@ def open_world() -> Iterator[World]:
         dynamodb_url = stack.enter_context(_run_dynamodb())
         proxy = stack.enter_context(FaultProxy(dynamodb_url))
         stub = stack.enter_context(ProviderStub(latency=PROVIDER_LATENCY))
-        reader = DynamoClient(TABLE_NAME, _REGION, dynamodb_url, **_CREDENTIALS)
+        reader = DynamoClient(
+            TABLE_NAME,
+            _REGION,
+            dynamodb_url,
+            aws_access_key_id=_NOBODY,
+            aws_secret_access_key=_NOBODY,
+        )
         reader.create_table()
         client = stack.enter_context(_make_client(proxy.endpoint_url))
         tracker = ResilientAIUsageTracker(client, table_name=TABLE_NAME, user_id="demo")
@@ -100,7 +107,8 @@ def _make_client(endpoint_url: str) -> ResilientDynamoClient:
         circuit_breaker_timeout=0.5,
         retry_base_delay=0.1,
         batch_flush_interval=0.25,
-        **_CREDENTIALS,
+        aws_access_key_id=_NOBODY,
+        aws_secret_access_key=_NOBODY,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import boto3
 import pytest
 from engines.fixtures import Engine
+
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -45,7 +46,7 @@ def client(engine: Engine, table_name: str) -> Iterator[ResilientDynamoClient]:
 
 def test_every_record_becomes_the_row_that_was_put(client: ResilientDynamoClient) -> None:
     metrics = make_metrics(60)
-    assert all([client.put_ai_usage_metric(metric) for metric in metrics])
+    assert [client.put_ai_usage_metric(metric) for metric in metrics] == [True] * 60
     assert client.flush(timeout=30)
     stats = client.get_stats()
     assert (stats.accepted, stats.delivered, stats.pending, stats.dead) == (60, 60, 0, 0)

@@ -8,14 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from receipt_dynamo import (
-    AIUsageMetric,
-    CircuitBreakerState,
-    DeliveryStats,
-    DynamoClient,
-    QueueFullError,
-    ResilientDynamoClient,
-)
 from receipt_dynamo.testing import (
     Corrupt,
     EmptyReply,
@@ -30,6 +22,15 @@ from receipt_dynamo.testing import (
     Truncated,
     UnprocessedItems,
     WrongChecksum,
+)
+
+from receipt_dynamo import (
+    AIUsageMetric,
+    CircuitBreakerState,
+    DeliveryStats,
+    DynamoClient,
+    QueueFullError,
+    ResilientDynamoClient,
 )
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -103,7 +104,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: repr(fault))
+@pytest.mark.parametrize("fault", FAULTS, ids=repr)
 def test_a_fault_on_the_first_writes_loses_and_doubles_nothing(
     fault: Any, proxy: FaultProxy, table: DynamoClient
 ) -> None:

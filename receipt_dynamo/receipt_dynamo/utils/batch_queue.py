@@ -1,0 +1,575 @@
+"""Collect items and hand them to a callback in batches, from background threads.
+
+Items leave only when the callback has settled them. The queue is bounded, the caller
+of ``add_item`` never waits for a callback, and no callback error stops the workers.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random as _random
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, get_args
+
+from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.arguments import check_not_negative, check_whole
+from receipt_dynamo.utils.batch_buffer import BatchBuffer, Entry
+from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.retry_with_backoff import backoff_delay
+
+T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
+Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
+
+_logger = logging.getLogger(__name__)
+
+_LOG_INTERVAL: Final = 60.0
+"""Seconds between two log lines about a callback that keeps failing."""
+
+
+class QueueFullError(ReceiptDynamoError):
+    """A bound of the queue is reached, and ``overflow`` is "raise"."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlushResult(Generic[T]):
+    """What became of one batch; what is in neither list is delivered.
+
+    Attributes:
+        retry: Items that go back to the front of the queue, in this order.
+        dead: Items given up for good, each with its reason.
+        retry_after: Seconds before the next batch of any worker; None takes the queue's
+            own growing backoff when there is something to retry.
+    """
+
+    retry: Sequence[T] = ()
+    dead: Sequence[tuple[T, str]] = ()
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter(Generic[T]):
+    """An item that was given up for good.
+
+    Attributes:
+        item: The item.
+        reason: What the callback said.
+        attempts: How often it was handed to the callback.
+    """
+
+    item: T
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchQueueStats:
+    """One consistent snapshot: ``accepted == delivered + pending + dead + dropped``.
+
+    Attributes:
+        accepted: Items for which ``add_item`` returned True.
+        delivered: Items that the callback settled as delivered.
+        pending: Items not settled, those in flight included.
+        in_flight: Items in the hands of a callback right now.
+        dead: Items that the callback gave up.
+        dropped: Items given up under ``overflow="drop_oldest"``.
+        refused: Items not accepted, by reason: "full", "too_large", "stopped".
+        pending_bytes: Bytes held, those of dead items included.
+        flushes: Batches handed to the callback.
+        callback_errors: How often the callback raised.
+        last_error: Type of the latest such error, or None.
+    """
+
+    accepted: int
+    delivered: int
+    pending: int
+    in_flight: int
+    dead: int
+    dropped: int
+    refused: Mapping[str, int]
+    pending_bytes: int
+    flushes: int
+    callback_errors: int
+    last_error: str | None
+
+
+class BatchQueue(Generic[T]):
+    """A bounded queue in front of a callback that takes batches. Thread-safe.
+
+    Args:
+        flush_callback: Gets 1 to ``batch_size`` items, in a background thread. It
+            returns None when all are delivered, or a :class:`FlushResult`. When it
+            raises, the whole batch goes back to the front; an attribute ``retry_after``
+            of the exception (seconds) lengthens the pause. There is no retry limit.
+        batch_size: Items in one batch, at most.
+        flush_interval: Seconds that an item waits for others to fill a batch.
+        auto_flush: False sends on :meth:`flush` and :meth:`stop` only.
+        max_items: Bound of the items held, dead letters included.
+        max_bytes: Bound of the bytes held, dead letters included.
+        size_of: An item's size in bytes; by default items have none.
+        max_batch_bytes: Bytes in one batch, at most; by default no bound.
+        overflow: At a bound, "refuse" the new item, "drop_oldest", or "raise".
+        key_of: An item's key. No key is twice in a batch, nor in two batches in flight;
+            an item replaces a waiting one with its key, and both count as delivered
+            when the one is.
+        workers: Threads that call the callback, at most.
+        retry_base_delay: Seconds of the first pause after a failure, at most.
+        retry_max_delay: Seconds of the longest pause.
+        name: For threads and log lines.
+        clock: Monotonic time in seconds.
+        random: Uniform random numbers from 0 to 1, for the jitter of the pauses.
+
+    Raises:
+        ValueError: An argument is out of bounds.
+    """
+
+    def __init__(
+        self,
+        flush_callback: Callable[[list[T]], FlushResult[T] | None],
+        batch_size: int = 25,
+        flush_interval: float = 5.0,
+        auto_flush: bool = True,
+        *,
+        max_items: int = 10_000,
+        max_bytes: int = 64 * 1024 * 1024,
+        size_of: Callable[[T], int] | None = None,
+        max_batch_bytes: int | None = None,
+        overflow: Overflow = "refuse",
+        key_of: Callable[[T], Hashable] | None = None,
+        workers: int = 1,
+        retry_base_delay: float = 0.1,
+        retry_max_delay: float = 30.0,
+        name: str = "batch-queue",
+        clock: Callable[[], float] = time.monotonic,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        check_whole(batch_size=batch_size, max_items=max_items, max_bytes=max_bytes)
+        check_whole(workers=workers, max_batch_bytes=max_batch_bytes)
+        check_not_negative(
+            flush_interval=flush_interval,
+            retry_base_delay=retry_base_delay,
+            retry_max_delay=retry_max_delay,
+        )
+        if overflow not in get_args(Overflow):
+            raise ValueError(f"overflow is {overflow!r}; accepted are {get_args(Overflow)}")
+        self._callback = flush_callback
+        self._flush_interval = flush_interval
+        self._auto_flush = auto_flush
+        self._size_of = size_of
+        self._key_of = key_of
+        self._overflow = overflow
+        self._largest = min(max_bytes, max_batch_bytes or max_bytes)
+        self._max_workers = workers
+        self._retry_base_delay = retry_base_delay
+        self._retry_max_delay = retry_max_delay
+        self._name = name
+        self._clock = clock
+        self._random = random
+        self._buffer: BatchBuffer[T] = BatchBuffer(
+            batch_size, max_batch_bytes or math.inf, max_items, max_bytes
+        )
+        self._begin()
+        reset_in_child(self)
+
+    def _begin(self) -> None:
+        # Re-entrant: a finalizer or signal handler may call add_item in the thread that
+        # is inside the lock; a plain lock would stop that thread for ever.
+        self._lock = threading.RLock()
+        self._work = threading.Condition(self._lock)
+        self._progress = threading.Condition(self._lock)
+        self._buffer.clear()
+        self._is_editing = False
+        self._late: deque[tuple[T, int, Hashable | None]] = deque()
+        self._threads: set[int] = set()
+        self._starting = self._idle = self._flushers = 0
+        self._paused_until = -math.inf
+        self._failures = 0
+        self._stop_at: float | None = None
+        self._refused: Counter[str] = Counter()
+        self._flushes = self._callback_errors = 0
+        self._last_error: str | None = None
+        self._log_after = -math.inf
+
+    def reset_after_fork(self) -> None:
+        """Start empty in a forked child: what was pending stays the parent's."""
+        self._begin()
+
+    def add_item(self, item: T) -> bool:
+        """Accept ``item`` without waiting for any callback.
+
+        Returns:
+            True when accepted; False when refused, see ``get_stats().refused``.
+
+        Raises:
+            QueueFullError: A bound is reached, with ``overflow="raise"`` only.
+        """
+        size = 0 if self._size_of is None else self._size_of(item)
+        key = None if self._key_of is None else self._key_of(item)
+        with self._lock:
+            if self._is_editing:
+                self._late.append((item, size, key))
+                return True
+            refusal = self._edit(self._admit, item, size, key)
+            needs_thread = refusal is None and self._call_worker()
+        if refusal is not None:
+            return self._refuse(refusal, size)
+        if needs_thread:
+            self._start_worker()
+        return True
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Send what is there, and wait until all accepted before this call are settled.
+
+        A pause after a failure is not cut short: flushing in an outage must not storm.
+        From inside the callback it does not wait.
+
+        Args:
+            timeout: Seconds to wait, at most; None waits as long as it takes.
+
+        Returns:
+            True when all are delivered, dead or dropped; False when the time was up.
+        """
+        with self._lock:
+            number = self._buffer.accepted
+            self._flushers += 1
+            self._work.notify_all()
+        try:
+            return self._wait_until(
+                lambda: not self._edit(self._buffer.has_unsettled, number), timeout
+            )
+        finally:
+            with self._lock:
+                self._flushers -= 1
+
+    def stop(self, timeout: float | None = 10.0) -> bool:
+        """Refuse new items, send what is there, and end the workers. May be called again.
+
+        A pause after a failure ends here, for one last attempt.
+
+        Args:
+            timeout: Seconds to wait, at most; None waits as long as it takes.
+
+        Returns:
+            True when nothing is pending; else the items stay, and are counted so.
+        """
+        with self._lock:
+            self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
+            self._paused_until = -math.inf
+            self._work.notify_all()
+            self._progress.notify_all()
+        done = self._wait_until(lambda: not self._buffer.pending, timeout)
+        with self._lock:
+            self._stop_at = -math.inf
+            self._work.notify_all()
+            self._progress.notify_all()
+        return done
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep inside the callback; True when a stop leaves no time for it."""
+        end = self._clock() + seconds
+        with self._lock:
+            while (now := self._clock()) < end:
+                if self._stop_at is not None and end > self._stop_at:
+                    return True
+                self._progress.wait(end - now)
+        return False
+
+    def get_stats(self) -> BatchQueueStats:
+        """Return one consistent snapshot."""
+        with self._lock:
+            buffer = self._buffer
+            return BatchQueueStats(
+                accepted=buffer.accepted,
+                delivered=buffer.delivered,
+                pending=buffer.pending,
+                in_flight=buffer.in_flight,
+                dead=buffer.dead,
+                dropped=buffer.dropped,
+                refused=dict(self._refused),
+                pending_bytes=buffer.bytes,
+                flushes=self._flushes,
+                callback_errors=self._callback_errors,
+                last_error=self._last_error,
+            )
+
+    def dead_letters(self) -> list[DeadLetter[T]]:
+        """Return the items that were given up, oldest first."""
+        with self._lock:
+            return [
+                DeadLetter(entry.item, entry.reason, entry.attempts)
+                for entry in self._buffer.dead_entries
+            ]
+
+    def redrive(self, match: Callable[[T], bool] | None = None) -> int:
+        """Take dead letters back to the end of the queue.
+
+        Args:
+            match: Which ones; by default all.
+
+        Returns:
+            How many items are pending again.
+        """
+        with self._lock:
+            dead = list(self._buffer.dead_entries)
+        chosen = [entry for entry in dead if match is None or match(entry.item)]
+        with self._lock:
+            items = self._edit(self._buffer.revive, chosen, self._clock())
+            needs_thread = items > 0 and self._call_worker()
+        if needs_thread:
+            self._start_worker()
+        return items
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _edit(self, change: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Change the buffer, then admit what came in from inside of it; with the lock held."""
+        self._is_editing = True
+        try:
+            result = change(*args, **kwargs)
+            while self._late:
+                refusal = self._admit(*self._late.popleft())
+                if refusal is not None:
+                    self._refused[refusal] += 1
+        finally:
+            self._is_editing = False
+        return result
+
+    def _admit(self, item: T, size: int, key: Hashable | None) -> str | None:
+        """Take the item in, or return why not; with the lock held."""
+        if self._stop_at is not None:
+            return "stopped"
+        if size > self._largest:
+            return "too_large"
+        buffer = self._buffer
+        if buffer.merge(item, size, key):
+            return None
+        while not buffer.has_room(size):
+            if self._overflow != "drop_oldest" or not buffer.drop_oldest():
+                return "full"
+        buffer.append(item, size, key, self._clock())
+        return None
+
+    def _refuse(self, reason: str, size: int) -> bool:
+        with self._lock:
+            self._refused[reason] += 1
+        if self._overflow == "raise" and reason != "stopped":
+            raise QueueFullError(
+                f"queue {self._name} refuses an item of {size} bytes ({reason}): it holds "
+                f"{self._buffer.bytes} bytes and {self._buffer.pending} items"
+            )
+        return False
+
+    def _call_worker(self) -> bool:
+        """Wake an idle worker when there is something new to do; True when one must be made."""
+        if not self._buffer.begins_batch:
+            return False
+        if self._idle:
+            self._work.notify()
+            return False
+        return self._reserve_worker()
+
+    def _reserve_worker(self) -> bool:
+        if not self._auto_flush or len(self._threads) + self._starting >= self._max_workers:
+            return False
+        self._starting += 1
+        return True
+
+    def _start_worker(self) -> bool:
+        """Start the worker that was reserved; False when the interpreter is ending."""
+        try:
+            threading.Thread(target=self._run, name=f"{self._name}-worker", daemon=True).start()
+        except RuntimeError:
+            with self._lock:
+                self._starting -= 1
+            return False
+        return True
+
+    def _run(self) -> None:
+        me = threading.get_ident()
+        with self._lock:
+            self._starting -= 1
+            self._threads.add(me)
+        try:
+            while (batch := self._await_batch()) is not None:
+                self._deliver(batch)
+        finally:
+            with self._lock:
+                self._threads.discard(me)
+
+    def _await_batch(self) -> list[Entry[T]] | None:
+        """Sleep until a batch is due and take it; None when the work is over."""
+        while True:
+            with self._lock:
+                delay = self._seconds_until_due()
+                while delay is None or delay > 0:
+                    if self._is_over():
+                        return None
+                    self._idle += 1
+                    try:
+                        self._work.wait(delay)
+                    finally:
+                        self._idle -= 1
+                    delay = self._seconds_until_due()
+                if self._is_over():
+                    return None
+                batch = self._take()
+                needs_thread = self._buffer.holds_full_batch and self._call_helper()
+            if needs_thread:
+                self._start_worker()
+            return batch
+
+    def _call_helper(self) -> bool:
+        if self._idle:
+            self._work.notify()
+            return False
+        return self._reserve_worker()
+
+    def _is_over(self) -> bool:
+        return self._stop_at is not None and (
+            not self._buffer.pending or self._clock() >= self._stop_at
+        )
+
+    def _seconds_until_due(self) -> float | None:
+        """Return when the next batch may leave; None when nothing makes it due yet."""
+        since = self._buffer.oldest_since
+        if since is None:
+            return None
+        if self._stop_at is not None or self._flushers or self._buffer.holds_full_batch:
+            due = -math.inf
+        elif self._auto_flush:
+            due = since + self._flush_interval
+        else:
+            return None
+        return max(due, self._paused_until) - self._clock()
+
+    def _take(self) -> list[Entry[T]]:
+        self._flushes += 1
+        return self._edit(self._buffer.take_batch)
+
+    def _deliver(self, batch: list[Entry[T]]) -> None:
+        """Hand the batch to the callback and book the outcome, whatever that is."""
+        try:
+            outcome = self._callback([entry.item for entry in batch])
+            retry, dead, pause = _read_outcome(outcome, batch)
+        except BaseException as error:
+            self._settle_failure(batch, error)
+            if not isinstance(error, Exception) and threading.get_ident() not in self._threads:
+                raise
+            return
+        with self._lock:
+            self._failures = self._failures + 1 if retry and pause is None else 0
+            self._pause(self._back_off() if retry and pause is None else pause or 0.0)
+            self._edit(self._buffer.settle_batch, batch, retry, dead)
+            self._progress.notify_all()
+
+    def _settle_failure(self, batch: list[Entry[T]], error: BaseException) -> None:
+        hint = getattr(error, "retry_after", None)
+        with self._lock:
+            self._callback_errors += 1
+            self._failures += 1
+            self._last_error = type(error).__name__
+            pause = self._back_off()
+            self._pause(max(pause, hint) if isinstance(hint, (int, float)) else pause)
+            self._edit(self._buffer.settle_batch, batch, batch, ())
+            is_news = self._clock() >= self._log_after
+            if is_news:
+                self._log_after = self._clock() + _LOG_INTERVAL
+            self._progress.notify_all()
+        if is_news:
+            # By type only: the message may hold what the item holds.
+            _logger.warning(
+                "queue %s: the callback raised %s; its %d items are kept and sent again",
+                self._name,
+                type(error).__name__,
+                len(batch),
+            )
+
+    def _back_off(self) -> float:
+        return backoff_delay(
+            self._failures,
+            base_delay=self._retry_base_delay,
+            max_delay=self._retry_max_delay,
+            random=self._random,
+        )
+
+    def _pause(self, seconds: float) -> None:
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def _wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
+        """Wait for ``is_done``; do the work in this thread if no worker can."""
+        deadline = self._clock() + (math.inf if timeout is None else timeout)
+        works_here = not self._has_worker()
+        while True:
+            batch: list[Entry[T]] | None = None
+            with self._lock:
+                left = deadline - self._clock()
+                if is_done():
+                    return True
+                if left <= 0 or threading.get_ident() in self._threads:
+                    return False
+                delay = self._seconds_until_due() if works_here else None
+                if delay is not None and delay <= 0:
+                    batch = self._take()
+                else:
+                    left = left if delay is None else min(left, delay)
+                    self._progress.wait(left if left < threading.TIMEOUT_MAX else None)
+            if batch:
+                self._deliver(batch)
+
+    def _has_worker(self) -> bool:
+        """Make sure that a worker lives; False when none can be started."""
+        with self._lock:
+            if self._threads or self._starting or not self._buffer.pending:
+                return True
+            self._starting += 1
+        return self._start_worker()
+
+
+def _read_outcome(
+    outcome: FlushResult[T] | None, batch: Sequence[Entry[T]]
+) -> tuple[list[Entry[T]], list[Entry[T]], float | None]:
+    """Find the entries that the callback speaks of, by the identity of their items.
+
+    Raises:
+        TypeError: The callback returned something else than None or a FlushResult.
+        ValueError: It speaks of an item that is not of this batch, or twice of one.
+    """
+    if outcome is None:
+        return [], [], None
+    if not isinstance(outcome, FlushResult):
+        raise TypeError(
+            f"the callback returned {type(outcome).__name__}; accepted are None and FlushResult"
+        )
+    by_item: dict[int, list[Entry[T]]] = {}
+    for entry in batch:
+        by_item.setdefault(id(entry.item), []).append(entry)
+
+    def find(item: T) -> Entry[T]:
+        entries = by_item.get(id(item))
+        if not entries:
+            raise ValueError("the callback returned an item that is not of its batch, or one twice")
+        return entries.pop(0)
+
+    retry = [find(item) for item in outcome.retry]
+    dead = []
+    for item, reason in outcome.dead:
+        entry = find(item)
+        entry.reason = reason
+        dead.append(entry)
+    return retry, dead, outcome.retry_after

@@ -1,0 +1,29 @@
+"""Warnings that point at the user's own line, however deep in this package they arise."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Final
+
+_PACKAGE: Final = __name__.partition(".")[0]
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the nearest line on the stack that is not this package's.
+
+    A fixed stack level is right for one way in only: ``ClientConfig.from_env()`` and
+    ``ClientManager.from_env()`` would need two.
+
+    Args:
+        message: What is wrong and what to do.
+        category: Class of the warning.
+    """
+    level = 1
+    while _is_own_module(sys._getframe(level).f_globals.get("__name__", "")):  # noqa: SLF001
+        level += 1
+    warnings.warn(message, category, stacklevel=level + 1)
+
+
+def _is_own_module(name: str) -> bool:
+    return name == _PACKAGE or name.startswith(f"{_PACKAGE}.")

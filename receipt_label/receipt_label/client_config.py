@@ -1,0 +1,255 @@
+"""What a ClientManager needs to know, from arguments or from environment variables."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from receipt_label.caller_warnings import warn_caller
+from receipt_label.environment import (
+    Environment,
+    detect_environment,
+    find_endpoint,
+    read_table_check,
+)
+from receipt_label.errors import ConfigurationError
+
+_SWITCH_WORDS: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
+
+# Names of tables: 3 to 255 of these characters. An ARN is checked by DynamoDB itself. Source:
+# "Naming rules" in the Amazon DynamoDB Developer Guide.
+_TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """How one setting is read from a variable, and which values it takes.
+
+    Args:
+        accepted: What is accepted, in words.
+        parse: Makes a value of a variable's text; raises ValueError or KeyError.
+        is_valid: Whether a value, of any type, is accepted.
+    """
+
+    accepted: str
+    parse: Callable[[str], object]
+    is_valid: Callable[[Any], bool]
+
+    def read(self, variable: str, text: str) -> object:
+        """Return the value that a variable's text stands for."""
+        try:
+            value = self.parse(text)
+        except (ValueError, KeyError):
+            value = None
+        if not self.is_valid(value):
+            raise ConfigurationError(f"{variable} is {text!r}; accepted are {self.accepted}")
+        return value
+
+    def check(self, name: str, value: object) -> None:
+        """Refuse a value that is not accepted."""
+        if not self.is_valid(value):
+            raise ConfigurationError(f"{name} is {value!r}; accepted are {self.accepted}")
+
+
+def _switch() -> _Setting:
+    return _Setting(
+        "true, false, 1, 0, yes, no, on and off",
+        lambda text: _SWITCH_WORDS[text.lower()],
+        lambda value: isinstance(value, bool),
+    )
+
+
+def _whole_number(low: int, high: int | None = None) -> _Setting:
+    bounds = f"of {low} or more" if high is None else f"from {low} to {high}"
+    top = math.inf if high is None else high
+    return _Setting(
+        f"whole numbers {bounds}", int, lambda value: type(value) is int and low <= value <= top
+    )
+
+
+def _seconds(*, zero: bool) -> _Setting:
+    return _Setting(
+        f"finite numbers of seconds, {'0 or more' if zero else 'more than 0'}",
+        float,
+        lambda value: (
+            type(value) in (int, float)
+            and math.isfinite(value)
+            and (value > 0 or (zero and value == 0))
+        ),
+    )
+
+
+# The variable of each is its name in capitals. The bounds are those of ResilientDynamoClient.
+_DELIVERY: Final[Mapping[str, _Setting]] = {
+    "circuit_breaker_threshold": _whole_number(1),
+    "circuit_breaker_timeout": _seconds(zero=False),
+    "max_retry_attempts": _whole_number(1),
+    "retry_base_delay": _seconds(zero=True),
+    "batch_size": _whole_number(1, 25),
+    "batch_flush_interval": _seconds(zero=True),
+    "enable_batch_processing": _switch(),
+}
+_CHECKED: Final[Mapping[str, _Setting]] = {
+    **_DELIVERY,
+    "track_ai_usage": _switch(),
+    "use_resilient_tracker": _switch(),
+    "track_to_file": _switch(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientConfig:
+    """What a :class:`~receipt_label.ClientManager` needs to know.
+
+    Args:
+        dynamo_table: Name or ARN of the table (``DYNAMODB_TABLE_NAME``).
+        openai_api_key: Needed when an OpenAI client is asked for; never shown.
+        anthropic_api_key: Needed when an Anthropic client is asked for; never shown.
+        track_ai_usage: False hands out clients that are not wrapped.
+        use_resilient_tracker: False writes each record straight through, in the caller's
+            thread.
+        user_id: Whom records belong to when the context names nobody.
+        circuit_breaker_threshold: Failed wire attempts in a row that open the breaker.
+        circuit_breaker_timeout: Seconds that it stays open at first.
+        max_retry_attempts: Wire attempts in one round of delivery.
+        retry_base_delay: Seconds before the first retry of a round, at most.
+        batch_size: Records in a request, 1 to 25.
+        batch_flush_interval: Seconds that a record waits for others to fill a batch.
+        enable_batch_processing: False sends each record by itself.
+        track_to_file: True keeps a copy of each record as a line of JSON.
+        ai_usage_log_file: Where that copy goes; None takes ``receipt_label/ai_usage.jsonl``
+            in the user's state directory (``$XDG_STATE_HOME``, else ``~/.local/state``).
+        environment: None lets :func:`~receipt_label.detect_environment` find it.
+        endpoint_url: Of DynamoDB; None takes what boto3 finds.
+        check_table: Whether a test environment needs a test table; None takes
+            ``AI_USAGE_TABLE_CHECK``.
+
+    Raises:
+        ConfigurationError: A value is not accepted; the message names it and what is.
+    """
+
+    dynamo_table: str
+    openai_api_key: str | None = field(default=None, repr=False)
+    anthropic_api_key: str | None = field(default=None, repr=False)
+    track_ai_usage: bool = True
+    use_resilient_tracker: bool = True
+    user_id: str | None = None
+    circuit_breaker_threshold: int = 5
+    circuit_breaker_timeout: float = 30.0
+    max_retry_attempts: int = 3
+    retry_base_delay: float = 1.0
+    batch_size: int = 25
+    batch_flush_interval: float = 5.0
+    enable_batch_processing: bool = True
+    track_to_file: bool = False
+    ai_usage_log_file: Path | None = None
+    environment: Environment | None = None
+    endpoint_url: str | None = None
+    check_table: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check each value; a wrong one would show up later, in another thread."""
+        _check_table_name("dynamo_table", self.dynamo_table)
+        for name, setting in _CHECKED.items():
+            setting.check(name, getattr(self, name))
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str] | None = None) -> Self:
+        """Read the configuration from environment variables.
+
+        A variable that is empty, or holds white space only, counts as not set.
+        ``docs/environments.md`` lists the variables and their defaults.
+
+        Args:
+            variables: Environment variables; by default those of the process.
+
+        Raises:
+            KeyError: Neither ``DYNAMODB_TABLE_NAME`` nor ``DYNAMO_TABLE_NAME`` is set.
+            ConfigurationError: A value is malformed or out of bounds; the message names
+                the variable, the value and what is accepted.
+
+        Warns:
+            DeprecationWarning: Only ``DYNAMO_TABLE_NAME`` is set.
+            UserWarning: ``ENVIRONMENT`` is unknown.
+        """
+        given = _keep_set(os.environ if variables is None else variables)
+        table = _read_table(given)
+        _refuse_journal(given)
+        checked = {
+            name: setting.read(name.upper(), given[name.upper()])
+            for name, setting in _CHECKED.items()
+            if name.upper() in given
+        }
+        log_file = given.get("AI_USAGE_LOG_FILE")
+        options: dict[str, Any] = {
+            **checked,
+            "openai_api_key": given.get("OPENAI_API_KEY"),
+            "anthropic_api_key": given.get("ANTHROPIC_API_KEY"),
+            "user_id": given.get("USER_ID"),
+            "ai_usage_log_file": Path(log_file).expanduser() if log_file else None,
+            "environment": detect_environment(table, given),
+            "endpoint_url": find_endpoint(given),
+            "check_table": read_table_check(given),
+        }
+        return cls(dynamo_table=table, **options)
+
+    def delivery_settings(self) -> dict[str, Any]:
+        """Return the settings of a ResilientDynamoClient, by the names of its arguments."""
+        return {name: getattr(self, name) for name in _DELIVERY}
+
+    def find_log_file(self) -> Path:
+        """Return where the copy of each record goes."""
+        if self.ai_usage_log_file is not None:
+            return self.ai_usage_log_file
+        given = os.environ.get("XDG_STATE_HOME", "")
+        # "If [...] relative, the path should be ignored": XDG Base Directory Specification 0.8.
+        state = Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "state"
+        return state / "receipt_label" / "ai_usage.jsonl"
+
+
+def _keep_set(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that hold something, without white space around it.
+
+    Files of secrets and of variables end their lines in ways that keys and names must not.
+    """
+    return {name: text.strip() for name, text in variables.items() if text.strip()}
+
+
+def _read_table(given: Mapping[str, str]) -> str:
+    variable = "DYNAMODB_TABLE_NAME"
+    if variable not in given:
+        variable = "DYNAMO_TABLE_NAME"
+        if variable not in given:
+            raise KeyError("Either DYNAMODB_TABLE_NAME or DYNAMO_TABLE_NAME must be set")
+        warn_caller(
+            "DYNAMO_TABLE_NAME is deprecated. Use DYNAMODB_TABLE_NAME instead.",
+            DeprecationWarning,
+        )
+    return _check_table_name(variable, given[variable])
+
+
+def _check_table_name(name: str, value: object) -> str:
+    if not isinstance(value, str) or not _TABLE_NAME.fullmatch(value):
+        raise ConfigurationError(
+            f"{name} is {value!r}; accepted are a table's name, which is 3 to 255 of the "
+            "characters A-Z a-z 0-9 _ . -, and a table's ARN"
+        )
+    return value
+
+
+def _refuse_journal(given: Mapping[str, str]) -> None:
+    """Say what this release lacks, instead of promising a durability that is not there."""
+    durability = given.get("AI_USAGE_DURABILITY", "memory")
+    if durability.lower() != "memory":
+        raise ConfigurationError(
+            f"AI_USAGE_DURABILITY is {durability!r}; accepted is memory: this release has no "
+            "journal yet, and records that wait are kept in memory"
+        )

@@ -1,0 +1,282 @@
+"""One object that holds the clients of a service: DynamoDB, the tracker, the AI providers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+
+from receipt_dynamo import DynamoClient, ResilientDynamoClient
+from receipt_label.client_config import ClientConfig
+from receipt_label.environment import (
+    detect_environment,
+    find_endpoint,
+    validate_table,
+)
+from receipt_label.errors import ConfigurationError, MissingPackageError
+from receipt_label.injected_client import MetricWriter, adopt_client, adopt_direct_client
+from receipt_label.lazy_part import LazyPart
+from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
+from receipt_label.tracking.file_log import UsageLogFile
+
+if TYPE_CHECKING:
+    from anthropic import Anthropic, AsyncAnthropic
+    from openai import AsyncOpenAI, OpenAI
+
+Tracker: TypeAlias = AIUsageTracker | ResilientAIUsageTracker
+
+CLOSE_TIMEOUT: Final = 10.0
+"""Seconds that ``close`` waits for what is pending."""
+
+
+class ClientManager:
+    """Makes a service's clients when they are first asked for, and closes them together.
+
+    Thread-safe. The constructor makes no network call, and neither does any property.
+
+    Args:
+        config: See :class:`ClientConfig`.
+        dynamo_client: A client to use in place of making one, by the rules of
+            ``docs/environments.md``: outside of tests it is a ``ResilientDynamoClient``,
+            or is rebuilt into one. It stays open when the manager closes.
+
+    Attributes:
+        config: As given.
+        environment: The configured one, or the detected one.
+
+    Raises:
+        ConfigurationError: A test environment with a table that may hold production data.
+        TypeError: ``dynamo_client`` would bypass the resilience.
+
+    Warns:
+        UserWarning: Production with a table that looks like a test table.
+    """
+
+    def __init__(self, config: ClientConfig, *, dynamo_client: object = None) -> None:
+        self.config = config
+        self.environment = config.environment or detect_environment(config.dynamo_table)
+        # What was checked is what is used, whatever becomes of the variables later.
+        self._endpoint_url = config.endpoint_url or find_endpoint()
+        validate_table(
+            config.dynamo_table,
+            self.environment,
+            client_injected=dynamo_client is not None,
+            endpoint_url=self._endpoint_url,
+            check_table=config.check_table,
+        )
+        self._injected = dynamo_client
+        # Now, not late: an unfit client is the mistake of who makes the manager.
+        self._adopted = None if dynamo_client is None else self._adopt(dynamo_client)
+        self._dynamo: LazyPart[MetricWriter] = LazyPart(self._make_dynamo)
+        self._tracker: LazyPart[Tracker] = LazyPart(self._make_tracker)
+        self._openai: LazyPart[OpenAI] = self._make_openai_part("OpenAI")
+        self._async_openai: LazyPart[AsyncOpenAI] = self._make_openai_part("AsyncOpenAI")
+        self._anthropic: LazyPart[Anthropic] = self._make_anthropic_part("Anthropic")
+        self._async_anthropic: LazyPart[AsyncAnthropic] = self._make_anthropic_part(
+            "AsyncAnthropic"
+        )
+
+    @classmethod
+    def from_env(
+        cls, variables: Mapping[str, str] | None = None, *, dynamo_client: object = None
+    ) -> Self:
+        """Make a manager from environment variables: see :meth:`ClientConfig.from_env`."""
+        return cls(ClientConfig.from_env(variables), dynamo_client=dynamo_client)
+
+    @property
+    def dynamo(self) -> MetricWriter:
+        """The client that writes records: a ``ResilientDynamoClient``, unless switched off.
+
+        With ``use_resilient_tracker=False`` it is a ``DynamoClient``, and with an injected
+        client what became of that.
+        """
+        return self._dynamo.get()
+
+    @property
+    def usage_tracker(self) -> Tracker:
+        """The tracker of this manager's clients.
+
+        It is there with ``track_ai_usage=False`` too, for records that the caller makes.
+        """
+        return self._tracker.get()
+
+    @property
+    def openai(self) -> OpenAI:
+        """An ``openai.OpenAI`` whose calls are recorded.
+
+        Raises:
+            ConfigurationError: There is no API key.
+            MissingPackageError: ``openai`` is not installed.
+        """
+        return self._openai.get()
+
+    @property
+    def async_openai(self) -> AsyncOpenAI:
+        """As :attr:`openai`, an ``openai.AsyncOpenAI``."""
+        return self._async_openai.get()
+
+    @property
+    def anthropic(self) -> Anthropic:
+        """An ``anthropic.Anthropic`` whose calls are recorded.
+
+        Raises:
+            ConfigurationError: There is no API key.
+            MissingPackageError: ``anthropic`` is not installed.
+        """
+        return self._anthropic.get()
+
+    @property
+    def async_anthropic(self) -> AsyncAnthropic:
+        """As :attr:`anthropic`, an ``anthropic.AsyncAnthropic``."""
+        return self._async_anthropic.get()
+
+    def set_tracking_context(
+        self,
+        *,
+        job_id: str | None = None,
+        batch_id: str | None = None,
+        github_pr: int | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        """Set what this manager's records belong to, where no ``ai_usage_context`` says it."""
+        self.usage_tracker.set_tracking_context(
+            job_id=job_id, batch_id=batch_id, github_pr=github_pr, user_id=user_id
+        )
+
+    def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
+        """Close the clients that this manager made, and deliver what is pending.
+
+        An injected client is flushed and stays open. An asyncio client can only be closed
+        by :meth:`aclose`. May be called again.
+
+        Args:
+            timeout: Seconds to wait for delivery, at most; None waits for as long as it
+                takes.
+        """
+        self._async_openai.close()
+        self._async_anthropic.close()
+        # Last in, first out, and each one even if another fails: the calls end first.
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close_dynamo, timeout)
+            stack.callback(self._close_tracker)
+            for client in (self._openai.close(), self._anthropic.close()):
+                if client is not None:
+                    stack.callback(client.close)
+
+    async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> None:  # noqa: ASYNC109
+        """As :meth:`close`, without blocking the event loop; also closes the asyncio clients."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, self.close, timeout)
+            for client in (self._async_openai.close(), self._async_anthropic.close()):
+                if client is not None:
+                    stack.push_async_callback(client.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _adopt(self, client: object) -> MetricWriter:
+        config = self.config
+        if not config.use_resilient_tracker:
+            return adopt_direct_client(
+                client, environment=self.environment, table_name=config.dynamo_table
+            )
+        return adopt_client(
+            client,
+            environment=self.environment,
+            table_name=config.dynamo_table,
+            **config.delivery_settings(),
+        )
+
+    def _make_dynamo(self) -> MetricWriter:
+        config = self.config
+        if self._adopted is not None:
+            return self._adopted
+        if not config.use_resilient_tracker:
+            return DynamoClient(config.dynamo_table, endpoint_url=self._endpoint_url)
+        return ResilientDynamoClient(
+            config.dynamo_table, endpoint_url=self._endpoint_url, **config.delivery_settings()
+        )
+
+    def _make_tracker(self) -> Tracker:
+        config = self.config
+        tracker = ResilientAIUsageTracker if config.use_resilient_tracker else AIUsageTracker
+        return tracker(
+            self.dynamo,
+            config.dynamo_table,
+            config.user_id,
+            environment=self.environment,
+            usage_log=UsageLogFile(config.find_log_file()) if config.track_to_file else None,
+        )
+
+    def _make_openai_part(self, class_name: str) -> LazyPart[Any]:
+        def make() -> Any:
+            client = _make_sdk_client("openai", class_name, self.config.openai_api_key)
+            return self.usage_tracker.wrap_openai(client) if self._tracks() else client
+
+        return LazyPart(make, remake_in_child=True)
+
+    def _make_anthropic_part(self, class_name: str) -> LazyPart[Any]:
+        def make() -> Any:
+            client = _make_sdk_client("anthropic", class_name, self.config.anthropic_api_key)
+            return self.usage_tracker.wrap_anthropic(client) if self._tracks() else client
+
+        return LazyPart(make, remake_in_child=True)
+
+    def _tracks(self) -> bool:
+        return self.config.track_ai_usage
+
+    def _close_tracker(self) -> None:
+        if (tracker := self._tracker.close()) is not None:
+            tracker.close()
+
+    def _close_dynamo(self, timeout: float | None) -> None:
+        client = self._dynamo.close() or self._adopted
+        end = "flush" if client is self._injected else "close"
+        if (method := getattr(client, end, None)) is not None:
+            method(timeout)
+
+
+def _make_sdk_client(package: str, class_name: str, api_key: str | None) -> Any:
+    """Make a provider's client, or say what is missing for it.
+
+    Raises:
+        ConfigurationError: There is no API key.
+        MissingPackageError: The provider's package is not installed.
+    """
+    if not api_key:
+        raise ConfigurationError(
+            f"{package.upper()}_API_KEY is not set, and {class_name} needs it; a client that "
+            f"signs in by other means can be given to usage_tracker.wrap_{package}"
+        )
+    try:
+        module = importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        raise MissingPackageError(
+            f"the package {package} is not installed: pip install 'receipt-label[{package}]'",
+            name=package,
+        ) from error
+    return getattr(module, class_name)(api_key=api_key)

@@ -1,0 +1,291 @@
+"""ClientConfig: from variables and from arguments, each value checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from receipt_dynamo import ResilientDynamoClient
+from receipt_label.client_config import ClientConfig
+from receipt_label.client_manager import ClientManager
+from receipt_label.environment import Environment
+from receipt_label.errors import ConfigurationError
+
+TABLE = {"DYNAMODB_TABLE_NAME": "receipts"}
+SWITCHES = [
+    "TRACK_AI_USAGE",
+    "USE_RESILIENT_TRACKER",
+    "ENABLE_BATCH_PROCESSING",
+    "TRACK_TO_FILE",
+]
+NUMBERS = {
+    "CIRCUIT_BREAKER_THRESHOLD": (int, ["1", "7", " 9 "], ["0", "-1", "1.0", "x", "nan"]),
+    "CIRCUIT_BREAKER_TIMEOUT": (float, ["0.5", "60", "1e2"], ["0", "-1", "nan", "inf", "30s"]),
+    "MAX_RETRY_ATTEMPTS": (int, ["1", "10"], ["0", "-3", "3.5", "three"]),
+    "RETRY_BASE_DELAY": (float, ["0", "0.1", "2"], ["-0.1", "nan", "-inf", "1,5"]),
+    "BATCH_SIZE": (int, ["1", "25"], ["0", "26", "-1", "2.5", "many", "1e1"]),
+    "BATCH_FLUSH_INTERVAL": (float, ["0", "0.25", "30"], ["-1", "inf", "5 s"]),
+}
+ACCEPTED = [(name, kind, text) for name, (kind, good, _) in NUMBERS.items() for text in good]
+REFUSED = [(name, text) for name, (_, _, bad) in NUMBERS.items() for text in bad]
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    config = ClientConfig.from_env(TABLE)
+    assert {field.name: getattr(config, field.name) for field in fields(config)} == {
+        "dynamo_table": "receipts",
+        "openai_api_key": None,
+        "anthropic_api_key": None,
+        "track_ai_usage": True,
+        "use_resilient_tracker": True,
+        "user_id": None,
+        "circuit_breaker_threshold": 5,
+        "circuit_breaker_timeout": 30.0,
+        "max_retry_attempts": 3,
+        "retry_base_delay": 1.0,
+        "batch_size": 25,
+        "batch_flush_interval": 5.0,
+        "enable_batch_processing": True,
+        "track_to_file": False,
+        "ai_usage_log_file": None,
+        "environment": Environment.PRODUCTION,
+        "endpoint_url": None,
+        "check_table": True,
+    }
+
+
+def test_trap_the_default_configuration_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ENVIRONMENT")
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "receipts")
+    assert ClientConfig.from_env().environment is Environment.PRODUCTION
+    with ClientManager.from_env() as manager:
+        assert manager.environment is Environment.PRODUCTION
+
+
+def test_every_variable_is_read() -> None:
+    config = ClientConfig.from_env(
+        {
+            "DYNAMODB_TABLE_NAME": " my-test \n",
+            "ENVIRONMENT": "testing",
+            "OPENAI_API_KEY": "sk-o\n",
+            "ANTHROPIC_API_KEY": "sk-a",
+            "TRACK_AI_USAGE": "false",
+            "USE_RESILIENT_TRACKER": "0",
+            "USER_ID": "user-7",
+            "CIRCUIT_BREAKER_THRESHOLD": "2",
+            "CIRCUIT_BREAKER_TIMEOUT": "1.5",
+            "MAX_RETRY_ATTEMPTS": "4",
+            "RETRY_BASE_DELAY": "0.5",
+            "BATCH_SIZE": "10",
+            "BATCH_FLUSH_INTERVAL": "2",
+            "ENABLE_BATCH_PROCESSING": "no",
+            "TRACK_TO_FILE": "on",
+            "AI_USAGE_LOG_FILE": "/var/log/usage.jsonl",
+            "AI_USAGE_DURABILITY": "memory",
+            "AI_USAGE_TABLE_CHECK": "off",
+            "AWS_ENDPOINT_URL_DYNAMODB": "http://localhost:8000",
+        }
+    )
+    assert config == ClientConfig(
+        dynamo_table="my-test",
+        openai_api_key="sk-o",
+        anthropic_api_key="sk-a",
+        track_ai_usage=False,
+        use_resilient_tracker=False,
+        user_id="user-7",
+        circuit_breaker_threshold=2,
+        circuit_breaker_timeout=1.5,
+        max_retry_attempts=4,
+        retry_base_delay=0.5,
+        batch_size=10,
+        batch_flush_interval=2.0,
+        enable_batch_processing=False,
+        track_to_file=True,
+        ai_usage_log_file=Path("/var/log/usage.jsonl"),
+        environment=Environment.TEST,
+        endpoint_url="http://localhost:8000",
+        check_table=False,
+    )
+
+
+def test_the_variables_of_the_process_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "my-test")
+    monkeypatch.setenv("BATCH_SIZE", "3")
+    config = ClientConfig.from_env()
+    assert (config.dynamo_table, config.batch_size) == ("my-test", 3)
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    empty = dict.fromkeys(
+        [*SWITCHES, *NUMBERS, "USER_ID", "OPENAI_API_KEY", "AI_USAGE_LOG_FILE", "ENVIRONMENT"], " "
+    )
+    assert ClientConfig.from_env(TABLE | empty) == ClientConfig.from_env(TABLE)
+
+
+@pytest.mark.parametrize("variable", SWITCHES)
+def test_switches_are_read_in_many_words_and_any_case(variable: str) -> None:
+    for value, words in ((True, "true 1 yes on"), (False, "false 0 no off")):
+        for word in words.split():
+            for text in (word, word.upper(), f" {word.title()} "):
+                config = ClientConfig.from_env(TABLE | {variable: text})
+                assert getattr(config, variable.lower()) is value
+
+
+@pytest.mark.parametrize("variable", SWITCHES)
+@pytest.mark.parametrize("text", ["tru", "2", "-1", "y", "enabled", "None", "falsch"])
+def test_a_malformed_switch_names_variable_value_and_what_is_accepted(
+    variable: str, text: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ClientConfig.from_env(TABLE | {variable: text})
+    assert str(caught.value) == (
+        f"{variable} is {text!r}; accepted are true, false, 1, 0, yes, no, on and off"
+    )
+
+
+@pytest.mark.parametrize(("variable", "kind", "text"), ACCEPTED)
+def test_numbers_within_their_bounds_are_read(
+    variable: str, kind: Callable[[str], float], text: str
+) -> None:
+    value = getattr(ClientConfig.from_env(TABLE | {variable: text}), variable.lower())
+    assert value == kind(text)
+    assert type(value) is kind
+
+
+@pytest.mark.parametrize(("variable", "text"), REFUSED)
+def test_a_malformed_number_names_variable_value_and_what_is_accepted(
+    variable: str, text: str
+) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"; accepted are (whole|finite) numbers"
+    ) as caught:
+        ClientConfig.from_env(TABLE | {variable: text})
+    assert str(caught.value).startswith(f"{variable} is {text!r}; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("circuit_breaker_threshold", 0),
+        ("circuit_breaker_threshold", True),
+        ("circuit_breaker_timeout", 0),
+        ("circuit_breaker_timeout", "30"),
+        ("max_retry_attempts", 2.0),
+        ("retry_base_delay", -1),
+        ("batch_size", 26),
+        ("batch_flush_interval", math.inf),
+        ("retry_base_delay", math.nan),
+        ("enable_batch_processing", 1),
+        ("track_ai_usage", "false"),
+        ("use_resilient_tracker", None),
+        ("track_to_file", "no"),
+    ],
+)
+def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigurationError) as caught:
+        ClientConfig(dynamo_table="receipts", **arguments)
+    assert str(caught.value).startswith(f"{name} is {value!r}; accepted are ")
+
+
+@pytest.mark.parametrize(("variable", "kind", "text"), ACCEPTED)
+def test_what_is_accepted_here_is_accepted_by_the_client(
+    variable: str, kind: type, text: str
+) -> None:
+    """The bounds are written in both packages, and must not part."""
+    settings = ClientConfig.from_env(TABLE | {variable: text}).delivery_settings()
+    ResilientDynamoClient("receipts", **settings).close(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("circuit_breaker_threshold", 0),
+        ("circuit_breaker_timeout", 0.0),
+        ("max_retry_attempts", 0),
+        ("retry_base_delay", -0.1),
+        ("batch_size", 26),
+        ("batch_flush_interval", -1.0),
+    ],
+)
+def test_what_the_client_refuses_is_refused_here(name: str, value: float) -> None:
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=name):
+        ResilientDynamoClient("receipts", **arguments)
+    with pytest.raises(ValueError, match=name):
+        ClientConfig(dynamo_table="receipts", **arguments)
+
+
+@pytest.mark.parametrize("table", ["ab", "a" * 256, "my table", "réçus", "receipts!", "a/b"])
+def test_a_table_name_that_dynamodb_refuses_is_refused_early(table: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^DYNAMODB_TABLE_NAME is .*; accepted are"):
+        ClientConfig.from_env({"DYNAMODB_TABLE_NAME": table})
+    with pytest.raises(ConfigurationError, match=r"^dynamo_table is .*; accepted are"):
+        ClientConfig(dynamo_table=table)
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["abc", "a" * 255, "A.b_c-9", "arn:aws:dynamodb:eu-west-1:123456789012:table/receipts"],
+)
+def test_names_and_arns_are_accepted(table: str) -> None:
+    assert ClientConfig(dynamo_table=table).dynamo_table == table
+
+
+@pytest.mark.parametrize("text", ["journal", "journal-sync", "JOURNAL", "disk"])
+def test_a_durability_that_this_release_lacks_is_refused(text: str) -> None:
+    with pytest.raises(
+        ConfigurationError,
+        match=f"AI_USAGE_DURABILITY is '{text}'; accepted is memory: .*no journal",
+    ):
+        ClientConfig.from_env(TABLE | {"AI_USAGE_DURABILITY": text})
+
+
+@pytest.mark.parametrize("text", ["", "memory", "Memory "])
+def test_memory_is_the_one_durability(text: str) -> None:
+    ClientConfig.from_env(TABLE | {"AI_USAGE_DURABILITY": text})
+
+
+def test_a_malformed_table_check_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="AI_USAGE_TABLE_CHECK is 'false'"):
+        ClientConfig.from_env(TABLE | {"AI_USAGE_TABLE_CHECK": "false"})
+
+
+def test_keys_are_never_shown() -> None:
+    config = ClientConfig(
+        dynamo_table="receipts", openai_api_key="sk-secret-1", anthropic_api_key="sk-secret-2"
+    )
+    assert "secret" not in repr(config)
+    assert "secret" not in str(config)
+
+
+def test_a_configuration_is_frozen() -> None:
+    config = ClientConfig(dynamo_table="receipts")
+    with pytest.raises(FrozenInstanceError):
+        config.batch_size = 1  # type: ignore[misc]
+
+
+def test_the_copy_goes_where_the_variable_says_also_in_the_home_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = ClientConfig.from_env(TABLE | {"AI_USAGE_LOG_FILE": "~/usage.jsonl"})
+    assert config.find_log_file() == tmp_path / "usage.jsonl"
+
+
+def test_the_copy_goes_to_the_users_state_directory_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = ClientConfig.from_env(TABLE)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    assert config.find_log_file() == tmp_path / "state" / "receipt_label" / "ai_usage.jsonl"
+    monkeypatch.setenv("XDG_STATE_HOME", "relative")
+    in_home = tmp_path / "home" / ".local" / "state" / "receipt_label" / "ai_usage.jsonl"
+    assert config.find_log_file() == in_home
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert config.find_log_file() == in_home
