@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
@@ -25,6 +27,8 @@ from receipt_label.tracking.file_log import UsageLogFile
 if TYPE_CHECKING:
     from anthropic import Anthropic, AsyncAnthropic
     from openai import AsyncOpenAI, OpenAI
+
+_logger = logging.getLogger(__name__)
 
 Tracker: TypeAlias = AIUsageTracker | ResilientAIUsageTracker
 
@@ -227,7 +231,7 @@ class ClientManager:
             config.dynamo_table,
             config.user_id,
             environment=self.environment,
-            usage_log=UsageLogFile(config.find_log_file()) if config.track_to_file else None,
+            usage_log=_open_usage_log(config.find_log_file()) if config.track_to_file else None,
         )
 
     def _make_openai_part(self, class_name: str) -> LazyPart[Any]:
@@ -256,6 +260,16 @@ class ClientManager:
         end = "flush" if client is self._injected else "close"
         if (method := getattr(client, end, None)) is not None:
             method(timeout)
+
+
+def _open_usage_log(path: Path) -> UsageLogFile:
+    """Return the copy at ``path``, in a folder that is made for it, private to the user."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        # The copy is an extra: the tracker counts what it cannot write, and goes on.
+        _logger.warning("no folder for the copy of usage records: %s", error)
+    return UsageLogFile(path)
 
 
 def _make_sdk_client(package: str, class_name: str, api_key: str | None) -> Any:

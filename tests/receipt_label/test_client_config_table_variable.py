@@ -37,7 +37,7 @@ def test_the_new_variable_names_the_table(read: Read) -> None:
 
 @both_ways
 def test_the_old_variable_still_works_with_a_warning_that_points_at_the_caller(read: Read) -> None:
-    with pytest.warns(DeprecationWarning) as caught:
+    with pytest.warns(DeprecationWarning, match="DYNAMO_TABLE_NAME") as caught:
         assert read({"DYNAMO_TABLE_NAME": "receipts"}) == "receipts"
     assert [str(warning.message) for warning in caught] == [DEPRECATED]
     line = Path(__file__).read_text(encoding="utf-8").splitlines()[caught[0].lineno - 1]
@@ -94,7 +94,7 @@ def test_the_variables_of_the_process_are_the_default(
 
 def test_a_malformed_old_variable_is_named_as_such() -> None:
     with (
-        pytest.warns(DeprecationWarning),
-        pytest.raises(ValueError, match="^DYNAMO_TABLE_NAME is 'my table'"),
+        pytest.warns(DeprecationWarning, match="DYNAMO_TABLE_NAME"),
+        pytest.raises(ValueError, match=r"^DYNAMO_TABLE_NAME is 'my table'"),
     ):
         ClientConfig.from_env({"DYNAMO_TABLE_NAME": "my table"})

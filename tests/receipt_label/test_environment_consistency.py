@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from receipt_dynamo import ReceiptDynamoError
 from receipt_label.environment import (
     Environment,
     find_endpoint,
@@ -14,6 +13,8 @@ from receipt_label.environment import (
     validate_table,
 )
 from receipt_label.errors import ConfigurationError
+
+from receipt_dynamo import ReceiptDynamoError
 
 ELSEWHERE = [environment for environment in Environment if environment is not Environment.TEST]
 LOOPBACK = [
@@ -108,7 +109,7 @@ def test_the_check_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     ("text", "expected"),
     [("on", True), ("ON", True), ("", True), ("  ", True), ("off", False), (" Off ", False)],
 )
-def test_the_switch_is_read_in_any_case(text: str, expected: bool) -> None:  # noqa: FBT001
+def test_the_switch_is_read_in_any_case(text: str, expected: bool) -> None:
     assert read_table_check({"AI_USAGE_TABLE_CHECK": text}) is expected
     assert read_table_check({}) is True
 

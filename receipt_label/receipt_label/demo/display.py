@@ -121,7 +121,7 @@ class PlainDisplay:
                 f"[{snapshot.seconds:5.1f} s]   {snapshot.phase:9}  "
                 f"calls {snapshot.made:5} of {snapshot.planned}  "
                 f"delivered {snapshot.delivered:5}  waiting {snapshot.pending:4}  "
-                f"breaker {snapshot.breaker}\n"
+                f"breaker {snapshot.breaker.value}\n"
             )
             self._out.flush()
 
@@ -163,7 +163,7 @@ def _draw_panel(snapshot: Snapshot) -> RenderableType:
 
     numbers = Table.grid(padding=(0, 2))
     numbers.add_row("DynamoDB is", Text(snapshot.phase, style=_STYLES.get(snapshot.phase, "")))
-    numbers.add_row("circuit breaker", str(snapshot.breaker))
+    numbers.add_row("circuit breaker", snapshot.breaker.value)
     numbers.add_row("calls made", _draw_bar(snapshot.made, snapshot))
     numbers.add_row("rows delivered", _draw_bar(snapshot.delivered, snapshot))
     numbers.add_row("waiting for DynamoDB", str(snapshot.pending))

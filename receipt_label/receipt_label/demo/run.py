@@ -15,6 +15,7 @@ from receipt_label.demo.workload import Workload
 from receipt_label.demo.world import World, open_world
 
 if TYPE_CHECKING:
+    from receipt_dynamo.utils.circuit_breaker import BreakerEvent
     from receipt_label.demo.options import DemoOptions
 
 _DRAIN_TIMEOUT: Final = 20.0
@@ -80,6 +81,10 @@ class _Performance:
                 break
         self._note("every call is made, and what was accepted is settled")
         self._show()
+
+    def _note_breaker(self, event: BreakerEvent) -> None:
+        # Called by a sending thread; appending to a list is atomic.
+        self._note(f"circuit breaker: {event.old.value} -> {event.new.value} ({event.reason})")
 
     def _note(self, text: str) -> None:
         self._events.append(Event(time.monotonic() - self._start, text))

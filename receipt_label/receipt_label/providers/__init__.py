@@ -1,1 +1,8 @@
-"""Business layer."""
+"""The AI providers: how their SDK clients are watched, and what their replies tell.
+
+Nothing here imports a provider's package before a client of it is wrapped.
+"""
+
+from receipt_label.providers.wrapping import wrap_anthropic_client, wrap_openai_client
+
+__all__ = ["wrap_anthropic_client", "wrap_openai_client"]

@@ -1,0 +1,89 @@
+"""A copy of the records in a file, for looking at them without a table."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from receipt_dynamo import AIUsageMetric
+
+_MODE: Final = 0o600
+
+_FIELDS: Final = (
+    "service",
+    "model",
+    "operation",
+    "timestamp",
+    "request_id",
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "api_calls",
+    "cost_usd",
+    "latency_ms",
+    "user_id",
+    "job_id",
+    "batch_id",
+    "github_pr",
+    "environment",
+    "error",
+    "metadata",
+)
+
+
+class UsageLogFile:
+    """Appends records to a file as JSON Lines, one object to a line.
+
+    The file is made readable for its owner only. It is opened for each line, so it may be
+    rotated or removed at any time, and a forked child writes as well as its parent: each
+    line goes out in one append, which keeps lines whole among threads and processes (on
+    POSIX).
+
+    Args:
+        path: The file; its directory has to exist.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def write(self, metric: AIUsageMetric) -> None:
+        """Append one record.
+
+        Raises:
+            OSError: The file cannot be written. A tracker counts and logs it, and goes on.
+        """
+        line = json.dumps(_to_document(metric), ensure_ascii=False) + "\n"
+        _append(self.path, line.encode())
+
+
+def _append(path: Path, line: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
+    try:
+        written = os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+    if written < len(line):
+        raise OSError(f"wrote {written} of {len(line)} bytes to {path}")
+
+
+def _to_document(metric: AIUsageMetric) -> dict[str, Any]:
+    document = {name: getattr(metric, name) for name in _FIELDS}
+    return {name: _to_json(value) for name, value in document.items() if value not in (None, {})}
+
+
+def _to_json(value: Any) -> Any:
+    """Return a value that JSON can hold; a cost keeps its digits as text."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: _to_json(element) for key, element in value.items()}
+    if isinstance(value, list):
+        return [_to_json(element) for element in value]
+    return value

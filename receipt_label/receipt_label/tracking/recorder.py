@@ -1,0 +1,194 @@
+"""From a call that is over to a record that is on its way; nothing here raises."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from receipt_label.pricing import Price, PriceBook
+from receipt_label.providers.observed_call import ObservedCall, Start
+from receipt_label.tracking.context import UsageContext, find_context
+from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
+from receipt_label.tracking.log_limiter import LogLimiter
+from receipt_label.tracking.tracker_stats import DistinctTimes, OutcomeCounter
+
+if TYPE_CHECKING:
+    from receipt_dynamo import AIUsageMetric
+    from receipt_label.environment import Environment
+    from receipt_label.injected_client import MetricWriter
+    from receipt_label.tracking.file_log import UsageLogFile
+
+_logger = logging.getLogger(__name__)
+
+
+class CallRecorder:
+    """Prices calls, says what they belong to, and hands the records to DynamoDB's client.
+
+    Args:
+        client: Takes the records.
+        environment: Stored with each record.
+        price_book: Prices the calls.
+        usage_log: Gets a copy of each record; None for none.
+        waits: Whether ``client`` waits for DynamoDB, so that asyncio code has to leave it
+            to a thread.
+        clock: Monotonic clock in seconds, for durations.
+    """
+
+    def __init__(
+        self,
+        client: MetricWriter,
+        environment: Environment,
+        price_book: PriceBook,
+        usage_log: UsageLogFile | None,
+        *,
+        waits: bool,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.defaults = UsageContext()
+        self.outcomes = OutcomeCounter()
+        self.price_book = price_book
+        self._client = client
+        self._environment = environment.value
+        self._usage_log = usage_log
+        self._waits = waits
+        self._clock = clock
+        self._times = DistinctTimes()
+        self._log = LogLimiter(_logger)
+
+    def start(self) -> Start:
+        """Return the beginning of a call that is about to be made."""
+        return Start(self._times.take(), self._clock())
+
+    def take(self, call: ObservedCall) -> None:
+        """Record a call that is over."""
+        metric = self._try_to_make(call)
+        if metric is not None:
+            self.deliver(metric)
+
+    async def atake(self, call: ObservedCall) -> None:
+        """As :meth:`take`, without blocking the event loop."""
+        metric = self._try_to_make(call)
+        if metric is None:
+            return
+        if self._waits and _runs_in_asyncio():
+            await asyncio.to_thread(self.deliver, metric)
+        else:
+            self.deliver(metric)
+
+    def deliver(self, metric: AIUsageMetric) -> bool:
+        """Hand a complete record over; return whether it was taken."""
+        self._copy_to_file(metric)
+        try:
+            accepted = self._client.put_ai_usage_metric(metric) is not False
+        except Exception as error:  # noqa: BLE001
+            self.count_failure(error)
+            return False
+        self.outcomes.add("recorded" if accepted else "refused")
+        if not accepted:
+            self._log.warn("refused", "a usage record was refused: the queue is full or closed")
+        return accepted
+
+    def complete(self, metric: AIUsageMetric) -> AIUsageMetric:
+        """Return a record of the caller's own with what it does not say filled in."""
+        context = find_context(self, self.defaults)
+        known = {
+            "environment": self._environment,
+            "user_id": context.user_id,
+            "job_id": context.job_id,
+            "batch_id": context.batch_id,
+            "github_pr": context.github_pr,
+        }
+        changes: dict[str, Any] = {
+            name: value
+            for name, value in known.items()
+            if value is not None and getattr(metric, name) is None
+        }
+        if context.metadata:
+            changes["metadata"] = {**context.metadata, **metric.metadata}
+        return replace(metric, **changes) if changes else metric
+
+    def count_untracked(self) -> None:
+        """Count a call that passed through unrecorded."""
+        self.outcomes.add("untracked")
+
+    def count_failure(self, error: Exception) -> None:
+        """Count and log a failure of tracking itself; its text may hold payload, its type not."""
+        self.outcomes.add("failed")
+        kind = type(error).__name__
+        self._log.warn(kind, f"tracking an AI call failed with {kind}; the call is not affected")
+
+    def _try_to_make(self, call: ObservedCall) -> AIUsageMetric | None:
+        try:
+            return self._make(call)
+        except Exception as error:  # noqa: BLE001
+            self.count_failure(error)
+            return None
+
+    def _make(self, call: ObservedCall) -> AIUsageMetric:
+        latency = self._clock() - call.start.reading
+        context = find_context(self, self.defaults)
+        model = call.reply.model or call.requested_model or UNKNOWN_MODEL
+        usage = call.reply.usage
+        price = self._try_to_price(call, model)
+        metadata: dict[str, Any] = {**context.metadata, **call.metadata, **call.reply.details}
+        if call.reply.invalid_fields:
+            metadata["invalid_fields"] = list(call.reply.invalid_fields)
+        if price is not None:
+            metadata["pricing"] = price.origin
+        elif call.error is None:
+            self.outcomes.add("unpriced")
+        fields: dict[str, Any] = {
+            "service": call.service,
+            "model": model,
+            "operation": call.operation,
+            "timestamp": call.start.timestamp,
+            "latency_ms": Decimal(round(latency * 1_000_000)) / 1_000,
+            "user_id": context.user_id,
+            "job_id": context.job_id,
+            "batch_id": context.batch_id,
+            "github_pr": context.github_pr,
+            "environment": self._environment,
+            "error": call.error,
+            "metadata": metadata,
+        }
+        if call.reply.request_id is not None:
+            fields["request_id"] = call.reply.request_id
+        if usage is not None:
+            fields |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        if price is not None:
+            fields["cost_usd"] = price.cost_usd
+        return make_metric(fields)
+
+    def _try_to_price(self, call: ObservedCall, model: str) -> Price | None:
+        """A record without a price is worth more than none."""
+        if call.reply.usage is None:
+            return None
+        try:
+            return self.price_book.price(
+                call.service, model, call.reply.usage, call.start.timestamp
+            )
+        except Exception as error:  # noqa: BLE001
+            self.count_failure(error)
+            return None
+
+    def _copy_to_file(self, metric: AIUsageMetric) -> None:
+        if self._usage_log is None:
+            return
+        try:
+            self._usage_log.write(metric)
+        except Exception as error:  # noqa: BLE001
+            self.count_failure(error)
+
+
+def _runs_in_asyncio() -> bool:
+    """The SDKs run under trio as well, where ``asyncio.to_thread`` does not."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
