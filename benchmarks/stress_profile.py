@@ -6,6 +6,7 @@ it does not share the interpreter lock with the caller that is measured.
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import time
@@ -79,6 +80,7 @@ def serve() -> None:
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
     from receipt_dynamo.testing import FaultProxy, Latency, Throttle, UnprocessedItems
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

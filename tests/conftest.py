@@ -7,6 +7,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["engines.fixtures"]
+
 # Set before any package is imported: a test never takes itself for production.
 os.environ["ENVIRONMENT"] = "test"
 

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_label.client_config import ClientConfig
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
 _logger = logging.getLogger(__name__)
-
-Tracker: TypeAlias = AIUsageTracker | ResilientAIUsageTracker
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that ``close`` waits for what is pending."""
@@ -75,7 +73,7 @@ class ClientManager:
         # Now, not late: an unfit client is the mistake of who makes the manager.
         self._adopted = None if dynamo_client is None else self._adopt(dynamo_client)
         self._dynamo: LazyPart[MetricWriter] = LazyPart(self._make_dynamo)
-        self._tracker: LazyPart[Tracker] = LazyPart(self._make_tracker)
+        self._tracker: LazyPart[AIUsageTracker] = LazyPart(self._make_tracker)
         self._openai: LazyPart[OpenAI] = self._make_openai_part("OpenAI")
         self._async_openai: LazyPart[AsyncOpenAI] = self._make_openai_part("AsyncOpenAI")
         self._anthropic: LazyPart[Anthropic] = self._make_anthropic_part("Anthropic")
@@ -100,8 +98,8 @@ class ClientManager:
         return self._dynamo.get()
 
     @property
-    def usage_tracker(self) -> Tracker:
-        """The tracker of this manager's clients.
+    def usage_tracker(self) -> AIUsageTracker:
+        """The tracker of this manager's clients, resilient unless switched off.
 
         It is there with ``track_ai_usage=False`` too, for records that the caller makes.
         """
@@ -160,12 +158,11 @@ class ClientManager:
             timeout: Seconds to wait for delivery, at most; None waits for as long as it
                 takes.
         """
-        self._async_openai.close()
-        self._async_anthropic.close()
+        for part in (self._tracker, self._async_openai, self._async_anthropic):
+            part.close()  # The tracker keeps nothing back: its records are with its client.
         # Last in, first out, and each one even if another fails: the calls end first.
         with contextlib.ExitStack() as stack:
             stack.callback(self._close_dynamo, timeout)
-            stack.callback(self._close_tracker)
             for client in (self._openai.close(), self._anthropic.close()):
                 if client is not None:
                     stack.callback(client.close)
@@ -223,7 +220,7 @@ class ClientManager:
             config.dynamo_table, endpoint_url=self._endpoint_url, **config.delivery_settings()
         )
 
-    def _make_tracker(self) -> Tracker:
+    def _make_tracker(self) -> AIUsageTracker:
         config = self.config
         tracker = ResilientAIUsageTracker if config.use_resilient_tracker else AIUsageTracker
         return tracker(
@@ -250,10 +247,6 @@ class ClientManager:
 
     def _tracks(self) -> bool:
         return self.config.track_ai_usage
-
-    def _close_tracker(self) -> None:
-        if (tracker := self._tracker.close()) is not None:
-            tracker.close()
 
     def _close_dynamo(self, timeout: float | None) -> None:
         client = self._dynamo.close() or self._adopted

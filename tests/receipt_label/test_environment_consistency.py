@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import boto3
 import pytest
 from receipt_label.environment import (
     Environment,
@@ -164,7 +165,6 @@ def test_the_found_endpoint_is_the_one_that_boto3_goes_to(
     ignored: str, specific: str, general: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With AWS_IGNORE_CONFIGURED_ENDPOINT_URLS a test would reach AWS past a loopback URL."""
-    boto3 = pytest.importorskip("boto3")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", ignored)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", specific)
     monkeypatch.setenv("AWS_ENDPOINT_URL", general)

@@ -9,10 +9,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.credentials import RefreshableCredentials
+from engines.memory_writer import MemoryWriter
 from receipt_label.environment import Environment
 from receipt_label.injected_client import adopt_client, adopt_direct_client, is_boto3_client
 
-from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
+from receipt_dynamo import DynamoClient, ResilientDynamoClient
 
 ELSEWHERE = [environment for environment in Environment if environment is not Environment.TEST]
 ENDPOINT = "http://127.0.0.1:9"
@@ -20,16 +21,6 @@ ENDPOINT = "http://127.0.0.1:9"
 
 both_paths = pytest.mark.parametrize("adopt", [adopt_client, adopt_direct_client])
 elsewhere = pytest.mark.parametrize("environment", ELSEWHERE)
-
-
-class Recorder:
-    """All that a test's client needs."""
-
-    def __init__(self) -> None:
-        self.metrics: list[AIUsageMetric] = []
-
-    def put_ai_usage_metric(self, metric: AIUsageMetric) -> None:
-        self.metrics.append(metric)
 
 
 class AnythingGoes:
@@ -87,9 +78,9 @@ def assert_reaches_the_same(client: object) -> None:
 
 @both_paths
 def test_in_a_test_any_object_with_the_method_is_used_as_it_is(adopt: Any) -> None:
-    recorder = Recorder()
-    adopted = adopt(recorder, environment=Environment.TEST, table_name="receipts")
-    assert adopted is recorder
+    writer = MemoryWriter()
+    adopted = adopt(writer, environment=Environment.TEST, table_name="receipts")
+    assert adopted is writer
 
 
 @both_paths
@@ -216,7 +207,7 @@ def test_a_boto3_client_needs_a_table_name(adopt: Any) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        Recorder,
+        MemoryWriter,
         AnythingGoes,
         object,
         lambda: "receipts",
@@ -228,7 +219,7 @@ def test_a_boto3_client_needs_a_table_name(adopt: Any) -> None:
             .Table("receipts")
         ),
     ],
-    ids=["recorder", "mock", "object", "text", "s3", "streams", "table resource"],
+    ids=["writer", "mock", "object", "text", "s3", "streams", "table resource"],
 )
 def test_elsewhere_anything_else_is_a_type_error_that_says_what_is_accepted(
     adopt: Any, environment: Environment, make: Any

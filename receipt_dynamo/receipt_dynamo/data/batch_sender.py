@@ -204,9 +204,10 @@ class BatchSender:
             self._last_error = summarize_failure(error)
             if kind is FailureKind.THROTTLED:
                 self._throttled += records
-                self._pacer.record_batch(1.0)
-            elif kind is FailureKind.OUTAGE:
+            if self._breaker.state is not CircuitBreakerState.CLOSED:
                 self._pacer.restart()
+            elif kind in (FailureKind.THROTTLED, FailureKind.OUTAGE):
+                self._pacer.record_batch(1.0)
 
     def _note_reply(self, sent: int, unwritten: int) -> None:
         with self._lock:
@@ -268,6 +269,8 @@ class BatchSender:
         with self._lock:
             delay = self._hold.begin(self._clock())
             is_news, self._said = self._said != reason, reason
+        # A boto3 client keeps the credentials that it was made with, missing ones too.
+        self._connection.renew()
         if is_news:
             _logger.error(
                 "table %s cannot be written: %s. The records wait; next try in %.0f s.",

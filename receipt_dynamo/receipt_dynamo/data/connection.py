@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 import zlib
@@ -104,11 +105,15 @@ class Connection:
         """
         if self._injected is not None:
             return self._injected
-        if self._made is None or self._made_in != os.getpid():
-            self._make()
-        if self._made is None:  # pragma: no cover - for the type checker
-            raise RuntimeError("no client was made")
-        return self._made
+        made = self._made
+        if made is None or self._made_in != os.getpid():
+            made = self._make()
+        return made
+
+    def renew(self) -> None:
+        """Have the next use make a new client: one keeps the credentials that it began with."""
+        with self._lock:
+            self._made = None
 
     def read_target(self) -> Target:
         """Return which table this is, where and as whom, for making another connection."""
@@ -121,11 +126,22 @@ class Connection:
         self._lock = threading.Lock()
         self._made = None
 
-    def _make(self) -> None:
+    def _make(self) -> DynamoDBClient:
         with self._lock:
-            if self._made is None or self._made_in != os.getpid():
-                self._made = make_client(self.target, self._settings)
-                self._made_in = os.getpid()
+            made = self._made
+            if made is None or self._made_in != os.getpid():
+                made = make_client(self.target, self._settings)
+                self._made, self._made_in = made, os.getpid()
+            return made
+
+
+def load_boto3() -> None:
+    """Import boto3 now, in the calling thread.
+
+    It cannot be imported any more once the interpreter ends, and a child that is forked
+    while another thread imports it could never import it.
+    """
+    importlib.import_module("boto3")
 
 
 def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:

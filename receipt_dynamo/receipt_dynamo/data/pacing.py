@@ -13,7 +13,7 @@ FLOOR: Final = 2.0
 """Batches a second that are always allowed. Without it, a constant share of throttled
 records would starve the writer."""
 
-STEP: Final = 1.0
+STEP: Final = 2.0
 """Batches a second that a batch written in full adds to the pace."""
 
 UNLIMITED: Final = float("inf")

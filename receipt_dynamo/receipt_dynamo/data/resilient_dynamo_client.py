@@ -16,6 +16,7 @@ from receipt_dynamo.data.connection import (
     Connection,
     SdkSettings,
     Target,
+    load_boto3,
     make_credentials,
     read_target,
 )
@@ -174,6 +175,7 @@ class ResilientDynamoClient(MetricQueries):
         return instance
 
     def _start(self, target: Target, settings: DeliverySettings) -> None:
+        load_boto3()
         super().__init__(Connection(target, SdkSettings()))
         # One wire attempt: botocore's own retries would multiply ours and hide from the breaker.
         writer = SdkSettings(

@@ -35,5 +35,5 @@ def check_error(status: int, code: str) -> None:
     """
     if type(status) is not int or status not in _ERROR_STATUS:
         raise ValueError(f"status is {status!r}; accepted is an int from 400 to 599")
-    if not isinstance(code, str) or not code:
+    if not code:
         raise ValueError(f"code is {code!r}; accepted is a non-empty string")

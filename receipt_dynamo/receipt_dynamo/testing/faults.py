@@ -30,6 +30,7 @@ from receipt_dynamo.testing.throttling import (
 
 _THROUGHPUT_EXCEEDED: Final = "ProvisionedThroughputExceededException"
 _UNPROCESSED: Final = "UnprocessedItems"
+_ALL_BITS: Final = 0xFF
 
 
 class Fault(abc.ABC):
@@ -190,7 +191,7 @@ class ErrorReply(Fault):
     def __post_init__(self) -> None:
         check_error(self.status, self.code)
 
-    def answer(self, exchange: Exchange) -> Answer:
+    def answer(self, exchange: Exchange) -> Answer:  # noqa: ARG002 - refused unseen
         """Refuse the request."""
         return Answer(make_error_reply(self.status, self.code, self.message))
 
@@ -233,7 +234,7 @@ class LostReply(Fault):
 class Reset(Fault):
     """The connection is reset (TCP RST) before the request is passed on."""
 
-    def answer(self, exchange: Exchange) -> Answer:
+    def answer(self, exchange: Exchange) -> Answer:  # noqa: ARG002 - dropped unseen
         """Drop the request."""
         return Answer(None, reset=True)
 
@@ -247,8 +248,8 @@ class Truncated(Fault):
     Args:
         share: How much of the body arrives, from 0 up to but without 1; default half.
         full_length: Announce the length of the whole body and close the connection
-            early (True), or that of the short body (False, default): then botocore
-            sees a complete reply with a damaged body.
+            early (True), or announce that of the short body (False, default). botocore
+            compares neither length nor checksum and sees a status 200 in both cases.
 
     Raises:
         ValueError: ``share`` is out of range.
@@ -292,12 +293,12 @@ class Corrupt(Fault):
     """
 
     at: int = 0
-    mask: int = 0xFF
+    mask: int = _ALL_BITS
 
     def __post_init__(self) -> None:
         if type(self.at) is not int or self.at < 0:
             raise ValueError(f"at is {self.at!r}; accepted is an int of 0 or more")
-        if type(self.mask) is not int or not 1 <= self.mask <= 0xFF:
+        if type(self.mask) is not int or not 1 <= self.mask <= _ALL_BITS:
             raise ValueError(f"mask is {self.mask!r}; accepted is an int from 1 to 255")
 
     def answer(self, exchange: Exchange) -> Answer:

@@ -36,7 +36,7 @@ THROTTLE_SHAPES: Final = {
         "throttlingReasons", "TableWriteKeyRangeThroughputExceeded"
     ),
 }
-"""The three errors that carry reasons. A missing ``default_reason`` is never sent."""
+"""The three errors of a write that carry reasons, by code."""
 
 _NAMESPACE: Final = "com.amazonaws.dynamodb.v20120810"
 _OTHER_NAMESPACES: Final = {

@@ -264,8 +264,9 @@ class BatchQueue(Generic[T]):
             self._paused_until = -math.inf
             self._work.notify_all()
             self._progress.notify_all()
-        done = self._wait_until(lambda: not self._buffer.pending, timeout)
+        self._wait_until(self._has_nothing_to_try, timeout)
         with self._lock:
+            done = not self._buffer.pending
             self._stop_at = -math.inf
             self._work.notify_all()
             self._progress.notify_all()
@@ -444,6 +445,11 @@ class BatchQueue(Generic[T]):
         return self._stop_at is not None and (
             not self._buffer.pending or self._clock() >= self._stop_at
         )
+
+    def _has_nothing_to_try(self) -> bool:
+        """Whether a stop need not wait: all is settled, or the pause outlasts its deadline."""
+        is_paused = self._stop_at is not None and self._paused_until >= self._stop_at
+        return not self._buffer.pending or (is_paused and not self._buffer.in_flight)
 
     def _seconds_until_due(self) -> float | None:
         """Return when the next batch may leave; None when nothing makes it due yet."""

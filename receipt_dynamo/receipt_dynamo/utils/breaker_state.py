@@ -1,29 +1,38 @@
-"""The circuit breaker as a pure state machine: no lock, no clock, no I/O.
+"""The circuit breaker's state machine: no lock, no clock, no randomness, no I/O.
 
-A call is admitted with a ticket and reported with it. In the closed state the ticket is
-the generation, which every change of state raises; in the half-open state each probe has
-a ticket of its own, below zero. A report with an old ticket is ignored by one comparison,
-so that a late result can neither close an open circuit nor prolong it.
+The time and a random number come in as arguments. A call is admitted with a *ticket*, and
+its result is recorded with that ticket. The calls of one closed period share one ticket,
+the generation's number; each probe has a ticket of its own. No number is used twice, so a
+late result is one whose ticket the machine does not know any more, and is ignored.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Final
 
-from receipt_dynamo.utils.breaker_windows import Window
+from receipt_dynamo.utils.breaker_settings import BreakerSettings
+from receipt_dynamo.utils.breaker_window import make_window
 
 UNCOUNTED: Final = 0
-"""The ticket of a call that is admitted and not counted; generations begin at 1."""
+"""The ticket of a call whose result is not recorded."""
+
+_PROBE_POLL: Final = 0.1
+"""Seconds after which to ask again while others probe, at most: a caller that sleeps for
+``retry_after`` must neither spin nor sleep through the verdict."""
 
 
-class CircuitBreakerState(Enum):
-    """Where a breaker stands.
+class CircuitBreakerState(StrEnum):
+    """Where a breaker is.
 
-    CLOSED: calls pass and are counted. OPEN: calls are refused for a while. HALF_OPEN: a
-    few probes decide. ISOLATED and DISABLED are set by hand and end by ``reset()`` only:
-    refuse everything, and admit everything.
+    Attributes:
+        CLOSED: Calls pass, and their results are counted.
+        OPEN: Calls are refused until the open time is over.
+        HALF_OPEN: Some probes pass; their results decide.
+        ISOLATED: Calls are refused until ``reset()``.
+        DISABLED: Calls pass uncounted until ``reset()``.
     """
 
     CLOSED = "closed"
@@ -33,213 +42,319 @@ class CircuitBreakerState(Enum):
     DISABLED = "disabled"
 
 
-class Outcome(Enum):
-    """What became of a call."""
+class ChangeReason(StrEnum):
+    """Why a breaker changed its state."""
 
-    SUCCESS = "success"
-    FAILURE = "failure"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerSettings:
-    """When the breaker opens, for how long, and what closes it; see CircuitBreaker."""
-
-    failure_threshold: int | None
-    open_seconds: float
-    failure_rate: float
-    slow_call_rate: float
-    minimum_calls: int
-    half_open_max_calls: int
-    success_threshold: int
-    probe_lease_seconds: float
-    open_multiplier: float
-    max_open_seconds: float
-    jitter: float
+    CONSECUTIVE_FAILURES = "consecutive failures"
+    FAILURE_RATE = "failure rate"
+    SLOW_CALL_RATE = "slow call rate"
+    OPEN_TIME_OVER = "open time over"
+    PROBE_FAILED = "probe failed"
+    PROBES_SUCCEEDED = "probes succeeded"
+    ISOLATE = "isolate()"
+    DISABLE = "disable()"
+    RESET = "reset()"
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One change of state, and why."""
+class CircuitBreakerEvent:
+    """One change of state, as listeners get it.
 
-    old: CircuitBreakerState
-    new: CircuitBreakerState
-    reason: str
+    Attributes:
+        name: Of the breaker.
+        old_state: Before the change.
+        new_state: After it.
+        reason: What caused it.
+        retry_after: Seconds until the first probe when it opened, else 0.
+        generation: Grows from change to change; threads may deliver two out of order.
+    """
+
+    name: str
+    old_state: CircuitBreakerState
+    new_state: CircuitBreakerState
+    reason: ChangeReason
+    retry_after: float
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitBreakerSnapshot:
+    """One consistent picture of a breaker, for metrics.
+
+    Attributes:
+        name: Of the breaker.
+        state: Where it is.
+        generation: Grows with each change of state.
+        retry_after: Seconds until a call may pass; 0 when it may now.
+        consecutive_failures: Since the last success.
+        window_calls: Results in the sliding window; 0 without a rate rule.
+        window_failures: Failures among them.
+        window_slow_calls: Slow calls among them.
+        probes: Probes under way.
+        successes: Results recorded as success since the breaker was made.
+        failures: Results recorded as failure.
+        ignored: Calls that were neither: cancelled, or with an ignored exception.
+        late: Results that came after the state had changed, and had no effect.
+        rejections: Calls refused.
+        openings: How often it opened.
+    """
+
+    name: str
+    state: CircuitBreakerState
+    generation: int
+    retry_after: float
+    consecutive_failures: int
+    window_calls: int
+    window_failures: int
+    window_slow_calls: int
+    probes: int
+    successes: int
+    failures: int
+    ignored: int
+    late: int
+    rejections: int
+    openings: int
 
 
 class BreakerMachine:
-    """States, counters and tickets. Not thread-safe; ``now`` comes in, in seconds.
+    """Decides which calls pass, from the results of those before.
 
     Args:
-        settings: When the breaker opens and closes.
-        window: For the rates; None when only failures in a row count.
+        settings: The rules.
+
+    Attributes:
+        state: Where it is.
+        free_ticket: The ticket with which any call passes now, or None when a call has
+            to ask :meth:`admit`. One attribute, so that it can be read without a lock.
     """
 
     __slots__ = (
-        "_opened_in_a_row",
+        "_consecutive_failures",
+        "_failures",
+        "_generation",
+        "_ignored",
+        "_late",
+        "_numbers",
+        "_open_seconds",
+        "_opened_until",
+        "_openings",
         "_probe_successes",
         "_probes",
+        "_rejections",
         "_settings",
-        "_ticket",
+        "_successes",
         "_window",
-        "failures_in_a_row",
-        "generation",
-        "open_until",
+        "free_ticket",
         "state",
     )
 
-    def __init__(self, settings: BreakerSettings, window: Window | None) -> None:
+    def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
-        self._window = window
+        self._numbers = itertools.count(UNCOUNTED + 1)
+        self._open_seconds = settings.timeout_seconds
+        self._opened_until = 0.0
         self.state = CircuitBreakerState.CLOSED
-        self.generation = 1
-        self.failures_in_a_row = 0
-        self.open_until = 0.0
-        self._opened_in_a_row = 0
-        self._probes: dict[int, float] = {}
-        self._probe_successes = 0
-        self._ticket = 0
+        self.begin_again()
 
-    @property
-    def probes(self) -> int:
-        """Probes that are on their way."""
-        return len(self._probes)
+    def begin_again(self) -> None:
+        """Start a new generation in the same state, with no counts, probes or totals."""
+        self._successes = self._failures = self._ignored = self._late = 0
+        self._rejections = self._openings = 0
+        self._begin_generation(self.state)
 
-    def admit(self, now: float) -> tuple[int | None, Change | None]:
-        """Return a ticket, or None when the call is refused; and what changed by asking."""
-        if self.state is CircuitBreakerState.CLOSED:
-            return self.generation, None
-        if self.state is CircuitBreakerState.DISABLED:
-            return UNCOUNTED, None
-        if self.state is CircuitBreakerState.ISOLATED:
-            return None, None
-        change = None
-        if self.state is CircuitBreakerState.OPEN:
-            if now < self.open_until:
-                return None, None
-            change = self._become(CircuitBreakerState.HALF_OPEN, "the open time is over")
-        return self._admit_probe(now), change
+    def admit(self, now: float) -> tuple[int | None, CircuitBreakerEvent | None]:
+        """Return a ticket, or None when the call is refused; and the change of state."""
+        if self.free_ticket is not None:
+            return self.free_ticket, None
+        event = None
+        if self.state is CircuitBreakerState.OPEN and now >= self._opened_until:
+            event = self._enter(CircuitBreakerState.HALF_OPEN, ChangeReason.OPEN_TIME_OVER)
+        if self.state is CircuitBreakerState.HALF_OPEN and self._has_place(now):
+            ticket = next(self._numbers)
+            self._probes[ticket] = now + self._settings.probe_lease_seconds
+            return ticket, event
+        self._rejections += 1
+        return None, event
 
-    def seconds_until_admitted(self, now: float) -> float:
-        """Return how long a refused caller should wait; infinite while isolated."""
-        if self.state is CircuitBreakerState.ISOLATED:
-            return float("inf")
-        if self.state is CircuitBreakerState.OPEN:
-            return max(0.0, self.open_until - now)
-        if self.state is CircuitBreakerState.HALF_OPEN and self._is_full():
-            return max(0.0, min(self._probes.values(), default=now) - now)
-        return 0.0
+    def is_probing(self, ticket: int) -> bool:
+        """Tell whether ``ticket`` is that of a probe under way."""
+        return ticket in self._probes
 
-    def report(
-        self,
-        ticket: int,
-        outcome: Outcome,
-        now: float,
-        jitter: float,
-        *,
-        slow: bool = False,
-        retry_after: float = 0.0,
-    ) -> Change | None:
-        """Count the outcome of an admitted call; return the change that it causes.
+    def admit_into_probe(self) -> int:
+        """Let a call that belongs to a probe pass, though it was refused; return its ticket."""
+        self._rejections -= 1
+        return UNCOUNTED
+
+    def record_success(
+        self, ticket: int, now: float = 0.0, slow: bool = False, jitter: float = 0.0
+    ) -> CircuitBreakerEvent | None:
+        """Record that a call succeeded; return the change of state, if any.
 
         Args:
-            ticket: What :meth:`admit` returned; an old one is ignored.
-            outcome: What became of the call.
-            now: Time in seconds.
-            jitter: A random number from 0 to 1.
-            slow: Whether it took longer than a call should.
-            retry_after: Seconds that the server asked to wait.
+            ticket: Of the call.
+            now: Monotonic seconds. This and what follows matters with a rate rule only.
+            slow: Whether the call took too long.
+            jitter: A random number from 0 to 1, should the breaker open.
         """
-        if ticket < 0:
-            return self._report_probe(ticket, outcome, now, jitter, retry_after)
-        if ticket != self.generation or outcome is Outcome.CANCELLED:
+        if ticket != self._generation:
+            return self._record_probe(ticket, slow, now, jitter, 0.0)
+        self._successes += 1
+        self._consecutive_failures = 0
+        if self._window is None:
             return None
-        failed = outcome is Outcome.FAILURE
-        self.failures_in_a_row = self.failures_in_a_row + 1 if failed else 0
-        reason = self._find_reason_to_open(now, failed, slow)
-        return None if reason is None else self._open(now, jitter, retry_after, reason)
+        self._window.add(False, slow, now)
+        return self._judge(now, jitter, 0.0)
 
-    def isolate(self) -> Change | None:
-        """Refuse every call until :meth:`reset`."""
-        return self._set(CircuitBreakerState.ISOLATED, "isolated by hand")
+    def record_failure(
+        self, ticket: int, now: float, slow: bool, jitter: float, hint: float
+    ) -> CircuitBreakerEvent | None:
+        """Record that a call failed; return the change of state, if any.
 
-    def disable(self) -> Change | None:
-        """Admit every call, uncounted, until :meth:`reset`."""
-        return self._set(CircuitBreakerState.DISABLED, "disabled by hand")
-
-    def reset(self) -> Change | None:
-        """Close, and forget what was counted."""
-        self._opened_in_a_row = 0
-        return self._set(CircuitBreakerState.CLOSED, "reset by hand")
-
-    def forget_probes(self) -> None:
-        """Give the places of all probes back: their threads do not exist in this process."""
-        self._probes.clear()
-
-    def _find_reason_to_open(self, now: float, failed: bool, slow: bool) -> str | None:
-        settings = self._settings
-        threshold = settings.failure_threshold
+        Args:
+            ticket: Of the call.
+            now: Monotonic seconds.
+            slow: Whether the call took too long.
+            jitter: A random number from 0 to 1, should the breaker open.
+            hint: Seconds for which the service asked to be left alone, or 0.
+        """
+        if ticket != self._generation:
+            return self._record_probe(ticket, True, now, jitter, hint)
+        self._failures += 1
+        self._consecutive_failures += 1
         if self._window is not None:
-            total = self._window.record(now, failed, slow)
-            if total.calls >= settings.minimum_calls:
-                if total.failures >= settings.failure_rate * total.calls:
-                    return f"{total.failures} of {total.calls} calls failed"
-                if total.slow >= settings.slow_call_rate * total.calls:
-                    return f"{total.slow} of {total.calls} calls were slow"
-        if failed and threshold is not None and self.failures_in_a_row >= threshold:
-            return f"{self.failures_in_a_row} failures in a row"
-        return None
+            self._window.add(True, slow, now)
+        return self._judge(now, jitter, hint)
 
-    def _admit_probe(self, now: float) -> int | None:
-        if self._is_full():
-            # A hung or cancelled probe must not keep the breaker half-open for ever.
+    def release(self, ticket: int) -> None:
+        """Record that a call was neither; a probe's place is free again."""
+        if ticket != UNCOUNTED:
+            self._ignored += 1
+            self._probes.pop(ticket, None)
+
+    def isolate(self) -> CircuitBreakerEvent | None:
+        """Refuse every call from now on."""
+        return self._enter(CircuitBreakerState.ISOLATED, ChangeReason.ISOLATE)
+
+    def disable(self) -> CircuitBreakerEvent | None:
+        """Let every call pass from now on, and count none."""
+        return self._enter(CircuitBreakerState.DISABLED, ChangeReason.DISABLE)
+
+    def reset(self) -> CircuitBreakerEvent | None:
+        """Close, and forget what was counted."""
+        return self._enter(CircuitBreakerState.CLOSED, ChangeReason.RESET)
+
+    def retry_after(self, now: float) -> float:
+        """Return the seconds after which to ask again; 0 when a call may pass now."""
+        if self.state is CircuitBreakerState.OPEN:
+            return max(0.0, self._opened_until - now)
+        if self.state is CircuitBreakerState.HALF_OPEN:
+            if len(self._probes) < self._settings.half_open_max_calls:
+                return 0.0
+            return max(0.0, min(_PROBE_POLL, min(self._probes.values()) - now))
+        if self.state is CircuitBreakerState.ISOLATED:
+            return self._settings.timeout_seconds
+        return 0.0
+
+    def take_snapshot(self, now: float) -> CircuitBreakerSnapshot:
+        """Return what there is to know."""
+        window = self._window
+        if window is not None:
+            window.expire(now)
+        return CircuitBreakerSnapshot(
+            name=self._settings.name,
+            state=self.state,
+            generation=self._generation,
+            retry_after=self.retry_after(now),
+            consecutive_failures=self._consecutive_failures,
+            window_calls=window.calls if window else 0,
+            window_failures=window.failures if window else 0,
+            window_slow_calls=window.slow_calls if window else 0,
+            probes=len(self._probes),
+            successes=self._successes,
+            failures=self._failures,
+            ignored=self._ignored,
+            late=self._late,
+            rejections=self._rejections,
+            openings=self._openings,
+        )
+
+    def _has_place(self, now: float) -> bool:
+        limit = self._settings.half_open_max_calls
+        if len(self._probes) >= limit:
+            # A probe that hangs, or was lost, must not keep the breaker half-open for ever.
             self._probes = {ticket: end for ticket, end in self._probes.items() if end > now}
-        if self._is_full():
-            return None
-        self._ticket -= 1
-        self._probes[self._ticket] = now + self._settings.probe_lease_seconds
-        return self._ticket
+        return len(self._probes) < limit
 
-    def _is_full(self) -> bool:
-        return len(self._probes) >= self._settings.half_open_max_calls
-
-    def _report_probe(
-        self, ticket: int, outcome: Outcome, now: float, jitter: float, retry_after: float
-    ) -> Change | None:
-        if self._probes.pop(ticket, None) is None or outcome is Outcome.CANCELLED:
+    def _record_probe(
+        self, ticket: int, failed: bool, now: float, jitter: float, hint: float
+    ) -> CircuitBreakerEvent | None:
+        if self._probes.pop(ticket, None) is None:
+            self._late += ticket != UNCOUNTED
             return None
-        if outcome is Outcome.FAILURE:
-            return self._open(now, jitter, retry_after, "a probe failed")
+        if failed:
+            self._failures += 1
+            return self._open(ChangeReason.PROBE_FAILED, now, jitter, hint)
+        self._successes += 1
         self._probe_successes += 1
         if self._probe_successes < self._settings.success_threshold:
             return None
-        self._opened_in_a_row = 0
-        return self._become(CircuitBreakerState.CLOSED, "the probes succeeded")
+        return self._enter(CircuitBreakerState.CLOSED, ChangeReason.PROBES_SUCCEEDED)
 
-    def _open(self, now: float, jitter: float, retry_after: float, reason: str) -> Change | None:
+    def _judge(self, now: float, jitter: float, hint: float) -> CircuitBreakerEvent | None:
+        reason = self._find_reason()
+        return None if reason is None else self._open(reason, now, jitter, hint)
+
+    def _find_reason(self) -> ChangeReason | None:
+        """Return why the breaker has to open, or None."""
+        settings, window = self._settings, self._window
+        threshold = settings.failure_threshold
+        if threshold is not None and self._consecutive_failures >= threshold:
+            return ChangeReason.CONSECUTIVE_FAILURES
+        if window is None or window.calls < settings.required_calls:
+            return None
+        # Divided, not multiplied: 0.1 * 30 is more than 3.
+        if settings.failure_rate is not None and (
+            window.failures / window.calls >= settings.failure_rate
+        ):
+            return ChangeReason.FAILURE_RATE
+        if settings.slow_call_seconds is not None and (
+            window.slow_calls / window.calls >= settings.slow_call_rate
+        ):
+            return ChangeReason.SLOW_CALL_RATE
+        return None
+
+    def _open(
+        self, reason: ChangeReason, now: float, jitter: float, hint: float
+    ) -> CircuitBreakerEvent | None:
         settings = self._settings
-        try:
-            growth = settings.open_multiplier**self._opened_in_a_row
-        except OverflowError:
-            growth = float("inf")
-        seconds = min(settings.open_seconds * growth, settings.max_open_seconds)
-        # Only ever longer than asked for, so that a fleet does not probe in step.
-        seconds *= 1.0 + settings.jitter * jitter
-        self.open_until = now + max(seconds, min(retry_after, settings.max_open_seconds))
-        self._opened_in_a_row += 1
-        return self._become(CircuitBreakerState.OPEN, reason)
+        longest = settings.longest_timeout
+        seconds = min(max(self._open_seconds, hint), longest)
+        seconds *= 1 + settings.timeout_jitter * jitter
+        self._open_seconds = min(self._open_seconds * settings.timeout_multiplier, longest)
+        self._opened_until = now + seconds
+        self._openings += 1
+        return self._enter(CircuitBreakerState.OPEN, reason, seconds)
 
-    def _set(self, state: CircuitBreakerState, reason: str) -> Change | None:
-        change = self._become(state, reason)
-        return None if change.old is change.new else change
+    def _enter(
+        self, state: CircuitBreakerState, reason: ChangeReason, retry_after: float = 0.0
+    ) -> CircuitBreakerEvent | None:
+        old_state = self.state
+        self._begin_generation(state)
+        if state is CircuitBreakerState.CLOSED:
+            self._open_seconds = self._settings.timeout_seconds
+        if state is old_state:
+            return None
+        return CircuitBreakerEvent(
+            self._settings.name, old_state, state, reason, retry_after, self._generation
+        )
 
-    def _become(self, state: CircuitBreakerState, reason: str) -> Change:
-        change = Change(self.state, state, reason)
+    def _begin_generation(self, state: CircuitBreakerState) -> None:
         self.state = state
-        self.generation += 1
-        self.failures_in_a_row = 0
-        self._probe_successes = 0
-        self._probes.clear()
-        if self._window is not None:
-            self._window.clear()
-        return change
+        self._generation = next(self._numbers)
+        if state is CircuitBreakerState.CLOSED:
+            self.free_ticket: int | None = self._generation
+        else:
+            self.free_ticket = UNCOUNTED if state is CircuitBreakerState.DISABLED else None
+        self._consecutive_failures = self._probe_successes = 0
+        self._probes: dict[int, float] = {}
+        self._window = make_window(self._settings)

@@ -29,7 +29,7 @@ from receipt_dynamo.utils.arguments import (
     check_whole,
     make_filter,
 )
-from receipt_dynamo.utils.breaker_state import (
+from receipt_dynamo.utils.breaker_machine import (
     BreakerMachine,
     BreakerSettings,
     Change,

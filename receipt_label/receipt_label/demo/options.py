@@ -30,7 +30,7 @@ class DemoOptions:
 
     calls: int = 1_000
     threads: int = 8
-    seconds: float = 13.0
+    seconds: float = 10.0
     plain: bool = False
 
     def __post_init__(self) -> None:

@@ -15,12 +15,13 @@ _HEADINGS: Final = ("service", "model", "rows", "input tokens", "output tokens",
 _TEXT_COLUMNS: Final = 2
 
 
-def format_summary(comparison: Comparison, calls: Iterable[Call]) -> str:
+def format_summary(comparison: Comparison, calls: Iterable[Call], untracked: Iterable[Call]) -> str:
     """Return the tables, the delays and the verdict as lines.
 
     Args:
         comparison: What became of the calls.
         calls: The calls, for their delays.
+        untracked: Calls made without tracking, for comparison.
     """
     lines = [
         "",
@@ -38,7 +39,7 @@ def format_summary(comparison: Comparison, calls: Iterable[Call]) -> str:
             text_columns=1,
         ),
         "",
-        *_format_delays([call for call in calls if call.error is None]),
+        *_format_delays(_keep_answered(calls), _keep_answered(untracked)),
         "",
         *_format_verdict(comparison),
     ]
@@ -68,16 +69,32 @@ def _format_costs(comparison: Comparison) -> list[tuple[str, ...]]:
     return [*rows, total]
 
 
-def _format_delays(calls: Sequence[Call]) -> list[str]:
-    if not calls:
+def _format_delays(calls: Sequence[Call], untracked: Sequence[Call]) -> list[str]:
+    if not calls or not untracked:
         return ["No call succeeded."]
     slowest = max(call.seconds for call in calls)
-    own = [call.own_seconds for call in calls]
     return [
-        f"Slowest call: {_format_ms(slowest)}, as its caller saw it.",
-        "Spent in a call beside waiting for the provider, by the SDK and tracking together:",
-        f"{_format_ms(median(own))} in the median, {_format_ms(max(own))} at worst.",
+        f"The slowest call took {_format_ms(slowest)}, as its caller saw it.",
+        "What calls took beside waiting for the provider (the SDK's own work, and tracking):",
+        "",
+        *_align(
+            [
+                ("", "calls", "median", "worst"),
+                ("without tracking", *_format_own_times(untracked)),
+                ("with tracking", *_format_own_times(calls)),
+            ],
+            text_columns=1,
+        ),
     ]
+
+
+def _format_own_times(calls: Sequence[Call]) -> tuple[str, str, str]:
+    own = [call.own_seconds for call in calls]
+    return str(len(own)), _format_ms(median(own)), _format_ms(max(own))
+
+
+def _keep_answered(calls: Iterable[Call]) -> list[Call]:
+    return [call for call in calls if call.error is None]
 
 
 def _format_verdict(comparison: Comparison) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from receipt_label.demo.report import Call
@@ -63,12 +64,24 @@ class TransportTimer:
         return float(getattr(self._waited, "seconds", 0.0))
 
 
+@dataclass(frozen=True, slots=True)
+class SdkClients:
+    """The clients through which calls are made.
+
+    Args:
+        openai: An ``openai.OpenAI``.
+        anthropic: An ``anthropic.Anthropic``.
+    """
+
+    openai: Any
+    anthropic: Any
+
+
 class Workload:
     """Makes calls from a number of threads, half to OpenAI and half to Anthropic.
 
     Args:
-        openai_client: A tracked ``openai.OpenAI``.
-        anthropic_client: A tracked ``anthropic.Anthropic``.
+        clients: The SDK clients.
         threads: Number of calling threads.
         timer: Watches the HTTP clients of both.
         clock: Monotonic clock in seconds.
@@ -77,16 +90,14 @@ class Workload:
 
     def __init__(
         self,
-        openai_client: Any,
-        anthropic_client: Any,
+        clients: SdkClients,
         threads: int,
         timer: TransportTimer,
         *,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._openai = openai_client
-        self._anthropic = anthropic_client
+        self._clients = clients
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="caller")
         self._timer = timer
         self._clock = clock
@@ -168,13 +179,13 @@ class Workload:
         return Call(service, model, response_id, input_tokens, output_tokens, seconds, own_seconds)
 
     def _ask_openai(self, model: str, question: str) -> tuple[str, int, int]:
-        reply = self._openai.chat.completions.create(
+        reply = self._clients.openai.chat.completions.create(
             model=model, messages=[{"role": "user", "content": question}]
         )
         return reply.id, reply.usage.prompt_tokens, reply.usage.completion_tokens
 
     def _ask_anthropic(self, model: str, question: str) -> tuple[str, int, int]:
-        reply = self._anthropic.messages.create(
+        reply = self._clients.anthropic.messages.create(
             model=model,
             max_tokens=_MAX_TOKENS,
             messages=[{"role": "user", "content": question}],

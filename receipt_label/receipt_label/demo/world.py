@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.testing import FaultProxy
 
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
-from receipt_label.demo.workload import TransportTimer
+from receipt_label.demo.embedded_dynamodb import start_dynamodb
+from receipt_label.demo.workload import SdkClients, TransportTimer
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
 
@@ -25,7 +26,7 @@ PROVIDER_LATENCY: Final = 0.02
 
 _REGION: Final = "us-east-1"
 _NOBODY: Final = "demo"
-"""Credentials: the embedded DynamoDB takes any."""
+"""Keys and secrets: the embedded DynamoDB and the stub take any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ class World:
     Args:
         proxy: Stands before the table and makes its faults.
         client: Delivers the records through the proxy.
-        openai: A tracked ``openai.OpenAI``.
-        anthropic: A tracked ``anthropic.Anthropic``.
+        untracked: The SDK clients as they are.
+        tracked: The same, wrapped by the tracker.
         timer: Measures the time that calls wait for the providers.
         reader: Reads the table, past the proxy.
         began_on: The UTC day on which it was opened.
@@ -44,8 +45,8 @@ class World:
 
     proxy: FaultProxy
     client: ResilientDynamoClient
-    openai: Any
-    anthropic: Any
+    untracked: SdkClients
+    tracked: SdkClients
     timer: TransportTimer
     reader: DynamoClient
     began_on: date
@@ -59,9 +60,12 @@ class World:
 def open_world() -> Iterator[World]:
     """Start all servers, create the table, and make the clients; stop all in the end."""
     with contextlib.ExitStack() as stack:
-        dynamodb_url = stack.enter_context(_run_dynamodb())
-        proxy = stack.enter_context(FaultProxy(dynamodb_url))
+        wait_for_url = stack.enter_context(start_dynamodb())
         stub = stack.enter_context(ProviderStub(latency=PROVIDER_LATENCY))
+        timer = TransportTimer()
+        sdks = _make_sdks(stack, stub, timer)
+        dynamodb_url = wait_for_url()
+        proxy = stack.enter_context(FaultProxy(dynamodb_url))
         reader = DynamoClient(
             TABLE_NAME,
             _REGION,
@@ -72,30 +76,17 @@ def open_world() -> Iterator[World]:
         reader.create_table()
         client = stack.enter_context(_make_client(proxy.endpoint_url))
         tracker = ResilientAIUsageTracker(client, table_name=TABLE_NAME, user_id="demo")
-        timer = TransportTimer()
         yield World(
             proxy,
             client,
-            tracker.wrap_openai(stack.enter_context(_make_openai(stub, timer))),
-            tracker.wrap_anthropic(stack.enter_context(_make_anthropic(stub, timer))),
-            timer,
-            reader,
+            untracked=sdks,
+            tracked=SdkClients(
+                tracker.wrap_openai(sdks.openai), tracker.wrap_anthropic(sdks.anthropic)
+            ),
+            timer=timer,
+            reader=reader,
             began_on=_today(),
         )
-
-
-@contextlib.contextmanager
-def _run_dynamodb() -> Iterator[str]:
-    """Run the embedded DynamoDB; give its URL."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
 
 
 def _make_client(endpoint_url: str) -> ResilientDynamoClient:
@@ -112,19 +103,24 @@ def _make_client(endpoint_url: str) -> ResilientDynamoClient:
     )
 
 
-def _make_openai(stub: ProviderStub, timer: TransportTimer) -> Any:
+def _make_sdks(
+    stack: contextlib.ExitStack, stub: ProviderStub, timer: TransportTimer
+) -> SdkClients:
+    """Make the real SDKs' clients; the slowest imports of all happen here."""
+    import anthropic
     import openai
 
-    http_client = timer.watch(openai.DefaultHttpxClient(trust_env=False))
-    return openai.OpenAI(api_key="demo", base_url=stub.openai_base_url, http_client=http_client)
-
-
-def _make_anthropic(stub: ProviderStub, timer: TransportTimer) -> Any:
-    import anthropic
-
-    http_client = timer.watch(anthropic.DefaultHttpxClient(trust_env=False))
-    return anthropic.Anthropic(
-        api_key="demo", base_url=stub.anthropic_base_url, http_client=http_client
+    openai_http = timer.watch(openai.DefaultHttpxClient(trust_env=False))
+    anthropic_http = timer.watch(anthropic.DefaultHttpxClient(trust_env=False))
+    return SdkClients(
+        stack.enter_context(
+            openai.OpenAI(api_key=_NOBODY, base_url=stub.openai_base_url, http_client=openai_http)
+        ),
+        stack.enter_context(
+            anthropic.Anthropic(
+                api_key=_NOBODY, base_url=stub.anthropic_base_url, http_client=anthropic_http
+            )
+        ),
     )
 
 

@@ -37,13 +37,11 @@ class UsageContext:
     def __post_init__(self) -> None:
         """Check the types: a mistake shows where it is made, not in a lost record."""
         for name in ("job_id", "batch_id", "user_id"):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, str) and value):
-                raise _refuse(name, value, "a non-empty str and None")
-        if not _is_optional_count(self.github_pr):
-            raise _refuse("github_pr", self.github_pr, "an int, 0 or more, and None")
-        if not isinstance(self.metadata, Mapping):
-            raise _refuse("metadata", self.metadata, "a mapping")
+            if (value := getattr(self, name)) is not None:
+                _check_text(name, value)
+        if self.github_pr is not None:
+            _check_count("github_pr", self.github_pr)
+        _check_metadata(self.metadata)
 
     def over(self, base: UsageContext) -> UsageContext:
         """Return ``base`` with what is said here in place of what is said there."""
@@ -53,9 +51,6 @@ class UsageContext:
             if (value := getattr(self, field_.name)) is not None
         }
         return replace(base, **said | {"metadata": {**base.metadata, **self.metadata}})
-
-
-NO_CONTEXT: Final = UsageContext()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,10 +114,9 @@ def ai_usage_context(
         TypeError: An argument is of a wrong type.
         ValueError: An argument is empty or negative.
     """
-    if not isinstance(operation_type, str) or not operation_type:
-        raise _refuse("operation_type", operation_type, "a non-empty str")
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise _refuse("metadata", metadata, "a mapping")
+    _check_text("operation_type", operation_type)
+    if metadata is not None:
+        _check_metadata(metadata)
     context = UsageContext(
         job_id=job_id,
         batch_id=batch_id,
@@ -155,17 +149,24 @@ def batch_ai_usage_context(
         TypeError: An argument is of a wrong type.
         ValueError: An argument is empty or negative.
     """
-    if batch_id is None:
-        raise _refuse("batch_id", batch_id, "a non-empty str")
+    _check_text("batch_id", batch_id)
     return ai_usage_context(operation_type, tracker, batch_id=batch_id, **kwargs)
 
 
-def _is_optional_count(value: object) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is of type {type(value).__name__}; accepted is str")
+    if not value.strip():
+        raise ValueError(f"{name} is {value!r}; accepted is a non-empty str")
 
 
-def _refuse(name: str, value: object, accepted: str) -> Exception:
-    kind = ValueError if isinstance(value, (str, int)) else TypeError
-    return kind(f"{name} is {value!r} of type {type(value).__name__}; accepted are {accepted}")
+def _check_count(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} is of type {type(value).__name__}; accepted is int")
+    if value < 0:
+        raise ValueError(f"{name} is {value}; accepted is int, 0 or more")
+
+
+def _check_metadata(value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"metadata is of type {type(value).__name__}; accepted is a mapping")

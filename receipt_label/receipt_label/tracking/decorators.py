@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -34,6 +34,15 @@ class TrackedFunction:
     model: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One call of a decorated function, under way."""
+
+    start: Start
+    requested_model: str | None
+    recorded_inside: list[str | None]
+
+
 def track(kind: TrackedFunction, sink: CallSink, function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function``, sync or async, with its calls going down in ``sink``.
 
@@ -47,105 +56,109 @@ def track(kind: TrackedFunction, sink: CallSink, function: Callable[P, R]) -> Ca
         raise TypeError(
             f"function is of type {type(function).__name__}; accepted is a function, sync or async"
         )
+    watch = _FunctionWatch(kind, sink)
     if inspect.iscoroutinefunction(function):
-        return cast("Callable[P, R]", _track_async(kind, sink, function))
-    return cast("Callable[P, R]", _track_sync(kind, sink, function))
+        return cast("Callable[P, R]", _track_async(watch, function))
+    return cast("Callable[P, R]", _track_sync(watch, function))
 
 
-def _track_sync(kind: TrackedFunction, sink: CallSink, function: Any) -> Any:
+def _track_sync(watch: _FunctionWatch, function: Any) -> Any:
     @functools.wraps(function)
     def tracked(*args: Any, **kwargs: Any) -> Any:
-        start = sink.start()
         with collect_recorded() as inside:
+            attempt = watch.begin(kwargs, inside)
             try:
                 result = function(*args, **kwargs)
             except BaseException as error:
-                if (ended := _describe_failure(kind, start, kwargs, inside, error)) is not None:
-                    sink.take(ended)
+                if (ended := watch.fail(attempt, error)) is not None:
+                    watch.sink.take(ended)
                 raise
-        if (ended := _describe_result(kind, sink, start, kwargs, inside, result)) is not None:
-            sink.take(ended)
+        if (ended := watch.finish(attempt, result)) is not None:
+            watch.sink.take(ended)
         return result
 
     return tracked
 
 
-def _track_async(kind: TrackedFunction, sink: CallSink, function: Any) -> Any:
+def _track_async(watch: _FunctionWatch, function: Any) -> Any:
     @functools.wraps(function)
     async def tracked(*args: Any, **kwargs: Any) -> Any:
-        start = sink.start()
         with collect_recorded() as inside:
+            attempt = watch.begin(kwargs, inside)
             try:
                 result = await function(*args, **kwargs)
             except BaseException as error:
-                if (ended := _describe_failure(kind, start, kwargs, inside, error)) is not None:
+                if (ended := watch.fail(attempt, error)) is not None:
                     if isinstance(error, GeneratorExit):  # Nothing may be awaited any more.
-                        sink.take(ended)
+                        watch.sink.take(ended)
                     else:
-                        await sink.atake(ended)
+                        await watch.sink.atake(ended)
                 raise
-        if (ended := _describe_result(kind, sink, start, kwargs, inside, result)) is not None:
-            await sink.atake(ended)
+        if (ended := watch.finish(attempt, result)) is not None:
+            await watch.sink.atake(ended)
         return result
 
     return tracked
 
 
-def _describe_failure(
-    kind: TrackedFunction,
-    start: Start,
-    kwargs: dict[str, Any],
-    inside: list[str | None],
-    error: BaseException,
-) -> ObservedCall | None:
-    if inside:
-        # What went wrong either is recorded, or came after a call that went well.
-        return None
-    mark_recorded(None, None)
-    return ObservedCall(
-        service=kind.service,
-        operation=kind.operation,
-        start=start,
-        requested_model=kind.model or kwargs.get("model"),
-        error=describe_error(error),
-    )
+class _FunctionWatch:
+    """Makes an :class:`ObservedCall` of each call of a function. No method raises."""
 
+    def __init__(self, kind: TrackedFunction, sink: CallSink) -> None:
+        self.sink = sink
+        self._kind = kind
 
-def _describe_result(
-    kind: TrackedFunction,
-    sink: CallSink,
-    start: Start,
-    kwargs: dict[str, Any],
-    inside: list[str | None],
-    result: object,
-) -> ObservedCall | None:
-    try:
-        if _is_stream(result):
-            sink.count_untracked()
+    def begin(self, kwargs: Mapping[str, Any], recorded_inside: list[str | None]) -> _Attempt:
+        """Return the attempt that a call begins."""
+        return _Attempt(self.sink.start(), self._kind.model or kwargs.get("model"), recorded_inside)
+
+    def fail(self, attempt: _Attempt, error: BaseException) -> ObservedCall | None:
+        """Return what there is to record of a function that raised ``error``."""
+        if attempt.recorded_inside:
+            # What went wrong is recorded, or came after a call that went well and is.
             return None
-        reply = kind.read(result)
-        if is_recorded(result) or (inside and _is_among(reply, inside)):
+        mark_recorded(None, None)
+        try:
+            return self._describe(attempt, Reply(), describe_error(error))
+        except Exception as failure:  # noqa: BLE001
+            self.sink.count_failure(failure)
             return None
-        mark_recorded(result, reply.request_id)
-    except Exception as error:  # noqa: BLE001
-        sink.count_failure(error)
-        return None
-    return ObservedCall(
-        service=kind.service,
-        operation=kind.operation,
-        start=start,
-        reply=reply,
-        requested_model=kind.model or kwargs.get("model"),
-    )
+
+    def finish(self, attempt: _Attempt, result: object) -> ObservedCall | None:
+        """Return what there is to record of a function that returned ``result``."""
+        try:
+            if _is_stream(result):
+                self.sink.count_untracked()
+                return None
+            reply = self._kind.read(result)
+            if is_recorded(result) or _is_among(reply, attempt.recorded_inside):
+                return None
+            mark_recorded(result, reply.request_id)
+        except Exception as error:  # noqa: BLE001
+            self.sink.count_failure(error)
+            return None
+        return self._describe(attempt, reply, None)
+
+    def _describe(self, attempt: _Attempt, reply: Reply, error: str | None) -> ObservedCall:
+        return ObservedCall(
+            service=self._kind.service,
+            operation=self._kind.operation,
+            start=attempt.start,
+            reply=reply,
+            requested_model=attempt.requested_model,
+            error=error,
+        )
 
 
-def _is_among(reply: Reply, inside: list[str | None]) -> bool:
+def _is_among(reply: Reply, recorded_inside: list[str | None]) -> bool:
     """Tell whether what a function returned comes from a call that is recorded already.
 
     It does when the id is the same, and when nothing of a reply is left in it: then it was
     made of the reply, as the text alone.
     """
-    return reply.usage is None or reply.request_id in inside
+    if reply.usage is None:
+        return bool(recorded_inside)
+    return reply.request_id is not None and reply.request_id in recorded_inside
 
 
 def _is_stream(result: object) -> bool:

@@ -113,4 +113,3 @@ def _shorten_texts(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_shorten_texts(element) for element in value]
     return value
-

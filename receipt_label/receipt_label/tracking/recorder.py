@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import weakref
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from receipt_label.pricing import Price, PriceBook
+from receipt_label.pricing import Price, PriceBook, TokenUsage
 from receipt_label.providers.observed_call import ObservedCall, Start
 from receipt_label.tracking.context import UsageContext, find_context
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
@@ -31,6 +33,7 @@ class CallRecorder:
 
     Args:
         client: Takes the records.
+        owner: The tracker, as ``ai_usage_context`` knows it.
         environment: Stored with each record.
         price_book: Prices the calls.
         usage_log: Gets a copy of each record; None for none.
@@ -42,6 +45,7 @@ class CallRecorder:
     def __init__(
         self,
         client: MetricWriter,
+        owner: object,
         environment: Environment,
         price_book: PriceBook,
         usage_log: UsageLogFile | None,
@@ -53,6 +57,7 @@ class CallRecorder:
         self.outcomes = OutcomeCounter()
         self.price_book = price_book
         self._client = client
+        self._owner = weakref.ref(owner)
         self._environment = environment.value
         self._usage_log = usage_log
         self._waits = waits
@@ -68,7 +73,7 @@ class CallRecorder:
         """Record a call that is over."""
         metric = self._try_to_make(call)
         if metric is not None:
-            self.deliver(metric)
+            self._deliver(metric)
 
     async def atake(self, call: ObservedCall) -> None:
         """As :meth:`take`, without blocking the event loop."""
@@ -76,41 +81,27 @@ class CallRecorder:
         if metric is None:
             return
         if self._waits and _runs_in_asyncio():
-            await asyncio.to_thread(self.deliver, metric)
+            await asyncio.to_thread(self._deliver, metric)
         else:
-            self.deliver(metric)
+            self._deliver(metric)
 
-    def deliver(self, metric: AIUsageMetric) -> bool:
-        """Hand a complete record over; return whether it was taken."""
-        self._copy_to_file(metric)
+    def record(self, metric: AIUsageMetric) -> bool:
+        """Record a call that the caller describes; return whether the record was taken."""
         try:
-            accepted = self._client.put_ai_usage_metric(metric) is not False
+            complete = self._complete(metric)
         except Exception as error:  # noqa: BLE001
             self.count_failure(error)
             return False
-        self.outcomes.add("recorded" if accepted else "refused")
-        if not accepted:
-            self._log.warn("refused", "a usage record was refused: the queue is full or closed")
-        return accepted
+        return self._deliver(complete)
 
-    def complete(self, metric: AIUsageMetric) -> AIUsageMetric:
-        """Return a record of the caller's own with what it does not say filled in."""
-        context = find_context(self, self.defaults)
-        known = {
-            "environment": self._environment,
-            "user_id": context.user_id,
-            "job_id": context.job_id,
-            "batch_id": context.batch_id,
-            "github_pr": context.github_pr,
-        }
-        changes: dict[str, Any] = {
-            name: value
-            for name, value in known.items()
-            if value is not None and getattr(metric, name) is None
-        }
-        if context.metadata:
-            changes["metadata"] = {**context.metadata, **metric.metadata}
-        return replace(metric, **changes) if changes else metric
+    def record_usage(self, metric: AIUsageMetric, usage: TokenUsage) -> bool:
+        """As :meth:`record`, and price what the call used."""
+        price = self._try_to_price(metric.service, metric.model, usage, metric.timestamp)
+        if price is None:
+            self.outcomes.add("unpriced")
+            return self.record(metric)
+        metadata = {**metric.metadata, "pricing": price.origin}
+        return self.record(replace(metric, cost_usd=price.cost_usd, metadata=metadata))
 
     def count_untracked(self) -> None:
         """Count a call that passed through unrecorded."""
@@ -122,6 +113,34 @@ class CallRecorder:
         kind = type(error).__name__
         self._log.warn(kind, f"tracking an AI call failed with {kind}; the call is not affected")
 
+    def _deliver(self, metric: AIUsageMetric) -> bool:
+        self._copy_to_file(metric)
+        try:
+            accepted = self._client.put_ai_usage_metric(metric) is not False
+        except Exception as error:  # noqa: BLE001
+            self.count_failure(error)
+            return False
+        self.outcomes.add("recorded" if accepted else "refused")
+        if not accepted:
+            self._log.warn("refused", "a usage record was refused: the queue is full or closed")
+        return accepted
+
+    def _complete(self, metric: AIUsageMetric) -> AIUsageMetric:
+        """Fill in what the record does not say."""
+        context = find_context(self._owner(), self.defaults)
+        known = {"environment": self._environment, **_read_owner(context)}
+        changes: dict[str, Any] = {
+            name: value
+            for name, value in known.items()
+            if value is not None and getattr(metric, name) is None
+        }
+        if context.metadata:
+            changes["metadata"] = {**context.metadata, **metric.metadata}
+        if not changes:
+            return metric
+        said = {field.name: getattr(metric, field.name) for field in fields(metric)}
+        return make_metric(said | changes)
+
     def _try_to_make(self, call: ObservedCall) -> AIUsageMetric | None:
         try:
             return self._make(call)
@@ -131,10 +150,10 @@ class CallRecorder:
 
     def _make(self, call: ObservedCall) -> AIUsageMetric:
         latency = self._clock() - call.start.reading
-        context = find_context(self, self.defaults)
+        context = find_context(self._owner(), self.defaults)
         model = call.reply.model or call.requested_model or UNKNOWN_MODEL
         usage = call.reply.usage
-        price = self._try_to_price(call, model)
+        price = self._try_to_price(call.service, model, usage, call.start.timestamp)
         metadata: dict[str, Any] = {**context.metadata, **call.metadata, **call.reply.details}
         if call.reply.invalid_fields:
             metadata["invalid_fields"] = list(call.reply.invalid_fields)
@@ -142,36 +161,33 @@ class CallRecorder:
             metadata["pricing"] = price.origin
         elif call.error is None:
             self.outcomes.add("unpriced")
-        fields: dict[str, Any] = {
+        known: dict[str, Any] = {
             "service": call.service,
             "model": model,
             "operation": call.operation,
             "timestamp": call.start.timestamp,
             "latency_ms": Decimal(round(latency * 1_000_000)) / 1_000,
-            "user_id": context.user_id,
-            "job_id": context.job_id,
-            "batch_id": context.batch_id,
-            "github_pr": context.github_pr,
             "environment": self._environment,
             "error": call.error,
             "metadata": metadata,
+            **_read_owner(context),
         }
         if call.reply.request_id is not None:
-            fields["request_id"] = call.reply.request_id
+            known["request_id"] = call.reply.request_id
         if usage is not None:
-            fields |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+            known |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
         if price is not None:
-            fields["cost_usd"] = price.cost_usd
-        return make_metric(fields)
+            known["cost_usd"] = price.cost_usd
+        return make_metric(known)
 
-    def _try_to_price(self, call: ObservedCall, model: str) -> Price | None:
-        """A record without a price is worth more than none."""
-        if call.reply.usage is None:
+    def _try_to_price(
+        self, service: str, model: str, usage: TokenUsage | None, timestamp: datetime
+    ) -> Price | None:
+        """Return the price if there is one: a record without it is worth more than none."""
+        if usage is None:
             return None
         try:
-            return self.price_book.price(
-                call.service, model, call.reply.usage, call.start.timestamp
-            )
+            return self.price_book.price(service, model, usage, timestamp)
         except Exception as error:  # noqa: BLE001
             self.count_failure(error)
             return None
@@ -183,6 +199,16 @@ class CallRecorder:
             self._usage_log.write(metric)
         except Exception as error:  # noqa: BLE001
             self.count_failure(error)
+
+
+def _read_owner(context: UsageContext) -> dict[str, Any]:
+    """Return whom a call belongs to, by the record's field names."""
+    return {
+        "user_id": context.user_id,
+        "job_id": context.job_id,
+        "batch_id": context.batch_id,
+        "github_pr": context.github_pr,
+    }
 
 
 def _runs_in_asyncio() -> bool:

@@ -1,12 +1,14 @@
-"""The tracker that writes straight through, and what all trackers have in common."""
+"""The tracker that writes straight through, and what both trackers have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from decimal import Decimal
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
 
-from receipt_dynamo import AIUsageMetric, DynamoClient
+from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_label.environment import Environment, detect_environment, validate_table
 from receipt_label.injected_client import MetricWriter, adopt_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
@@ -17,7 +19,7 @@ from receipt_label.providers.reply import Reply
 from receipt_label.tracking.context import UsageContext
 from receipt_label.tracking.decorators import TrackedFunction, track
 from receipt_label.tracking.recorder import CallRecorder
-from receipt_label.tracking.tracker_stats import TrackerStats
+from receipt_label.tracking.tracker_stats import TrackerStats, utc_now
 
 if TYPE_CHECKING:
     from receipt_label.tracking.file_log import UsageLogFile
@@ -30,8 +32,335 @@ CLOSE_TIMEOUT: Final = 10.0
 """Seconds that ``close`` waits for what is pending, by default."""
 
 PLACES_MODEL: Final = "places_api"
-"""Model of Google Places' records, which have none by nature."""
+"""Model in the records of Google Places, which has none."""
 
 _COMPLETION: Final = TrackedFunction("openai", "completion", read_chat_completion)
 _EMBEDDING: Final = TrackedFunction("openai", "embedding", read_embedding)
 _MESSAGE: Final = TrackedFunction("anthropic", "completion", read_message)
+
+
+class AIUsageTracker:
+    """Records AI calls, and writes each record straight through, in the caller's thread.
+
+    A call waits for DynamoDB here, in asyncio code without blocking the loop. It never
+    fails because of it: a write that fails is counted, logged, and the record is lost.
+    :class:`ResilientAIUsageTracker` does neither.
+
+    Args:
+        dynamo_client: Takes the records: an object with ``put_ai_usage_metric``, or a
+            boto3 DynamoDB client. By default a ``DynamoClient`` is made.
+        table_name: The table; needed without ``dynamo_client`` and with a boto3 client.
+        user_id: On whose behalf, where nothing else says it.
+        environment: Stored with each record; by default detected from ``ENVIRONMENT`` and
+            the table's name.
+        usage_log: Gets a copy of each record; by default there is none.
+        price_book: Prices the calls; by default by ``genai-prices``.
+
+    Raises:
+        ValueError: Neither ``dynamo_client`` nor ``table_name`` is given; or a test
+            environment with a table that may hold production data (``ConfigurationError``).
+        TypeError: An argument is of a wrong type.
+
+    Warns:
+        UserWarning: Production with a table that looks like a test table.
+    """
+
+    def __init__(
+        self,
+        dynamo_client: object = None,
+        table_name: str | None = None,
+        user_id: str | None = None,
+        *,
+        environment: Environment | None = None,
+        usage_log: UsageLogFile | None = None,
+        price_book: PriceBook | None = None,
+    ) -> None:
+        name = table_name or getattr(dynamo_client, "table_name", None)
+        found = detect_environment(name) if environment is None else environment
+        if not isinstance(found, Environment):
+            raise TypeError(
+                f"environment is of type {type(found).__name__}; accepted are Environment and None"
+            )
+        if dynamo_client is not None:
+            client = self._adopt_client(dynamo_client, found, table_name)
+        elif table_name:
+            validate_table(table_name, found)
+            client = self._make_client(table_name)
+        else:
+            raise ValueError("neither dynamo_client nor table_name is given; one is needed")
+        self._client = client
+        self._owns_client = client is not dynamo_client
+        self._base_context = UsageContext(user_id=user_id)
+        self._recorder = CallRecorder(
+            client,
+            self,
+            found,
+            price_book or PriceBook(),
+            usage_log,
+            waits=not isinstance(client, ResilientDynamoClient),
+        )
+        self._recorder.defaults = self._base_context
+
+    def _adopt_client(
+        self, client: object, environment: Environment, table_name: str | None
+    ) -> MetricWriter:
+        writer: Any = client
+        if callable(getattr(writer, "put_ai_usage_metric", None)):
+            taken: MetricWriter = writer
+            return taken
+        return adopt_direct_client(client, environment=environment, table_name=table_name)
+
+    def _make_client(self, table_name: str) -> MetricWriter:
+        return DynamoClient(table_name)
+
+    def record(self, metric: AIUsageMetric) -> bool:
+        """Record a call that the caller describes.
+
+        Environment, user, job, batch, pull request and metadata are filled in from the
+        context where the record does not say them.
+
+        Returns:
+            True when DynamoDB's client took it; False when it refused it or failed, which
+            is counted and logged.
+
+        Raises:
+            TypeError: ``metric`` is not an ``AIUsageMetric``.
+        """
+        if not isinstance(metric, AIUsageMetric):
+            raise TypeError(f"metric is of type {type(metric).__name__}; accepted is AIUsageMetric")
+        return self._recorder.record(metric)
+
+    def track_openai_completion(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, sync or async, that returns a chat completion.
+
+        Raises:
+            TypeError: ``function`` is not callable.
+        """
+        return self._track(_COMPLETION, function)
+
+    def track_openai_embedding(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, sync or async, that returns embeddings.
+
+        Raises:
+            TypeError: ``function`` is not callable.
+        """
+        return self._track(_EMBEDDING, function)
+
+    def track_anthropic_completion(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, sync or async, that returns a message.
+
+        Raises:
+            TypeError: ``function`` is not callable.
+        """
+        return self._track(_MESSAGE, function)
+
+    def track_google_places(self, operation: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return a decorator for a function, sync or async, that asks Google Places once.
+
+        Its records have no cost: prices of Places are not known yet.
+
+        Args:
+            operation: What it asks for, such as "nearby_search".
+
+        Raises:
+            ValueError: ``operation`` is not a non-empty str.
+        """
+        if not operation.strip():
+            raise ValueError("operation is empty; accepted is a non-empty str")
+        kind = TrackedFunction("google_places", operation, _read_nothing, PLACES_MODEL)
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            return self._track(kind, function)
+
+        return decorate
+
+    def _track(self, kind: TrackedFunction, function: Callable[P, R]) -> Callable[P, R]:
+        self._load_prices()
+        return track(kind, self._recorder, function)
+
+    def wrap_openai(self, client: ClientT) -> ClientT:
+        """Return a copy of an OpenAI client whose calls are recorded.
+
+        The copy is of exactly the same type and shares the HTTP client; the original stays
+        as it is. A client that this tracker wrapped already is returned itself; of one that
+        another tracker wrapped, the copy's calls go to this tracker alone.
+
+        Args:
+            client: An ``openai.OpenAI`` or ``openai.AsyncOpenAI``.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        self._load_prices()
+        return wrap_openai_client(client, self._recorder)
+
+    def wrap_anthropic(self, client: ClientT) -> ClientT:
+        """As :meth:`wrap_openai`, for an ``anthropic.Anthropic`` or ``AsyncAnthropic``.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        self._load_prices()
+        return wrap_anthropic_client(client, self._recorder)
+
+    def _load_prices(self) -> None:
+        """Load them while things are set up, so that the first call does not wait for it."""
+        try:
+            self._recorder.price_book.load()
+        except Exception as error:  # noqa: BLE001
+            self._recorder.count_failure(error)
+
+    def track_github_claude_review(
+        self,
+        github_pr: int,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        *,
+        cache_read_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        request_id: str | None = None,
+        timestamp: datetime | None = None,
+        latency_ms: int | Decimal | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Record a review of a pull request that Claude made elsewhere, as in CI.
+
+        Args:
+            github_pr: Number of the pull request.
+            model: The model that served it.
+            input_tokens: All tokens read, those from and to a cache included.
+            output_tokens: Tokens written.
+            cache_read_tokens: Part of the input that came from the cache.
+            cache_write_tokens: Part of the input that was written to the cache.
+            request_id: Anthropic's id of the response; by default a new UUID.
+            timestamp: Start of the review; now by default. A naive time is taken as UTC.
+            latency_ms: Duration in milliseconds, when known.
+            metadata: More for the record's metadata.
+
+        Returns:
+            As :meth:`record`.
+
+        Raises:
+            ValueError: An argument cannot be used; the message names it and what is accepted.
+        """
+        usage = TokenUsage(
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cache_read_tokens=cache_read_tokens,
+            cache_write_tokens=cache_write_tokens,
+        )
+        cached = {"cache_read_tokens": cache_read_tokens, "cache_write_tokens": cache_write_tokens}
+        known: dict[str, Any] = {} if request_id is None else {"request_id": request_id}
+        metric = AIUsageMetric(
+            service="anthropic",
+            model=model,
+            operation="code_review",
+            timestamp=timestamp or utc_now(),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            latency_ms=latency_ms,
+            github_pr=github_pr,
+            metadata={**(metadata or {}), **({"usage": cached} if any(cached.values()) else {})},
+            **known,
+        )
+        _check_parts(input_tokens, cached)
+        return self._recorder.record_usage(metric, usage)
+
+    def set_tracking_context(
+        self,
+        *,
+        job_id: str | None = None,
+        batch_id: str | None = None,
+        github_pr: int | None = None,
+        user_id: str | None = None,
+    ) -> None:
+        """Set what this tracker's records belong to where no ``ai_usage_context`` says it.
+
+        It replaces all that an earlier call set; what is not given is not said. It holds
+        for every thread and task.
+
+        Args:
+            job_id: Of which job.
+            batch_id: Of which batch.
+            github_pr: For which pull request.
+            user_id: On whose behalf; by default the tracker's own ``user_id``.
+
+        Raises:
+            TypeError: An argument is of a wrong type.
+            ValueError: An argument is empty or negative.
+        """
+        context = UsageContext(
+            job_id=job_id, batch_id=batch_id, github_pr=github_pr, user_id=user_id
+        )
+        self._recorder.defaults = context.over(self._base_context)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until every record taken before this call is settled.
+
+        Args:
+            timeout: Seconds to wait, at most; None waits for as long as it takes.
+
+        Returns:
+            True when nothing is left, or the client keeps nothing back; False when the time
+            was up.
+        """
+        flush = getattr(self._client, "flush", None)
+        return flush is None or bool(flush(timeout))
+
+    def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
+        """Deliver what is pending, and close the client if this tracker made it.
+
+        A client that was given is flushed and stays open. May be called again.
+
+        Args:
+            timeout: Seconds to wait, at most; None waits for as long as it takes.
+        """
+        close = getattr(self._client, "close", None) if self._owns_client else None
+        if close is None:
+            self.flush(timeout)
+        else:
+            close(timeout)
+
+    def get_stats(self) -> TrackerStats:
+        """Return what became of the calls, in numbers."""
+        client = self._client
+        delivery = client.get_stats() if isinstance(client, ResilientDynamoClient) else None
+        return self._recorder.outcomes.snapshot(delivery)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _check_parts(whole: int, parts: Mapping[str, object]) -> None:
+    for name, part in parts.items():
+        if not isinstance(part, int) or isinstance(part, bool) or part < 0:
+            raise ValueError(f"{name} is {part!r}; accepted is int, 0 or more")
+        whole -= part
+    if whole < 0:
+        raise ValueError(f"{' and '.join(parts)} are parts of input_tokens, and exceed it")
+
+
+def _read_nothing(result: object) -> Reply:  # noqa: ARG001
+    return Reply()
+
+
+def create_wrapped_openai_client(client: ClientT, tracker: AIUsageTracker) -> ClientT:
+    """Return a copy of an OpenAI client whose calls ``tracker`` records.
+
+    Args:
+        client: An ``openai.OpenAI`` or ``openai.AsyncOpenAI``.
+        tracker: Records them.
+
+    Raises:
+        TypeError: ``client`` is something else.
+    """
+    return tracker.wrap_openai(client)

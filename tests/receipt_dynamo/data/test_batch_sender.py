@@ -189,7 +189,12 @@ def test_the_probe_is_a_small_real_batch() -> None:
 
 def test_recovery_ramps_up_from_the_floor() -> None:
     answers: list[Reply] = [OUTAGE]
-    bench = Bench(lambda items: answers.pop() if answers else OK)
+    bench = Bench(
+        lambda items: answers.pop() if answers else OK,
+        circuit_breaker_threshold=1,
+        circuit_breaker_timeout=0.000_001,
+        max_retry_attempts=1,
+    )
     bench.send("a")
     bench.waits.clear()
     for _ in range(3):

@@ -1,0 +1,1 @@
+"""The DynamoDB engines that the contract tests run against: installing and starting them."""

@@ -1,0 +1,264 @@
+"""Both trackers: how they are made, what they fill in, what they count, how they end."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engines.memory_writer import MemoryWriter
+
+from receipt_dynamo import AIUsageMetric, CloseReport, DynamoClient, ResilientDynamoClient
+from receipt_label.environment import Environment
+from receipt_label.pricing import PriceBook, TokenPrice
+from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker, UsageLogFile
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+TRACKERS = [AIUsageTracker, ResilientAIUsageTracker]
+NOWHERE = "http://127.0.0.1:9"
+
+
+def make_metric(**fields: Any) -> AIUsageMetric:
+    return AIUsageMetric("openai", "gpt-4o", "completion", NOW, **fields)
+
+
+class Closable(MemoryWriter):
+    """Notes how it is flushed and closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended: list[tuple[str, float | None]] = []
+
+    def flush(self, timeout: float | None = None) -> bool:
+        self.ended.append(("flush", timeout))
+        return False
+
+    def close(self, timeout: float | None = None) -> CloseReport:
+        self.ended.append(("close", timeout))
+        return CloseReport(0, 0, 0)
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+@pytest.mark.parametrize("environment", list(Environment))
+def test_the_environment_is_filled_in(
+    kind: type[AIUsageTracker], environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = MemoryWriter()
+    tracker = kind(writer)
+    assert tracker.record(make_metric())
+    assert writer.only.environment == "test"
+
+    monkeypatch.setenv("ENVIRONMENT", environment.value)
+    direct = AIUsageTracker(writer)
+    direct.record(make_metric())
+    assert writer.records[-1].environment == environment.value
+
+
+def test_the_environment_can_be_given_and_is_never_guessed_over(writer: MemoryWriter) -> None:
+    tracker = AIUsageTracker(writer, environment=Environment.STAGING)
+    tracker.record(make_metric())
+    tracker.record(make_metric(environment="elsewhere"))
+    assert [record.environment for record in writer.records] == ["staging", "elsewhere"]
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_without_a_client_and_a_table_it_says_what_is_needed(kind: type[AIUsageTracker]) -> None:
+    with pytest.raises(ValueError, match="neither dynamo_client nor table_name is given"):
+        kind()
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_a_test_run_does_not_make_a_client_for_a_production_table(
+    kind: type[AIUsageTracker],
+) -> None:
+    with pytest.raises(ValueError, match="does not look like a test table"):
+        kind(table_name="receipts")
+
+
+@pytest.mark.parametrize(
+    ("kind", "client"),
+    [(AIUsageTracker, DynamoClient), (ResilientAIUsageTracker, ResilientDynamoClient)],
+)
+def test_the_client_is_made_for_the_table(
+    kind: type[AIUsageTracker], client: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE)
+    with kind(None, "my-app-test", "ann") as tracker:
+        assert type(tracker._client) is client
+        assert tracker._client.table_name == "my-app-test"
+
+
+def test_settings_go_to_the_client_that_is_made() -> None:
+    with pytest.raises(ValueError, match="batch_size"):
+        ResilientAIUsageTracker(None, "my-app-test", batch_size=26)
+    with pytest.raises(TypeError, match="no_such_setting"):
+        ResilientAIUsageTracker(None, "my-app-test", no_such_setting=1)
+
+
+def test_the_resilience_cannot_be_bypassed_outside_of_tests(writer: MemoryWriter) -> None:
+    with pytest.raises(TypeError, match="dynamo_client is of type MemoryWriter"):
+        ResilientAIUsageTracker(writer, environment=Environment.PRODUCTION)
+
+
+def test_a_plain_client_is_rebuilt_into_a_resilient_one_and_closed_with_the_tracker() -> None:
+    plain = DynamoClient("my-app-test", "us-east-1", NOWHERE)
+    tracker = ResilientAIUsageTracker(plain, environment=Environment.PRODUCTION)
+    assert type(tracker._client) is ResilientDynamoClient
+    assert tracker.get_stats().delivery is not None
+
+    tracker.close(1)
+    assert not tracker.record(make_metric())
+    assert tracker.get_stats().refused == 1
+
+
+@pytest.mark.parametrize("client", [object(), "table", 7])
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_what_takes_no_records_is_refused(kind: type[AIUsageTracker], client: object) -> None:
+    with pytest.raises(TypeError, match="dynamo_client is of type"):
+        kind(client)
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_bad_arguments_are_refused(kind: type[AIUsageTracker], writer: MemoryWriter) -> None:
+    with pytest.raises(TypeError, match="environment is of type str"):
+        kind(writer, environment="production")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="user_id is of type int"):
+        kind(writer, user_id=7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="metric is of type dict"):
+        kind(writer).record({})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_defaults_reach_every_record(kind: type[AIUsageTracker], writer: MemoryWriter) -> None:
+    """Of one kind of call or another, pull request and batch were lost."""
+    tracker = kind(writer, user_id="ann")
+    tracker.set_tracking_context(job_id="job", batch_id="batch", github_pr=7)
+    tracker.record(make_metric())
+    tracker.track_github_claude_review(8, "claude-haiku-4-5", 1, 1)
+    tracker.track_openai_completion(lambda: {})()
+    tracker.track_anthropic_completion(lambda: {})()
+    tracker.track_google_places("nearby")(lambda: {})()
+
+    assert {record.job_id for record in writer.records} == {"job"}
+    assert {record.batch_id for record in writer.records} == {"batch"}
+    assert {record.user_id for record in writer.records} == {"ann"}
+    assert [record.github_pr for record in writer.records] == [7, 8, 7, 7, 7]
+    assert {record.environment for record in writer.records} == {"test"}
+
+
+def test_set_tracking_context_replaces_what_was_set(writer: MemoryWriter) -> None:
+    tracker = AIUsageTracker(writer, user_id="ann")
+    tracker.set_tracking_context(job_id="job", user_id="bob")
+    tracker.record(make_metric())
+    tracker.set_tracking_context(batch_id="batch")
+    tracker.record(make_metric())
+
+    first, second = writer.records
+    assert (first.job_id, first.user_id) == ("job", "bob")
+    assert (second.job_id, second.batch_id, second.user_id) == (None, "batch", "ann")
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_a_failing_client_is_counted_and_logged_once(
+    kind: type[AIUsageTracker], writer: MemoryWriter, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer.failure = ConnectionError("prompt: secret")
+    tracker = kind(writer)
+    with caplog.at_level(logging.WARNING):
+        assert [tracker.record(make_metric()) for _ in range(5)] == [False] * 5
+
+    assert (tracker.get_stats().recorded, tracker.get_stats().failed) == (0, 5)
+    (line,) = caplog.messages
+    assert "ConnectionError" in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_a_given_client_is_flushed_and_stays_open(kind: type[AIUsageTracker]) -> None:
+    client = Closable()
+    tracker = kind(client)
+    assert tracker.flush(2) is False
+    tracker.close(3)
+    assert client.ended == [("flush", 2), ("flush", 3)]
+
+
+def test_a_client_without_flush_has_nothing_pending(writer: MemoryWriter) -> None:
+    with AIUsageTracker(writer) as tracker:
+        assert tracker.flush() is True
+
+
+def test_the_log_file_gets_a_copy_and_its_failure_costs_nothing(
+    writer: MemoryWriter, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = AIUsageTracker(writer, usage_log=UsageLogFile(tmp_path / "usage.jsonl"))
+    bad = AIUsageTracker(writer, usage_log=UsageLogFile(tmp_path / "nowhere" / "usage.jsonl"))
+    assert good.record(make_metric(request_id="good"))
+    assert bad.record(make_metric(request_id="bad"))
+
+    assert '"good"' in (tmp_path / "usage.jsonl").read_text()
+    assert [record.request_id for record in writer.records] == ["good", "bad"]
+    assert (good.get_stats().failed, bad.get_stats().failed) == (0, 1)
+    assert "FileNotFoundError" in caplog.text
+
+
+def test_a_claude_review_is_priced_and_belongs_to_its_pull_request(writer: MemoryWriter) -> None:
+    tracker = AIUsageTracker(writer)
+    assert tracker.track_github_claude_review(
+        123,
+        "claude-sonnet-4-6",
+        10_000,
+        500,
+        cache_read_tokens=4_000,
+        request_id="msg_1",
+        timestamp=NOW,
+        latency_ms=1_500,
+        metadata={"repository": "a/b"},
+    )
+
+    record = writer.only
+    assert (record.service, record.operation, record.github_pr) == ("anthropic", "code_review", 123)
+    assert (record.request_id, record.timestamp, record.latency_ms) == ("msg_1", NOW, 1_500)
+    assert (record.input_tokens, record.output_tokens) == (10_000, 500)
+    # 6,000 x 3.00, 4,000 x 0.30 and 500 x 15.00 USD a million.
+    assert record.cost_usd == Decimal("0.0267")
+    assert record.metadata["pricing"]["status"] == "priced"
+    assert record.metadata["repository"] == "a/b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field"),
+    [
+        ({"github_pr": -1}, "github_pr"),
+        ({"github_pr": "7"}, "github_pr"),
+        ({"model": ""}, "model"),
+        ({"input_tokens": -5}, "input_tokens"),
+        ({"output_tokens": 1.5}, "output_tokens"),
+        ({"cache_read_tokens": -1}, "cache_read_tokens is -1"),
+        ({"cache_write_tokens": True}, "cache_write_tokens is True"),
+        ({"cache_read_tokens": 1, "cache_write_tokens": 1}, "are parts of input_tokens"),
+    ],
+)
+def test_a_bad_review_is_refused(
+    writer: MemoryWriter, arguments: dict[str, Any], field: str
+) -> None:
+    good = {"github_pr": 1, "model": "claude-haiku-4-5", "input_tokens": 1, "output_tokens": 1}
+    with pytest.raises(ValueError, match=field):
+        AIUsageTracker(writer).track_github_claude_review(**{**good, **arguments})
+    assert writer.records == []
+
+
+def test_prices_of_the_users_own_are_used(writer: MemoryWriter) -> None:
+    book = PriceBook({("anthropic", "claude-next"): TokenPrice(input=Decimal(1))})
+    AIUsageTracker(writer, price_book=book).track_github_claude_review(1, "claude-next", 7, 0)
+    assert writer.only.cost_usd == Decimal("0.000007")
+    assert writer.only.metadata["pricing"]["source"] == "override"
+
+
+def test_an_unpriced_review_is_counted(writer: MemoryWriter) -> None:
+    tracker = AIUsageTracker(writer)
+    tracker.track_github_claude_review(1, "claude-nobody", 7, 0)
+    assert writer.only.cost_usd is None
+    assert tracker.get_stats().unpriced == 1

@@ -1,0 +1,226 @@
+"""What a block says reaches each record, and nothing of it stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from engines.memory_writer import MemoryWriter
+
+from receipt_dynamo import AIUsageMetric
+from receipt_label.tracking import (
+    ResilientAIUsageTracker,
+    ai_usage_context,
+    batch_ai_usage_context,
+)
+
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def make_metric(**fields: Any) -> AIUsageMetric:
+    return AIUsageMetric("openai", "gpt-4o", "completion", NOW, **fields)
+
+
+@pytest.fixture
+def record(tracker: ResilientAIUsageTracker, writer: MemoryWriter) -> Callable[[], AIUsageMetric]:
+    def record_and_return() -> AIUsageMetric:
+        tracker.record(make_metric())
+        return writer.records[-1]
+
+    return record_and_return
+
+
+def test_all_that_a_block_says_reaches_the_record(record: Callable[[], AIUsageMetric]) -> None:
+    with ai_usage_context(
+        "receipt_labeling",
+        job_id="job",
+        batch_id="batch",
+        github_pr=12,
+        user_id="ann",
+        metadata={"shop": "a"},
+        attempt=2,
+    ):
+        metric = record()
+
+    assert (metric.job_id, metric.batch_id, metric.user_id) == ("job", "batch", "ann")
+    assert metric.github_pr == 12
+    assert metric.operation == "completion"
+    assert metric.metadata == {"operation_type": "receipt_labeling", "shop": "a", "attempt": 2}
+
+
+def test_nothing_leaks_after_the_block(record: Callable[[], AIUsageMetric]) -> None:
+    with pytest.raises(RuntimeError), batch_ai_usage_context("batch", job_id="job", shop="a"):
+        raise RuntimeError
+
+    metric = record()
+    assert (metric.job_id, metric.batch_id, metric.metadata) == (None, None, {})
+
+
+def test_blocks_nest_and_are_restored(record: Callable[[], AIUsageMetric]) -> None:
+    with ai_usage_context("outer", job_id="one", user_id="ann", metadata={"a": 1, "b": 1}):
+        with ai_usage_context("inner", job_id="two", metadata={"b": 2}):
+            inner = record()
+        outer = record()
+
+    assert (inner.job_id, inner.user_id) == ("two", "ann")
+    assert inner.metadata == {"a": 1, "b": 2, "operation_type": "inner"}
+    assert (outer.job_id, outer.metadata["operation_type"], outer.metadata["b"]) == (
+        "one",
+        "outer",
+        1,
+    )
+
+
+def test_a_batch_block_says_the_batch(record: Callable[[], AIUsageMetric]) -> None:
+    with batch_ai_usage_context("batch-7", job_id="job"):
+        metric = record()
+    assert (metric.batch_id, metric.job_id) == ("batch-7", "job")
+    assert metric.metadata["operation_type"] == "batch"
+
+
+def test_what_the_record_says_itself_comes_first(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    with ai_usage_context("labeling", job_id="block", github_pr=1, shop="block"):
+        tracker.record(make_metric(job_id="own", github_pr=0, metadata={"shop": "own"}))
+
+    metric = writer.only
+    assert (metric.job_id, metric.github_pr) == ("own", 0)
+    assert metric.metadata == {"shop": "own", "operation_type": "labeling"}
+
+
+def test_a_block_comes_before_the_trackers_defaults(
+    tracker: ResilientAIUsageTracker, record: Callable[[], AIUsageMetric]
+) -> None:
+    tracker.set_tracking_context(job_id="default", github_pr=3)
+    with ai_usage_context("labeling", job_id="block"):
+        inside = record()
+    outside = record()
+
+    assert (inside.job_id, inside.github_pr) == ("block", 3)
+    assert outside.job_id == "default"
+
+
+def test_a_block_for_one_tracker_says_nothing_to_another(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    other_writer = MemoryWriter()
+    other = ResilientAIUsageTracker(other_writer)
+    with ai_usage_context("labeling", other, job_id="job") as given:
+        tracker.record(make_metric())
+        other.record(make_metric())
+
+    assert given is other
+    assert (writer.only.job_id, other_writer.only.job_id) == (None, "job")
+
+
+async def test_a_thread_local_context_would_fail_under_asyncio(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    """20 tasks in one thread, all inside their blocks at once: 20 job ids."""
+    all_inside = asyncio.Barrier(20)
+
+    async def run(job: int) -> None:
+        with ai_usage_context("labeling", job_id=f"job-{job}"):
+            await all_inside.wait()
+            tracker.record(make_metric(request_id=str(job)))
+
+    await asyncio.gather(*(run(job) for job in range(20)))
+
+    jobs = {metric.request_id: metric.job_id for metric in writer.records}
+    assert jobs == {str(job): f"job-{job}" for job in range(20)}
+
+
+async def test_a_task_begun_in_a_block_belongs_to_it(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    after_the_block = asyncio.Event()
+
+    async def work() -> AIUsageMetric:
+        await after_the_block.wait()
+        return record()
+
+    with ai_usage_context("labeling", job_id="job"):
+        task = asyncio.create_task(work())
+    after_the_block.set()
+
+    assert (await task).job_id == "job"
+    assert record().job_id is None
+
+
+def test_a_thread_begins_without_and_may_be_given_a_context(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    found: list[str | None] = []
+
+    def work() -> None:
+        found.append(record().job_id)
+
+    with ai_usage_context("labeling", job_id="job"):
+        for target in (work, lambda: contextvars.copy_context().run(work)):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join(10)
+        copied = contextvars.copy_context()
+    copied.run(work)
+
+    assert found == [None, None, "job"]
+
+
+def test_a_generator_closed_in_another_context_fails_nothing(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    def generate() -> Iterator[None]:
+        with ai_usage_context("labeling", job_id="job"):
+            yield
+
+    generator = generate()
+    contextvars.copy_context().run(next, generator)
+    generator.close()  # type: ignore[attr-defined]
+
+    assert record().job_id is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"operation_type": ""}, ValueError, "operation_type is ''"),
+        ({"operation_type": None}, TypeError, "operation_type is of type NoneType"),
+        ({"job_id": 7}, TypeError, "job_id is of type int; accepted is str"),
+        ({"user_id": " "}, ValueError, "user_id is ' '"),
+        ({"github_pr": "7"}, TypeError, "github_pr is of type str; accepted is int"),
+        ({"github_pr": True}, TypeError, "github_pr is of type bool"),
+        ({"github_pr": -1}, ValueError, "github_pr is -1; accepted is int, 0 or more"),
+        ({"metadata": [1]}, TypeError, "metadata is of type list; accepted is a mapping"),
+    ],
+)
+def test_a_mistake_shows_where_it_is_made(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with (
+        pytest.raises(error, match=message),
+        ai_usage_context(**{"operation_type": "labeling", **arguments}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(("batch_id", "error"), [("", ValueError), (None, TypeError)])
+def test_a_batch_without_a_name_is_refused(batch_id: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="batch_id"):
+        batch_ai_usage_context(batch_id)
+
+
+def test_metadata_that_no_record_can_hold_costs_that_entry_alone(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    with ai_usage_context("labeling", job_id="job", good=1, bad=object()):
+        assert tracker.record(make_metric())
+
+    metric = writer.only
+    assert (metric.job_id, metric.metadata["good"]) == ("job", 1)
+    assert metric.metadata["invalid_fields"] == ["metadata.bad"]
