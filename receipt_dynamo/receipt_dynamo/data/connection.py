@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import ssl
 import threading
 import zlib
 from dataclasses import dataclass, field
@@ -135,13 +136,16 @@ class Connection:
             return made
 
 
-def load_boto3() -> None:
-    """Import boto3 now, in the calling thread.
+def prepare_process() -> None:
+    """Load boto3 and OpenSSL now, in the calling thread.
 
-    It cannot be imported any more once the interpreter ends, and a child that is forked
-    while another thread imports it could never import it.
+    boto3 cannot be imported any more once the interpreter ends. And a child that is forked
+    while another thread imports, or while it initializes OpenSSL, waits for that thread,
+    which it does not have, for ever.
     """
-    importlib.import_module("boto3")
+    for module in ("boto3", "encodings.idna"):
+        importlib.import_module(module)
+    ssl.create_default_context()
 
 
 def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:

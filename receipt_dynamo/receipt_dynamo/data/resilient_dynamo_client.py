@@ -16,8 +16,8 @@ from receipt_dynamo.data.connection import (
     Connection,
     SdkSettings,
     Target,
-    load_boto3,
     make_credentials,
+    prepare_process,
     read_target,
 )
 from receipt_dynamo.data.delivery_settings import DeliverySettings, Overflow
@@ -175,7 +175,7 @@ class ResilientDynamoClient(MetricQueries):
         return instance
 
     def _start(self, target: Target, settings: DeliverySettings) -> None:
-        load_boto3()
+        prepare_process()
         super().__init__(Connection(target, SdkSettings()))
         # One wire attempt: botocore's own retries would multiply ours and hide from the breaker.
         writer = SdkSettings(
