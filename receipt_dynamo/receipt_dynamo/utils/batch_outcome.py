@@ -1,0 +1,112 @@
+"""What a batch queue and its callback tell each other, and what the queue tells its owner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.batch_buffer import Entry
+
+T = TypeVar("T")
+
+
+class QueueFullError(ReceiptDynamoError):
+    """A bound of the queue is reached, and ``overflow`` is "raise"."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlushResult(Generic[T]):
+    """What became of one batch; what is in neither list is delivered.
+
+    Attributes:
+        retry: Items that go back to the front of the queue, in this order.
+        dead: Items given up for good, each with its reason.
+        retry_after: Seconds before the next batch of any worker; None takes the queue's
+            own growing backoff when there is something to retry.
+    """
+
+    retry: Sequence[T] = ()
+    dead: Sequence[tuple[T, str]] = ()
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter(Generic[T]):
+    """An item that was given up for good.
+
+    Attributes:
+        item: The item.
+        reason: What the callback said.
+        attempts: How often it was handed to the callback.
+    """
+
+    item: T
+    reason: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchQueueStats:
+    """One consistent snapshot: ``accepted == delivered + pending + dead + dropped``.
+
+    Attributes:
+        accepted: Items for which ``add_item`` returned True.
+        delivered: Items that the callback settled as delivered.
+        pending: Items not settled, those in flight included.
+        in_flight: Items in the hands of a callback right now.
+        dead: Items that the callback gave up.
+        dropped: Items given up under ``overflow="drop_oldest"``.
+        refused: Items not accepted, by reason: "full", "too_large", "stopped".
+        pending_bytes: Bytes held, those of dead items included.
+        flushes: Batches handed to the callback.
+        callback_errors: How often the callback raised.
+        last_error: Type of the latest such error, or None.
+    """
+
+    accepted: int
+    delivered: int
+    pending: int
+    in_flight: int
+    dead: int
+    dropped: int
+    refused: Mapping[str, int]
+    pending_bytes: int
+    flushes: int
+    callback_errors: int
+    last_error: str | None
+
+
+def read_outcome(
+    outcome: FlushResult[T] | None, batch: Sequence[Entry[T]]
+) -> tuple[list[Entry[T]], list[Entry[T]], float | None]:
+    """Find the entries that the callback speaks of, by the identity of their items.
+
+    Raises:
+        TypeError: The callback returned something else than None or a FlushResult.
+        ValueError: It speaks of an item that is not of this batch, or twice of one.
+    """
+    if outcome is None:
+        return [], [], None
+    if not isinstance(outcome, FlushResult):
+        raise TypeError(
+            f"the callback returned {type(outcome).__name__}; accepted are None and FlushResult"
+        )
+    by_item: dict[int, list[Entry[T]]] = {}
+    for entry in batch:
+        by_item.setdefault(id(entry.item), []).append(entry)
+
+    def find(item: T) -> Entry[T]:
+        entries = by_item.get(id(item))
+        if not entries:
+            raise ValueError("the callback returned an item that is not of its batch, or one twice")
+        return entries.pop(0)
+
+    retry = [find(item) for item in outcome.retry]
+    dead = []
+    for item, reason in outcome.dead:
+        entry = find(item)
+        entry.reason = reason
+        dead.append(entry)
+    return retry, dead, outcome.retry_after
