@@ -29,6 +29,7 @@ class Pacer:
     def __init__(self) -> None:
         self.rate = UNLIMITED
         self._last_start = -UNLIMITED
+        self._holds_back = False
         self._second = 0
         self._sent_this_second = 0
         self._sent_last_second = 0
@@ -38,19 +39,18 @@ class Pacer:
         # From the last start and today's rate, so that a throttled batch is not sent
         # again at once.
         start = max(now, self._last_start + 1.0 / self.rate)
+        self._holds_back = start > now
         self._last_start = start
         self._count(int(start))
         return start - now
 
     def record_batch(self, throttled_share: float) -> None:
         """Adapt to a batch of which ``throttled_share`` (0 to 1) was throttled."""
-        written_share = 1.0 - throttled_share
-        if throttled_share:
-            observed = max(self._sent_this_second, self._sent_last_second)
-            current = min(self.rate, observed)
-            self.rate = max(FLOOR, current * (1.0 - throttled_share / 2) + STEP * written_share)
-        else:
-            self.rate += STEP
+        if throttled_share and self.rate == UNLIMITED:
+            self.rate = max(self._sent_this_second, self._sent_last_second)
+        # A pace that was not waited for proves nothing about a higher one.
+        increase = STEP * (1.0 - throttled_share) if self._holds_back else 0.0
+        self.rate = max(FLOOR, self.rate * (1.0 - throttled_share / 2) + increase)
 
     def restart(self) -> None:
         """Begin again at the floor: after an outage the backlog must not leave at once."""
