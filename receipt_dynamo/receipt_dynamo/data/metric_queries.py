@@ -216,8 +216,9 @@ def _says_index_is_missing(error: Any, index: str) -> bool:
     """Tell a missing index from other refusals; DynamoDB has no error code of its own for it."""
     details = error.response.get("Error", {})
     message = str(details.get("Message", ""))
-    return details.get("Code") == "ValidationException" and (
-        "does not have the specified index" in message and index in message
+    # DynamoDB says the first, moto the second.
+    return details.get("Code") in ("ValidationException", "ResourceNotFoundException") and (
+        "index" in message.lower() and index in message
     )
 
 

@@ -20,6 +20,7 @@ from receipt_dynamo.entities.attribute_values import (
     MAX_ITEM_BYTES,
     MAX_PARTITION_KEY_BYTES,
     MAX_SORT_KEY_BYTES,
+    METADATA_LEVEL,
     AttributeValue,
     Item,
     format_number,
@@ -140,7 +141,7 @@ def _check_metadata(value: object) -> dict[str, Any]:
         return {}
     if not isinstance(value, Mapping):
         raise ValueError(f"is of type {type(value).__name__}; accepted is dict")
-    document: dict[str, Any] = normalize_document(value, "metadata")
+    document: dict[str, Any] = normalize_document(value, "metadata", depth=METADATA_LEVEL)
     return document
 
 

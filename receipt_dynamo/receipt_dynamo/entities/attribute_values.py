@@ -21,6 +21,8 @@ MAX_ITEM_BYTES: Final = 400 * 1024
 MAX_PARTITION_KEY_BYTES: Final = 2048
 MAX_SORT_KEY_BYTES: Final = 1024
 MAX_NESTING: Final = 32
+METADATA_LEVEL: Final = 2
+"""The item itself is the first of DynamoDB's 32 levels, as DynamoDB Local counts them."""
 MAX_DIGITS: Final = 38
 MAX_EXPONENT: Final = 125
 MIN_EXPONENT: Final = -130
@@ -90,7 +92,7 @@ def _reduce(number: Decimal) -> tuple[int, tuple[int, ...], int]:
     return sign, digits[:end], int(exponent) + len(digits) - end
 
 
-def normalize_document(value: object, path: str, depth: int = 1) -> Any:
+def normalize_document(value: object, path: str, depth: int) -> Any:
     """Return a deep copy of ``value`` made of what a DynamoDB document can hold.
 
     Numbers become int or Decimal, tuples become lists.
@@ -115,7 +117,10 @@ def _normalize_container(
     container: Mapping[Any, Any] | list[Any] | tuple[Any, ...], path: str, depth: int
 ) -> Any:
     if depth > MAX_NESTING:
-        raise ValueError(f"{path} is nested too deeply; accepted are up to {MAX_NESTING} levels")
+        raise ValueError(
+            f"{path} is nested too deeply; accepted are up to {MAX_NESTING} levels, "
+            "the item itself counted"
+        )
     if isinstance(container, Mapping):
         return {
             _normalize_key(key, path): normalize_document(element, f"{path}.{key}", depth + 1)

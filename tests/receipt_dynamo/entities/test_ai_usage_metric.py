@@ -1,0 +1,216 @@
+"""The fixed wire form, and the records of earlier writers."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+
+from receipt_dynamo import AIUsageMetric, InvalidItemError
+
+START = datetime(2026, 3, 1, 23, 30, 5, 120_000, tzinfo=UTC)
+
+
+def make_full() -> AIUsageMetric:
+    return AIUsageMetric(
+        "OpenAI",
+        "gpt-4o",
+        "completion",
+        START,
+        request_id="chatcmpl-1",
+        input_tokens=1200,
+        output_tokens=340,
+        cost_usd="0.000384",
+        latency_ms=820,
+        user_id="user-42",
+        job_id="job-7",
+        batch_id="batch-3",
+        github_pr=99,
+        environment="production",
+        error="RateLimitError",
+        metadata={"nested": {"list": [1, 2.5, "x", True, None], "empty": {}}},
+    )
+
+
+def test_the_wire_form_is_exactly_the_documented_one() -> None:
+    assert make_full().to_dynamodb_item() == {
+        "PK": {"S": "AI_USAGE#openai#gpt-4o"},
+        "SK": {"S": "USAGE#2026-03-01T23:30:05.120000+00:00#chatcmpl-1"},
+        "GSI1PK": {"S": "AI_USAGE#openai"},
+        "GSI1SK": {"S": "DATE#2026-03-01"},
+        "GSI2PK": {"S": "AI_USAGE_COST"},
+        "GSI2SK": {"S": "COST#2026-03-01#openai"},
+        "GSI3PK": {"S": "JOB#job-7"},
+        "GSI3SK": {"S": "AI_USAGE#2026-03-01T23:30:05.120000+00:00"},
+        "GSI4PK": {"S": "BATCH#batch-3"},
+        "GSI4SK": {"S": "AI_USAGE#2026-03-01T23:30:05.120000+00:00"},
+        "TYPE": {"S": "AIUsageMetric"},
+        "service": {"S": "openai"},
+        "model": {"S": "gpt-4o"},
+        "operation": {"S": "completion"},
+        "timestamp": {"S": "2026-03-01T23:30:05.120000+00:00"},
+        "requestId": {"S": "chatcmpl-1"},
+        "date": {"S": "2026-03-01"},
+        "month": {"S": "2026-03"},
+        "hour": {"S": "2026-03-01-23"},
+        "apiCalls": {"N": "1"},
+        "inputTokens": {"N": "1200"},
+        "outputTokens": {"N": "340"},
+        "totalTokens": {"N": "1540"},
+        "costUSD": {"N": "0.000384"},
+        "latencyMs": {"N": "820"},
+        "githubPR": {"N": "99"},
+        "userId": {"S": "user-42"},
+        "jobId": {"S": "job-7"},
+        "batchId": {"S": "batch-3"},
+        "environment": {"S": "production"},
+        "error": {"S": "RateLimitError"},
+        "metadata": {
+            "M": {
+                "nested": {
+                    "M": {
+                        "list": {
+                            "L": [
+                                {"N": "1"},
+                                {"N": "2.5"},
+                                {"S": "x"},
+                                {"BOOL": True},
+                                {"NULL": True},
+                            ]
+                        },
+                        "empty": {"M": {}},
+                    }
+                }
+            }
+        },
+    }
+
+
+def test_a_batch_without_a_job_is_found_by_gsi3() -> None:
+    item = AIUsageMetric("openai", "m", "o", START, batch_id="b").to_dynamodb_item()
+    assert item["GSI3PK"] == {"S": "BATCH#b"}
+    assert "GSI4PK" not in item
+
+
+def test_a_new_request_id_for_each_record() -> None:
+    ids = {AIUsageMetric("openai", "m", "o", START).request_id for _ in range(100)}
+    assert len(ids) == 100
+
+
+@pytest.mark.parametrize(
+    ("given_time", "stored"),
+    [
+        (datetime(2026, 3, 1, 23, 30), "2026-03-01T23:30:00+00:00"),
+        (
+            datetime(2026, 3, 1, 23, 30, tzinfo=timezone(timedelta(hours=-5))),
+            "2026-03-02T04:30:00+00:00",
+        ),
+    ],
+)
+def test_dates_are_utc_whatever_the_callers_zone(given_time: datetime, stored: str) -> None:
+    item = AIUsageMetric("openai", "m", "o", given_time).to_dynamodb_item()
+    assert item["timestamp"] == {"S": stored}
+    assert item["date"] == {"S": stored[:10]}
+
+
+@pytest.mark.parametrize(
+    ("cost", "stored"),
+    [
+        (0.1, "0.1"),
+        (0.1 + 0.2, "0.30000000000000004"),
+        ("0.00000002", "0.00000002"),
+        (1e-07, "0.0000001"),
+        (Decimal("1E-7"), "0.0000001"),
+        (Decimal("1E+3"), "1000"),
+        (0, "0"),
+        (3, "3"),
+    ],
+)
+def test_money_is_taken_by_its_printed_value(cost: object, stored: str) -> None:
+    metric = AIUsageMetric("openai", "m", "o", START, cost_usd=cost)  # type: ignore[arg-type]
+    assert isinstance(metric.cost_usd, Decimal)
+    assert metric.to_dynamodb_item()["costUSD"] == {"N": stored}
+
+
+def test_the_total_is_the_sum_only_when_not_given() -> None:
+    def total(**tokens: int) -> int | None:
+        return AIUsageMetric("openai", "m", "o", START, **tokens).total_tokens  # type: ignore[arg-type]
+
+    assert total() is None
+    assert total(input_tokens=3) == 3
+    assert total(input_tokens=3, output_tokens=0) == 3
+    assert total(input_tokens=3, output_tokens=4, total_tokens=9) == 9
+
+
+def test_a_record_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        make_full().model = "other"  # type: ignore[misc]
+
+
+def test_the_callers_metadata_is_not_shared() -> None:
+    metadata = {"tags": ["a"]}
+    metric = AIUsageMetric("openai", "m", "o", START, metadata=metadata)
+    metadata["tags"].append("b")
+    assert metric.metadata == {"tags": ["a"]}
+
+
+def test_an_earlier_writers_naive_key_is_kept_verbatim() -> None:
+    """Naive and aware timestamps mixed in one sort key: a rewrite must not double the row."""
+    item = make_full().to_dynamodb_item()
+    item["timestamp"] = {"S": "2026-03-01T23:30:05.120000"}
+    item["SK"] = {"S": "USAGE#2026-03-01T23:30:05.120000#chatcmpl-1"}
+    metric = AIUsageMetric.from_dynamodb_item(item)
+    assert metric.timestamp == START
+    again = metric.to_dynamodb_item()
+    assert (again["PK"], again["SK"]) == (item["PK"], item["SK"])
+    assert metric.key == (item["PK"]["S"], item["SK"]["S"])
+
+
+def test_int_of_an_exponent_does_not_fail() -> None:
+    """`int("1e-07")`: earlier writers stored what str(float) gives."""
+    item = make_full().to_dynamodb_item()
+    item["costUSD"] = {"N": "1e-07"}
+    item["inputTokens"] = {"N": "1.2E+3"}
+    metric = AIUsageMetric.from_dynamodb_item(item)
+    assert metric.cost_usd == Decimal("0.0000001")
+    assert metric.input_tokens == 1200
+
+
+def test_get_works_on_an_item_without_an_optional_attribute() -> None:
+    item = make_full().to_dynamodb_item()
+    needed = {"PK", "SK", "service", "model", "operation", "timestamp", "requestId"}
+    metric = AIUsageMetric.from_dynamodb_item({name: item[name] for name in needed})
+    assert (metric.api_calls, metric.cost_usd, metric.metadata) == (1, None, {})
+
+
+def test_unknown_attributes_are_ignored() -> None:
+    item = make_full().to_dynamodb_item() | {"ttl": {"N": "1"}, "later": {"B": b"x"}}
+    assert AIUsageMetric.from_dynamodb_item(item) == make_full()
+
+
+@pytest.mark.parametrize("missing", ["PK", "SK", "service", "timestamp", "requestId"])
+def test_half_an_item_names_what_is_missing(missing: str) -> None:
+    item = make_full().to_dynamodb_item()
+    del item[missing]
+    with pytest.raises(InvalidItemError, match=missing):
+        AIUsageMetric.from_dynamodb_item(item)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("timestamp", {"S": "yesterday"}),
+        ("inputTokens", {"N": "-3"}),
+        ("service", {"S": ""}),
+        ("metadata", {"M": {"x": {"B": b"1"}}}),
+        ("requestId", {"N": "3"}),
+    ],
+)
+def test_a_damaged_item_is_an_error_that_names_its_key(
+    attribute: str, value: dict[str, object]
+) -> None:
+    item = make_full().to_dynamodb_item() | {attribute: value}
+    with pytest.raises(InvalidItemError, match="chatcmpl-1"):
+        AIUsageMetric.from_dynamodb_item(item)
