@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 
 class FailureKind(Enum):
@@ -82,6 +82,9 @@ _NAMES_BY_KIND: Final[Mapping[FailureKind, tuple[str, ...]]] = {
 _KIND_BY_NAME: Final = {name: kind for kind, names in _NAMES_BY_KIND.items() for name in names}
 
 
+_LONGEST_SUMMARY: Final = 500
+
+
 def classify_failure(error: BaseException) -> FailureKind:
     """Return the kind of a failed write.
 
@@ -112,9 +115,20 @@ def summarize_failure(error: BaseException) -> str:
     """Return the failure in a line for logs and statistics: its code or type, and DynamoDB's words.
 
     DynamoDB's messages name attributes and limits; they do not repeat an item's values.
+    The reasons that it gives for throttling are added.
     """
     response = getattr(error, "response", None)
-    if isinstance(response, dict):
-        details = response.get("Error", {})
-        return f"{details.get('Code', 'Unknown')}: {details.get('Message', '')}"[:500]
-    return f"{type(error).__name__}: {error}"[:500]
+    if not isinstance(response, dict):
+        return f"{type(error).__name__}: {error}"[:_LONGEST_SUMMARY]
+    details = response.get("Error", {})
+    summary = f"{details.get('Code', 'Unknown')}: {details.get('Message', '')}"
+    reasons = _list_throttling_reasons(response)
+    if reasons:
+        summary += f" ({', '.join(reasons)})"
+    return summary[:_LONGEST_SUMMARY]
+
+
+def _list_throttling_reasons(response: Mapping[str, Any]) -> list[str]:
+    # ThrottlingException spells it with a small letter; the two others do not.
+    found = response.get("ThrottlingReasons") or response.get("throttlingReasons") or ()
+    return [str(entry.get("reason")) for entry in found if isinstance(entry, Mapping)]

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True, eq=False)
 class Entry(Generic[T]):
     """One item on its way, with what was merged into it.
 
@@ -30,14 +28,17 @@ class Entry(Generic[T]):
         reason: Why it is dead.
     """
 
-    item: T
-    size: int
-    key: Hashable | None
-    since: float
-    number: int = 0
+    # Defaults of the class: one is made for each item, and most never need their own.
     count: int = 1
     attempts: int = 0
     reason: str = ""
+
+    def __init__(self, item: T, size: int, key: Hashable | None, since: float, number: int) -> None:
+        self.item = item
+        self.size = size
+        self.key = key
+        self.since = since
+        self.number = number
 
 
 class BatchBuffer(Generic[T]):
@@ -97,10 +98,6 @@ class BatchBuffer(Generic[T]):
         """When the first in line was accepted; None when nobody waits."""
         return self._waiting[0].since if self._waiting else None
 
-    def has_room(self, size: int) -> bool:
-        """Whether one more entry of ``size`` bytes is within the bounds."""
-        return self._entries < self._max_items and self.bytes + size <= self._max_bytes
-
     def drop_oldest(self) -> bool:
         """Give up the first in line; False when nobody waits."""
         if not self._waiting:
@@ -110,10 +107,31 @@ class BatchBuffer(Generic[T]):
         self._forget(entry)
         return True
 
-    def merge(self, item: T, size: int, key: Hashable | None) -> bool:
-        """Accept ``item`` in place of a waiting one with its key; False when there is none."""
-        if key is None:
+    def offer(self, item: T, size: int, key: Hashable | None, now: float) -> bool:
+        """Accept ``item``: in place of a waiting one with its key, else at the end of the line.
+
+        Returns:
+            False when a bound leaves no room for it.
+        """
+        if key is not None and self._replace(item, size, key):
+            return True
+        if self._entries >= self._max_items or self.bytes + size > self._max_bytes:
             return False
+        self.accepted += 1
+        self._entries += 1
+        self.bytes += size
+        entry = Entry(item, size, key, now, self.accepted)
+        if key is None:
+            self._waiting.append(entry)
+            self._waiting_bytes += size
+        elif key in self._keys_in_flight:
+            self._held[key] = entry
+        else:
+            self._waiting.append(entry)
+            self._note_waiting(entry)
+        return True
+
+    def _replace(self, item: T, size: int, key: Hashable) -> bool:
         waiting = self._waiting_by_key.get(key)
         entry = waiting or self._held.get(key)
         if entry is None:
@@ -125,18 +143,6 @@ class BatchBuffer(Generic[T]):
         entry.count += 1
         self.accepted += 1
         return True
-
-    def append(self, item: T, size: int, key: Hashable | None, now: float) -> None:
-        """Accept ``item`` at the end of the line."""
-        self.accepted += 1
-        self._entries += 1
-        self.bytes += size
-        entry = Entry(item, size, key, now, self.accepted)
-        if key is not None and key in self._keys_in_flight:
-            self._held[key] = entry
-        else:
-            self._waiting.append(entry)
-            self._note_waiting(entry)
 
     def take_batch(self) -> list[Entry[T]]:
         """Move the first in line into flight: as many as fit into one batch."""

@@ -60,7 +60,7 @@ class BatchQueueStats:
         dropped: Items given up under ``overflow="drop_oldest"``.
         refused: Items not accepted, by reason: "full", "too_large", "stopped".
         pending_bytes: Bytes held, those of dead items included.
-        flushes: Batches handed to the callback.
+        flushes: Batches that came back from the callback.
         callback_errors: How often the callback raised.
         last_error: Type of the latest such error, or None.
     """

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
-from types import TracebackType
+from functools import partial
 from typing import Final, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, get_args
 
 from receipt_dynamo.utils.arguments import check_not_negative, check_whole
@@ -25,8 +25,8 @@ from receipt_dynamo.utils.batch_outcome import (
     QueueFullError,
     read_outcome,
 )
+from receipt_dynamo.utils.batch_pause import Pause
 from receipt_dynamo.utils.fork_safety import reset_in_child
-from receipt_dynamo.utils.retry_with_backoff import backoff_delay
 
 __all__ = [
     "BatchQueue",
@@ -114,11 +114,9 @@ class BatchQueue(Generic[T]):
         self._overflow = overflow
         self._largest = min(max_bytes, max_batch_bytes or max_bytes)
         self._max_workers = workers
-        self._retry_base_delay = retry_base_delay
-        self._retry_max_delay = retry_max_delay
         self._name = name
         self._clock = clock
-        self._random = random
+        self._make_pause = partial(Pause, retry_base_delay, retry_max_delay, random)
         self._buffer: BatchBuffer[T] = BatchBuffer(
             batch_size, max_batch_bytes or math.inf, max_items, max_bytes
         )
@@ -136,8 +134,7 @@ class BatchQueue(Generic[T]):
         self._late: deque[tuple[T, int, Hashable | None]] = deque()
         self._threads: set[int] = set()
         self._starting = self._idle = self._flushers = 0
-        self._paused_until = -math.inf
-        self._failures = 0
+        self._pause = self._make_pause()
         self._stop_at: float | None = None
         self._refused: Counter[str] = Counter()
         self._flushes = self._callback_errors = 0
@@ -164,7 +161,7 @@ class BatchQueue(Generic[T]):
                 self._late.append((item, size, key))
                 return True
             refusal = self._edit(self._admit, item, size, key)
-            needs_thread = refusal is None and self._call_worker()
+            needs_thread = refusal is None and self._buffer.begins_batch and self._call_worker()
         if refusal is not None:
             return self._refuse(refusal, size)
         if needs_thread:
@@ -208,7 +205,7 @@ class BatchQueue(Generic[T]):
         """
         with self._lock:
             self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
-            self._paused_until = -math.inf
+            self._pause.end()
             self._work.notify_all()
             self._progress.notify_all()
         self._wait_until(self._has_nothing_to_try, timeout)
@@ -277,12 +274,7 @@ class BatchQueue(Generic[T]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
     def _edit(self, change: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -304,13 +296,9 @@ class BatchQueue(Generic[T]):
             return "stopped"
         if size > self._largest:
             return "too_large"
-        buffer = self._buffer
-        if buffer.merge(item, size, key):
-            return None
-        while not buffer.has_room(size):
-            if self._overflow != "drop_oldest" or not buffer.drop_oldest():
+        while not self._buffer.offer(item, size, key, self._clock()):
+            if self._overflow != "drop_oldest" or not self._buffer.drop_oldest():
                 return "full"
-        buffer.append(item, size, key, self._clock())
         return None
 
     def _refuse(self, reason: str, size: int) -> bool:
@@ -324,9 +312,7 @@ class BatchQueue(Generic[T]):
         return False
 
     def _call_worker(self) -> bool:
-        """Wake an idle worker when there is something new to do; True when one must be made."""
-        if not self._buffer.begins_batch:
-            return False
+        """Wake an idle worker; True when one must be started instead."""
         if self._idle:
             self._work.notify()
             return False
@@ -376,17 +362,11 @@ class BatchQueue(Generic[T]):
                     delay = self._seconds_until_due()
                 if self._is_over():
                     return None
-                batch = self._take()
-                needs_thread = self._buffer.holds_full_batch and self._call_helper()
+                batch = self._edit(self._buffer.take_batch)
+                needs_thread = self._buffer.holds_full_batch and self._call_worker()
             if needs_thread:
                 self._start_worker()
             return batch
-
-    def _call_helper(self) -> bool:
-        if self._idle:
-            self._work.notify()
-            return False
-        return self._reserve_worker()
 
     def _is_over(self) -> bool:
         return self._stop_at is not None and (
@@ -395,7 +375,7 @@ class BatchQueue(Generic[T]):
 
     def _has_nothing_to_try(self) -> bool:
         """Whether a stop need not wait: all is settled, or the pause outlasts its deadline."""
-        is_paused = self._stop_at is not None and self._paused_until >= self._stop_at
+        is_paused = self._stop_at is not None and self._pause.until >= self._stop_at
         return not self._buffer.pending or (is_paused and not self._buffer.in_flight)
 
     def _seconds_until_due(self) -> float | None:
@@ -409,11 +389,7 @@ class BatchQueue(Generic[T]):
             due = since + self._flush_interval
         else:
             return None
-        return max(due, self._paused_until) - self._clock()
-
-    def _take(self) -> list[Entry[T]]:
-        self._flushes += 1
-        return self._edit(self._buffer.take_batch)
+        return max(due, self._pause.until) - self._clock()
 
     def _deliver(self, batch: list[Entry[T]]) -> None:
         """Hand the batch to the callback and book the outcome, whatever that is."""
@@ -426,19 +402,22 @@ class BatchQueue(Generic[T]):
                 raise
             return
         with self._lock:
-            self._failures = self._failures + 1 if retry and pause is None else 0
-            self._pause(self._back_off() if retry and pause is None else pause or 0.0)
+            if retry and pause is None:
+                self._pause.begin_after_failure(self._clock())
+            else:
+                self._pause.begin_as_asked(self._clock(), pause or 0.0)
+            self._flushes += 1
             self._edit(self._buffer.settle_batch, batch, retry, dead)
             self._progress.notify_all()
 
     def _settle_failure(self, batch: list[Entry[T]], error: BaseException) -> None:
         hint = getattr(error, "retry_after", None)
         with self._lock:
+            self._flushes += 1
             self._callback_errors += 1
-            self._failures += 1
             self._last_error = type(error).__name__
-            pause = self._back_off()
-            self._pause(max(pause, hint) if isinstance(hint, (int, float)) else pause)
+            seconds = hint if isinstance(hint, (int, float)) else 0.0
+            self._pause.begin_after_failure(self._clock(), seconds)
             self._edit(self._buffer.settle_batch, batch, batch, ())
             is_news = self._clock() >= self._log_after
             if is_news:
@@ -452,17 +431,6 @@ class BatchQueue(Generic[T]):
                 type(error).__name__,
                 len(batch),
             )
-
-    def _back_off(self) -> float:
-        return backoff_delay(
-            self._failures,
-            base_delay=self._retry_base_delay,
-            max_delay=self._retry_max_delay,
-            random=self._random,
-        )
-
-    def _pause(self, seconds: float) -> None:
-        self._paused_until = max(self._paused_until, self._clock() + seconds)
 
     def _wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for ``is_done``; do the work in this thread if no worker can."""
@@ -478,7 +446,7 @@ class BatchQueue(Generic[T]):
                     return False
                 delay = self._seconds_until_due() if works_here else None
                 if delay is not None and delay <= 0:
-                    batch = self._take()
+                    batch = self._edit(self._buffer.take_batch)
                 else:
                     left = left if delay is None else min(left, delay)
                     self._progress.wait(left if left < threading.TIMEOUT_MAX else None)

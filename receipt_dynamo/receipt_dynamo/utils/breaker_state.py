@@ -9,12 +9,13 @@ late result is one whose ticket the machine does not know any more, and is ignor
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from receipt_dynamo.utils.breaker_settings import BreakerSettings
-from receipt_dynamo.utils.breaker_window import make_window
+from receipt_dynamo.utils.arguments import check_positive, check_share, check_whole
+from receipt_dynamo.utils.breaker_window import CountWindow, TimeWindow, Window
 
 UNCOUNTED: Final = 0
 """The ticket of a call whose result is not recorded."""
@@ -45,40 +46,110 @@ class CircuitBreakerState(StrEnum):
 class ChangeReason(StrEnum):
     """Why a breaker changed its state."""
 
-    CONSECUTIVE_FAILURES = "consecutive failures"
-    FAILURE_RATE = "failure rate"
-    SLOW_CALL_RATE = "slow call rate"
-    OPEN_TIME_OVER = "open time over"
-    PROBE_FAILED = "probe failed"
-    PROBES_SUCCEEDED = "probes succeeded"
-    ISOLATE = "isolate()"
-    DISABLE = "disable()"
-    RESET = "reset()"
+    CONSECUTIVE_FAILURES = "too many failures in a row"
+    FAILURE_RATE = "too many calls failed"
+    SLOW_CALL_RATE = "too many calls were slow"
+    OPEN_TIME_OVER = "the open time is over"
+    PROBE_FAILED = "a probe failed"
+    PROBES_SUCCEEDED = "the probes succeeded"
+    ISOLATED = "isolated by hand"
+    DISABLED = "disabled by hand"
+    RESET = "reset by hand"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerSettings:
+    """The rules, documented as the arguments of :class:`CircuitBreaker`.
+
+    Raises:
+        ValueError: A rule is out of bounds, or nothing could open the breaker.
+    """
+
+    name: str
+    failure_threshold: int | None
+    timeout_seconds: float
+    failure_rate: float | None
+    slow_call_seconds: float | None
+    slow_call_rate: float
+    window_calls: int
+    window_seconds: float | None
+    minimum_calls: int
+    half_open_max_calls: int
+    success_threshold: int
+    probe_lease_seconds: float
+    open_multiplier: float
+    max_open_seconds: float
+    jitter: float
+
+    def __post_init__(self) -> None:
+        """Check each rule, then what they mean together."""
+        check_whole(
+            failure_threshold=self.failure_threshold,
+            window_calls=self.window_calls,
+            minimum_calls=self.minimum_calls,
+            half_open_max_calls=self.half_open_max_calls,
+            success_threshold=self.success_threshold,
+        )
+        check_positive(
+            timeout_seconds=self.timeout_seconds,
+            failure_rate=self.failure_rate,
+            slow_call_seconds=self.slow_call_seconds,
+            slow_call_rate=self.slow_call_rate,
+            window_seconds=self.window_seconds,
+            probe_lease_seconds=self.probe_lease_seconds,
+            open_multiplier=self.open_multiplier,
+            max_open_seconds=self.max_open_seconds,
+        )
+        check_share(
+            failure_rate=self.failure_rate, slow_call_rate=self.slow_call_rate, jitter=self.jitter
+        )
+        if self.open_multiplier < 1:
+            raise ValueError(
+                f"open_multiplier is {self.open_multiplier!r}; accepted are finite numbers from 1"
+            )
+        if self.failure_threshold is None and not self.has_rates:
+            raise ValueError(
+                "failure_threshold is None; accepted is that with failure_rate or "
+                "slow_call_seconds only, else nothing could open the breaker"
+            )
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether a rate over a window can open the breaker."""
+        return self.failure_rate is not None or self.slow_call_seconds is not None
+
+    def make_window(self) -> Window | None:
+        """Return an empty window, or None when no rule needs one."""
+        if not self.has_rates:
+            return None
+        if self.window_seconds is not None:
+            return TimeWindow(self.window_seconds)
+        return CountWindow(self.window_calls)
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitBreakerEvent:
+class BreakerEvent:
     """One change of state, as listeners get it.
 
     Attributes:
         name: Of the breaker.
-        old_state: Before the change.
-        new_state: After it.
+        old: State before.
+        new: State after.
         reason: What caused it.
         retry_after: Seconds until the first probe when it opened, else 0.
         generation: Grows from change to change; threads may deliver two out of order.
     """
 
     name: str
-    old_state: CircuitBreakerState
-    new_state: CircuitBreakerState
+    old: CircuitBreakerState
+    new: CircuitBreakerState
     reason: ChangeReason
     retry_after: float
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitBreakerSnapshot:
+class BreakerSnapshot:
     """One consistent picture of a breaker, for metrics.
 
     Attributes:
@@ -134,6 +205,7 @@ class BreakerMachine:
         "_generation",
         "_ignored",
         "_late",
+        "_minimum_calls",
         "_numbers",
         "_open_seconds",
         "_opened_until",
@@ -151,6 +223,9 @@ class BreakerMachine:
     def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
         self._numbers = itertools.count(UNCOUNTED + 1)
+        self._minimum_calls = settings.minimum_calls
+        if settings.window_seconds is None:
+            self._minimum_calls = min(settings.minimum_calls, settings.window_calls)
         self._open_seconds = settings.timeout_seconds
         self._opened_until = 0.0
         self.state = CircuitBreakerState.CLOSED
@@ -162,10 +237,20 @@ class BreakerMachine:
         self._rejections = self._openings = 0
         self._begin_generation(self.state)
 
-    def admit(self, now: float) -> tuple[int | None, CircuitBreakerEvent | None]:
-        """Return a ticket, or None when the call is refused; and the change of state."""
+    def admit(
+        self, now: float, held: Collection[int] = ()
+    ) -> tuple[int | None, BreakerEvent | None]:
+        """Return a ticket, or None when the call is refused; and the change of state, if any.
+
+        Args:
+            now: Monotonic seconds.
+            held: Tickets of the calls that this one is a part of. What a probe calls is
+                a part of it: refused, it would fail its own probe, for ever.
+        """
         if self.free_ticket is not None:
             return self.free_ticket, None
+        if any(ticket in self._probes for ticket in held):
+            return UNCOUNTED, None
         event = None
         if self.state is CircuitBreakerState.OPEN and now >= self._opened_until:
             event = self._enter(CircuitBreakerState.HALF_OPEN, ChangeReason.OPEN_TIME_OVER)
@@ -176,18 +261,9 @@ class BreakerMachine:
         self._rejections += 1
         return None, event
 
-    def is_probing(self, ticket: int) -> bool:
-        """Tell whether ``ticket`` is that of a probe under way."""
-        return ticket in self._probes
-
-    def admit_into_probe(self) -> int:
-        """Let a call that belongs to a probe pass, though it was refused; return its ticket."""
-        self._rejections -= 1
-        return UNCOUNTED
-
     def record_success(
         self, ticket: int, now: float = 0.0, slow: bool = False, jitter: float = 0.0
-    ) -> CircuitBreakerEvent | None:
+    ) -> BreakerEvent | None:
         """Record that a call succeeded; return the change of state, if any.
 
         Args:
@@ -207,7 +283,7 @@ class BreakerMachine:
 
     def record_failure(
         self, ticket: int, now: float, slow: bool, jitter: float, hint: float
-    ) -> CircuitBreakerEvent | None:
+    ) -> BreakerEvent | None:
         """Record that a call failed; return the change of state, if any.
 
         Args:
@@ -231,15 +307,15 @@ class BreakerMachine:
             self._ignored += 1
             self._probes.pop(ticket, None)
 
-    def isolate(self) -> CircuitBreakerEvent | None:
+    def isolate(self) -> BreakerEvent | None:
         """Refuse every call from now on."""
-        return self._enter(CircuitBreakerState.ISOLATED, ChangeReason.ISOLATE)
+        return self._enter(CircuitBreakerState.ISOLATED, ChangeReason.ISOLATED)
 
-    def disable(self) -> CircuitBreakerEvent | None:
+    def disable(self) -> BreakerEvent | None:
         """Let every call pass from now on, and count none."""
-        return self._enter(CircuitBreakerState.DISABLED, ChangeReason.DISABLE)
+        return self._enter(CircuitBreakerState.DISABLED, ChangeReason.DISABLED)
 
-    def reset(self) -> CircuitBreakerEvent | None:
+    def reset(self) -> BreakerEvent | None:
         """Close, and forget what was counted."""
         return self._enter(CircuitBreakerState.CLOSED, ChangeReason.RESET)
 
@@ -255,12 +331,12 @@ class BreakerMachine:
             return self._settings.timeout_seconds
         return 0.0
 
-    def take_snapshot(self, now: float) -> CircuitBreakerSnapshot:
+    def take_snapshot(self, now: float) -> BreakerSnapshot:
         """Return what there is to know."""
         window = self._window
         if window is not None:
             window.expire(now)
-        return CircuitBreakerSnapshot(
+        return BreakerSnapshot(
             name=self._settings.name,
             state=self.state,
             generation=self._generation,
@@ -287,7 +363,7 @@ class BreakerMachine:
 
     def _record_probe(
         self, ticket: int, failed: bool, now: float, jitter: float, hint: float
-    ) -> CircuitBreakerEvent | None:
+    ) -> BreakerEvent | None:
         if self._probes.pop(ticket, None) is None:
             self._late += ticket != UNCOUNTED
             return None
@@ -300,7 +376,7 @@ class BreakerMachine:
             return None
         return self._enter(CircuitBreakerState.CLOSED, ChangeReason.PROBES_SUCCEEDED)
 
-    def _judge(self, now: float, jitter: float, hint: float) -> CircuitBreakerEvent | None:
+    def _judge(self, now: float, jitter: float, hint: float) -> BreakerEvent | None:
         reason = self._find_reason()
         return None if reason is None else self._open(reason, now, jitter, hint)
 
@@ -310,7 +386,7 @@ class BreakerMachine:
         threshold = settings.failure_threshold
         if threshold is not None and self._consecutive_failures >= threshold:
             return ChangeReason.CONSECUTIVE_FAILURES
-        if window is None or window.calls < settings.required_calls:
+        if window is None or window.calls < self._minimum_calls:
             return None
         # Divided, not multiplied: 0.1 * 30 is more than 3.
         if settings.failure_rate is not None and (
@@ -325,26 +401,27 @@ class BreakerMachine:
 
     def _open(
         self, reason: ChangeReason, now: float, jitter: float, hint: float
-    ) -> CircuitBreakerEvent | None:
+    ) -> BreakerEvent | None:
         settings = self._settings
-        longest = settings.longest_timeout
+        longest = max(settings.max_open_seconds, settings.timeout_seconds)
         seconds = min(max(self._open_seconds, hint), longest)
-        seconds *= 1 + settings.timeout_jitter * jitter
-        self._open_seconds = min(self._open_seconds * settings.timeout_multiplier, longest)
+        # Only ever longer than asked for; so a fleet does not probe in step.
+        seconds *= 1 + settings.jitter * jitter
+        self._open_seconds = min(self._open_seconds * settings.open_multiplier, longest)
         self._opened_until = now + seconds
         self._openings += 1
         return self._enter(CircuitBreakerState.OPEN, reason, seconds)
 
     def _enter(
         self, state: CircuitBreakerState, reason: ChangeReason, retry_after: float = 0.0
-    ) -> CircuitBreakerEvent | None:
+    ) -> BreakerEvent | None:
         old_state = self.state
         self._begin_generation(state)
         if state is CircuitBreakerState.CLOSED:
             self._open_seconds = self._settings.timeout_seconds
         if state is old_state:
             return None
-        return CircuitBreakerEvent(
+        return BreakerEvent(
             self._settings.name, old_state, state, reason, retry_after, self._generation
         )
 
@@ -357,4 +434,4 @@ class BreakerMachine:
             self.free_ticket = UNCOUNTED if state is CircuitBreakerState.DISABLED else None
         self._consecutive_failures = self._probe_successes = 0
         self._probes: dict[int, float] = {}
-        self._window = make_window(self._settings)
+        self._window = self._settings.make_window()

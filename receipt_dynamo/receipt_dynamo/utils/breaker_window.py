@@ -8,8 +8,6 @@ from __future__ import annotations
 import math
 from typing import Final, TypeAlias
 
-from receipt_dynamo.utils.breaker_settings import BreakerSettings
-
 BUCKETS: Final = 10
 """Parts of a window by time. A result leaves with its bucket, so it counts for the length
 of the window less up to a tenth of it."""
@@ -96,12 +94,3 @@ class TimeWindow:
 
 
 Window: TypeAlias = CountWindow | TimeWindow
-
-
-def make_window(settings: BreakerSettings) -> Window | None:
-    """Return an empty window, or None when no rule needs one."""
-    if not settings.has_rates:
-        return None
-    if settings.window_seconds is not None:
-        return TimeWindow(settings.window_seconds)
-    return CountWindow(settings.window_size)

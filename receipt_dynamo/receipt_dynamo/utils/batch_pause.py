@@ -1,0 +1,45 @@
+"""How long a batch queue pauses after a failure. Pure: the time comes in as an argument."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from receipt_dynamo.utils.retry_with_backoff import backoff_delay
+
+
+class Pause:
+    """One pause for all workers, growing from failure to failure.
+
+    Args:
+        base_delay: Seconds of the first pause, at most.
+        max_delay: Seconds of the longest one.
+        random: Uniform random numbers from 0 to 1.
+    """
+
+    def __init__(self, base_delay: float, max_delay: float, random: Callable[[], float]) -> None:
+        self._base_delay = base_delay
+        self._max_delay = max_delay
+        self._random = random
+        self._failures = 0
+        self.until = -math.inf
+
+    def begin_after_failure(self, now: float, hint: float = 0.0) -> None:
+        """Pause longer than the last time, and for ``hint`` seconds at least."""
+        self._failures += 1
+        delay = backoff_delay(
+            self._failures,
+            base_delay=self._base_delay,
+            max_delay=self._max_delay,
+            random=self._random,
+        )
+        self.until = max(self.until, now + max(delay, hint))
+
+    def begin_as_asked(self, now: float, seconds: float) -> None:
+        """Pause for so long; what went before was no failure."""
+        self._failures = 0
+        self.until = max(self.until, now + seconds)
+
+    def end(self) -> None:
+        """End the pause now."""
+        self.until = -math.inf
