@@ -73,8 +73,9 @@ def test_nothing_is_made_and_no_provider_imported_before_it_is_asked_for() -> No
 import sys
 from receipt_label import ClientManager
 with ClientManager.from_env() as manager:
-    manager.dynamo, manager.usage_tracker
     print(*{"boto3", "openai", "anthropic", "genai_prices"} & sys.modules.keys())
+    manager.dynamo, manager.usage_tracker
+    print(*{"openai", "anthropic", "genai_prices"} & sys.modules.keys())
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -324,6 +325,24 @@ def test_records_carry_user_and_environment(
     assert (first.user_id, first.environment, first.job_id) == ("user-7", "test", None)
     assert (second.user_id, second.job_id, second.batch_id) == ("user-8", "job-1", "batch-2")
     assert second.github_pr == 3
+
+
+def test_records_carry_the_environment_of_the_configuration(
+    open_manager: Callable[..., ClientManager],
+) -> None:
+    """Not what the variables of the process say by the time the tracker is made."""
+    records: list[AIUsageMetric] = []
+
+    class Keeper(ResilientDynamoClient):
+        def put_ai_usage_metric(self, metric: AIUsageMetric) -> bool:
+            records.append(metric)
+            return True
+
+    keeper = Keeper("receipts", "eu-central-1", endpoint_url=DEAD_ENDPOINT)
+    manager = open_manager(environment=Environment.STAGING, dynamo_client=keeper)
+    manager.usage_tracker.record(make_metric())
+    keeper.close(0)
+    assert [record.environment for record in records] == ["staging"]
 
 
 def test_a_copy_of_each_record_goes_to_a_private_file(

@@ -326,13 +326,15 @@ class ResilientDynamoClient(MetricQueries):
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.close()
+        if self in _open_clients:  # An explicit close has waited already.
+            self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
+        if self in _open_clients:
+            await self.aclose()
 
 
 def _size_of(record: PendingRecord) -> int:

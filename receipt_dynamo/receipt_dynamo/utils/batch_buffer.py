@@ -6,6 +6,7 @@ Pure: no lock, no thread, no clock; the time comes in as an argument. At every m
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain
@@ -93,10 +94,20 @@ class BatchBuffer(Generic[T]):
             len(self._waiting) >= self._batch_size or self._waiting_bytes >= self._max_batch_bytes
         )
 
-    @property
-    def oldest_since(self) -> float | None:
-        """When the first in line was accepted; None when nobody waits."""
-        return self._waiting[0].since if self._waiting else None
+    def due_at(self, flush_interval: float | None, is_wanted: bool) -> float | None:
+        """Return when the next batch should leave, in seconds; None is not yet foreseen.
+
+        Args:
+            flush_interval: Seconds that an item waits for others; None leaves it to demand.
+            is_wanted: Whether a flush or a stop waits for it.
+        """
+        if not self._waiting:
+            return None
+        if is_wanted:
+            return -math.inf
+        if flush_interval is None:
+            return None
+        return -math.inf if self.holds_full_batch else self._waiting[0].since + flush_interval
 
     def drop_oldest(self) -> bool:
         """Give up the first in line; False when nobody waits."""

@@ -107,8 +107,7 @@ class BatchQueue(Generic[T]):
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow is {overflow!r}; accepted are {get_args(Overflow)}")
         self._callback = flush_callback
-        self._flush_interval = flush_interval
-        self._auto_flush = auto_flush
+        self._flush_interval = flush_interval if auto_flush else None
         self._size_of = size_of
         self._key_of = key_of
         self._overflow = overflow
@@ -319,7 +318,7 @@ class BatchQueue(Generic[T]):
         return self._reserve_worker()
 
     def _reserve_worker(self) -> bool:
-        if not self._auto_flush or len(self._threads) + self._starting >= self._max_workers:
+        if self._flush_interval is None or len(self._threads) + self._starting >= self._max_workers:
             return False
         self._starting += 1
         return True
@@ -348,25 +347,22 @@ class BatchQueue(Generic[T]):
 
     def _await_batch(self) -> list[Entry[T]] | None:
         """Sleep until a batch is due and take it; None when the work is over."""
-        while True:
-            with self._lock:
-                delay = self._seconds_until_due()
-                while delay is None or delay > 0:
-                    if self._is_over():
-                        return None
-                    self._idle += 1
-                    try:
-                        self._work.wait(delay)
-                    finally:
-                        self._idle -= 1
-                    delay = self._seconds_until_due()
+        with self._lock:
+            while (delay := self._seconds_until_due()) is None or delay > 0:
                 if self._is_over():
                     return None
-                batch = self._edit(self._buffer.take_batch)
-                needs_thread = self._buffer.holds_full_batch and self._call_worker()
-            if needs_thread:
-                self._start_worker()
-            return batch
+                self._idle += 1
+                try:
+                    self._work.wait(delay)
+                finally:
+                    self._idle -= 1
+            if self._is_over():
+                return None
+            batch = self._edit(self._buffer.take_batch)
+            needs_thread = self._buffer.holds_full_batch and self._call_worker()
+        if needs_thread:
+            self._start_worker()
+        return batch
 
     def _is_over(self) -> bool:
         return self._stop_at is not None and (
@@ -380,16 +376,9 @@ class BatchQueue(Generic[T]):
 
     def _seconds_until_due(self) -> float | None:
         """Return when the next batch may leave; None when nothing makes it due yet."""
-        since = self._buffer.oldest_since
-        if since is None:
-            return None
-        if self._stop_at is not None or self._flushers or self._buffer.holds_full_batch:
-            due = -math.inf
-        elif self._auto_flush:
-            due = since + self._flush_interval
-        else:
-            return None
-        return max(due, self._pause.until) - self._clock()
+        is_wanted = self._stop_at is not None or self._flushers > 0
+        due = self._buffer.due_at(self._flush_interval, is_wanted)
+        return None if due is None else max(due, self._pause.until) - self._clock()
 
     def _deliver(self, batch: list[Entry[T]]) -> None:
         """Hand the batch to the callback and book the outcome, whatever that is."""
@@ -406,23 +395,24 @@ class BatchQueue(Generic[T]):
                 self._pause.begin_after_failure(self._clock())
             else:
                 self._pause.begin_as_asked(self._clock(), pause or 0.0)
-            self._flushes += 1
-            self._edit(self._buffer.settle_batch, batch, retry, dead)
-            self._progress.notify_all()
+            self._settle(batch, retry, dead)
+
+    def _settle(self, batch: list[Entry[T]], retry: list[Entry[T]], dead: list[Entry[T]]) -> None:
+        self._flushes += 1
+        self._edit(self._buffer.settle_batch, batch, retry, dead)
+        self._progress.notify_all()
 
     def _settle_failure(self, batch: list[Entry[T]], error: BaseException) -> None:
         hint = getattr(error, "retry_after", None)
         with self._lock:
-            self._flushes += 1
             self._callback_errors += 1
             self._last_error = type(error).__name__
             seconds = hint if isinstance(hint, (int, float)) else 0.0
             self._pause.begin_after_failure(self._clock(), seconds)
-            self._edit(self._buffer.settle_batch, batch, batch, ())
+            self._settle(batch, batch, [])
             is_news = self._clock() >= self._log_after
             if is_news:
                 self._log_after = self._clock() + _LOG_INTERVAL
-            self._progress.notify_all()
         if is_news:
             # By type only: the message may hold what the item holds.
             _logger.warning(

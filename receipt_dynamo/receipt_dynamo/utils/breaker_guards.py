@@ -63,7 +63,7 @@ def _call(shell: BreakerShell, function: Callable[..., R], args: Any, kwargs: An
         shell.record_error(ticket, started, error)
         raise
     if type(result) is CoroutineType:
-        return cast("R", _await(shell, ticket, started, result))
+        return cast("R", _await(shell, ticket, started, cast("Awaitable[Any]", result)))
     if shell.is_failed_result is None:
         shell.record_success(ticket, started)
     else:
@@ -71,9 +71,7 @@ def _call(shell: BreakerShell, function: Callable[..., R], args: Any, kwargs: An
     return result
 
 
-def _call_with_permit(
-    shell: BreakerShell, function: Callable[..., R], args: Any, kwargs: Any
-) -> R:
+def _call_with_permit(shell: BreakerShell, function: Callable[..., R], args: Any, kwargs: Any) -> R:
     permit = Permit(shell)
     permit.enter()
     try:
@@ -84,14 +82,13 @@ def _call_with_permit(
     finally:
         permit.leave()
     if type(result) is CoroutineType:
-        return cast("R", _await(shell, permit.ticket, permit.started, result))
+        late = cast("Awaitable[Any]", result)
+        return cast("R", _await(shell, permit.ticket, permit.started, late))
     permit.record_result(result)
     return result
 
 
-async def _await(
-    shell: BreakerShell, ticket: int, started: float, result: Awaitable[R]
-) -> R:
+async def _await(shell: BreakerShell, ticket: int, started: float, result: Awaitable[R]) -> R:
     """Await what a function that is not async returned: its call is over only then."""
     try:
         value = await result
@@ -145,15 +142,11 @@ def _guard_generator(
     shell: BreakerShell, function: Callable[P, Generator[Any, Any, R]]
 ) -> Callable[P, Generator[Any, Any, R]]:
     def iterate(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, R]:
-        permit = Permit(shell)
+        permit = Permit(shell, is_timed=False)
         try:
             result = yield from function(*args, **kwargs)
-        except GeneratorExit:
-            # Closed early by its consumer, after an item at least: the service answered.
-            permit.success()
-            raise
         except BaseException as error:
-            permit.record_error(error)
+            _record_end(permit, error)
             raise
         permit.success()
         return result
@@ -165,19 +158,33 @@ def _guard_async_generator(
     shell: BreakerShell, function: Callable[P, AsyncGenerator[Any, Any]]
 ) -> Callable[P, AsyncGenerator[Any, Any]]:
     async def iterate(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-        permit = Permit(shell)
+        permit = Permit(shell, is_timed=False)
         items = function(*args, **kwargs)
+        step = anext(items)
         try:
-            item = await anext(items)
             while True:
-                item = await _pass_on(items, (yield item))
+                item = await step
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await items.aclose()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - the generator's to handle
+                    step = items.athrow(thrown)
+                else:
+                    step = items.asend(sent)
         except StopAsyncIteration:
             permit.success()
-        except GeneratorExit:
-            permit.success()
-            raise
         except BaseException as error:
-            permit.record_error(error)
+            _record_end(permit, error)
             raise
 
     return iterate
+
+
+def _record_end(permit: Permit, error: BaseException) -> None:
+    if isinstance(error, GeneratorExit):
+        # Closed early by its consumer, which has got an item: the service answered.
+        permit.success()
+    else:
+        permit.record_error(error)

@@ -7,17 +7,18 @@ and the listeners are called before it is taken or after it is free.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.breaker_settings import BreakerSettings
 from receipt_dynamo.utils.breaker_state import (
     UNCOUNTED,
     BreakerEvent,
     BreakerMachine,
-    BreakerSettings,
     BreakerSnapshot,
     CircuitBreakerState,
 )
@@ -135,13 +136,23 @@ class BreakerShell:
         Raises:
             CircuitBreakerOpenError: The call is refused.
         """
+        ticket = self.machine.free_ticket
+        if ticket is not None:
+            return ticket
         now = self._clock()
         held = [permit.ticket for permit in _entered.get() if permit.shell is self]
         with self._lock:
             ticket, event = self.machine.admit(now, held)
             state, retry_after = self.machine.state, self.machine.retry_after(now)
         if ticket is None:
-            _raise_alone(CircuitBreakerOpenError(self.name, state, retry_after))
+            error = CircuitBreakerOpenError(self.name, state, retry_after)
+            try:
+                raise error
+            finally:
+                # What the caller is handling right now would be kept alive as the context,
+                # and this frame by a cycle.
+                error.__context__ = None
+                del error
         if event is not None:
             self._notify_before_call(event, ticket)
         return ticket
@@ -170,8 +181,9 @@ class BreakerShell:
         """
         now, jitter = self._clock(), self._random()
         slow = self._is_slow(started, now)
-        is_hint = isinstance(retry_after, (int, float)) and retry_after > 0
-        hint = retry_after if is_hint else 0.0
+        hint = 0.0
+        if isinstance(retry_after, (int, float)) and retry_after > 0:
+            hint = retry_after
         with self._lock:
             event = self.machine.record_failure(ticket, now, slow, jitter, hint)
         if event is not None:
@@ -278,18 +290,19 @@ class Permit:
     Attributes:
         shell: Whose it is.
         ticket: Of the call.
-        started: When it began, if its duration matters, else 0.
+        started: When it began; infinite if its duration does not matter.
     """
 
     __slots__ = ("_unreported", "shell", "started", "ticket")
 
-    def __init__(self, shell: BreakerShell) -> None:
+    def __init__(self, shell: BreakerShell, *, is_timed: bool = True) -> None:
         self.shell = shell
         self.ticket = shell.admit()
         # Taking the one element is atomic: two threads cannot both report.
         self._unreported = [self.ticket]
         timer = shell.call_timer
-        self.started = 0.0 if timer is None else timer()
+        # What never began is never slow.
+        self.started = timer() if is_timed and timer is not None else math.inf
 
     def success(self) -> None:
         """Report that the call succeeded."""
@@ -322,7 +335,11 @@ class Permit:
 
     def leave(self) -> None:
         """End what :meth:`enter` began."""
-        _entered.set(tuple(permit for permit in _entered.get() if permit is not self))
+        permits = _entered.get()
+        if permits and permits[0] is self:
+            _entered.set(permits[1:])
+        else:
+            _entered.set(tuple(permit for permit in permits if permit is not self))
 
     def _take(self) -> int:
         try:
@@ -338,15 +355,7 @@ context variable is never garbage collected."""
 
 def find_entered(shell: BreakerShell) -> Permit | None:
     """Return the innermost call through ``shell`` that this thread or task is in."""
-    return next((permit for permit in _entered.get() if permit.shell is shell), None)
-
-
-def _raise_alone(error: Exception) -> NoReturn:
-    """Raise ``error`` without the exception that the caller may be handling right now.
-
-    As its context, that would be kept alive with its traceback and all local variables.
-    """
-    try:
-        raise error
-    finally:
-        error.__context__ = None
+    for permit in _entered.get():
+        if permit.shell is shell:
+            return permit
+    return None

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from receipt_dynamo.utils.arguments import check_positive, check_share, check_whole
-from receipt_dynamo.utils.breaker_window import CountWindow, TimeWindow, Window
+from receipt_dynamo.utils.breaker_settings import BreakerSettings
 
 UNCOUNTED: Final = 0
 """The ticket of a call whose result is not recorded."""
@@ -43,6 +42,10 @@ class CircuitBreakerState(StrEnum):
     DISABLED = "disabled"
 
 
+# Read often, and an enum's member takes a while to look up by its class.
+_CLOSED, _OPEN, _HALF_OPEN, _ISOLATED, _DISABLED = CircuitBreakerState
+
+
 class ChangeReason(StrEnum):
     """Why a breaker changed its state."""
 
@@ -55,76 +58,6 @@ class ChangeReason(StrEnum):
     ISOLATED = "isolated by hand"
     DISABLED = "disabled by hand"
     RESET = "reset by hand"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerSettings:
-    """The rules, documented as the arguments of :class:`CircuitBreaker`.
-
-    Raises:
-        ValueError: A rule is out of bounds, or nothing could open the breaker.
-    """
-
-    name: str
-    failure_threshold: int | None
-    timeout_seconds: float
-    failure_rate: float | None
-    slow_call_seconds: float | None
-    slow_call_rate: float
-    window_calls: int
-    window_seconds: float | None
-    minimum_calls: int
-    half_open_max_calls: int
-    success_threshold: int
-    probe_lease_seconds: float
-    open_multiplier: float
-    max_open_seconds: float
-    jitter: float
-
-    def __post_init__(self) -> None:
-        """Check each rule, then what they mean together."""
-        check_whole(
-            failure_threshold=self.failure_threshold,
-            window_calls=self.window_calls,
-            minimum_calls=self.minimum_calls,
-            half_open_max_calls=self.half_open_max_calls,
-            success_threshold=self.success_threshold,
-        )
-        check_positive(
-            timeout_seconds=self.timeout_seconds,
-            failure_rate=self.failure_rate,
-            slow_call_seconds=self.slow_call_seconds,
-            slow_call_rate=self.slow_call_rate,
-            window_seconds=self.window_seconds,
-            probe_lease_seconds=self.probe_lease_seconds,
-            open_multiplier=self.open_multiplier,
-            max_open_seconds=self.max_open_seconds,
-        )
-        check_share(
-            failure_rate=self.failure_rate, slow_call_rate=self.slow_call_rate, jitter=self.jitter
-        )
-        if self.open_multiplier < 1:
-            raise ValueError(
-                f"open_multiplier is {self.open_multiplier!r}; accepted are finite numbers from 1"
-            )
-        if self.failure_threshold is None and not self.has_rates:
-            raise ValueError(
-                "failure_threshold is None; accepted is that with failure_rate or "
-                "slow_call_seconds only, else nothing could open the breaker"
-            )
-
-    @property
-    def has_rates(self) -> bool:
-        """Whether a rate over a window can open the breaker."""
-        return self.failure_rate is not None or self.slow_call_seconds is not None
-
-    def make_window(self) -> Window | None:
-        """Return an empty window, or None when no rule needs one."""
-        if not self.has_rates:
-            return None
-        if self.window_seconds is not None:
-            return TimeWindow(self.window_seconds)
-        return CountWindow(self.window_calls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +161,10 @@ class BreakerMachine:
             self._minimum_calls = min(settings.minimum_calls, settings.window_calls)
         self._open_seconds = settings.timeout_seconds
         self._opened_until = 0.0
-        self.state = CircuitBreakerState.CLOSED
+        self._probes: dict[int, float] = {}
+        self._window = settings.make_window()
+        self.free_ticket: int | None = None
+        self.state = _CLOSED
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -249,12 +185,12 @@ class BreakerMachine:
         """
         if self.free_ticket is not None:
             return self.free_ticket, None
-        if any(ticket in self._probes for ticket in held):
+        if held and any(ticket in self._probes for ticket in held):
             return UNCOUNTED, None
         event = None
-        if self.state is CircuitBreakerState.OPEN and now >= self._opened_until:
-            event = self._enter(CircuitBreakerState.HALF_OPEN, ChangeReason.OPEN_TIME_OVER)
-        if self.state is CircuitBreakerState.HALF_OPEN and self._has_place(now):
+        if self.state is _OPEN and now >= self._opened_until:
+            event = self._enter(_HALF_OPEN, ChangeReason.OPEN_TIME_OVER)
+        if self.state is _HALF_OPEN and self._has_place(now):
             ticket = next(self._numbers)
             self._probes[ticket] = now + self._settings.probe_lease_seconds
             return ticket, event
@@ -309,25 +245,25 @@ class BreakerMachine:
 
     def isolate(self) -> BreakerEvent | None:
         """Refuse every call from now on."""
-        return self._enter(CircuitBreakerState.ISOLATED, ChangeReason.ISOLATED)
+        return self._enter(_ISOLATED, ChangeReason.ISOLATED)
 
     def disable(self) -> BreakerEvent | None:
         """Let every call pass from now on, and count none."""
-        return self._enter(CircuitBreakerState.DISABLED, ChangeReason.DISABLED)
+        return self._enter(_DISABLED, ChangeReason.DISABLED)
 
     def reset(self) -> BreakerEvent | None:
         """Close, and forget what was counted."""
-        return self._enter(CircuitBreakerState.CLOSED, ChangeReason.RESET)
+        return self._enter(_CLOSED, ChangeReason.RESET)
 
     def retry_after(self, now: float) -> float:
         """Return the seconds after which to ask again; 0 when a call may pass now."""
-        if self.state is CircuitBreakerState.OPEN:
+        if self.state is _OPEN:
             return max(0.0, self._opened_until - now)
-        if self.state is CircuitBreakerState.HALF_OPEN:
+        if self.state is _HALF_OPEN:
             if len(self._probes) < self._settings.half_open_max_calls:
                 return 0.0
-            return max(0.0, min(_PROBE_POLL, min(self._probes.values()) - now))
-        if self.state is CircuitBreakerState.ISOLATED:
+            return max(0.0, min(_PROBE_POLL, *(end - now for end in self._probes.values())))
+        if self.state is _ISOLATED:
             return self._settings.timeout_seconds
         return 0.0
 
@@ -374,7 +310,7 @@ class BreakerMachine:
         self._probe_successes += 1
         if self._probe_successes < self._settings.success_threshold:
             return None
-        return self._enter(CircuitBreakerState.CLOSED, ChangeReason.PROBES_SUCCEEDED)
+        return self._enter(_CLOSED, ChangeReason.PROBES_SUCCEEDED)
 
     def _judge(self, now: float, jitter: float, hint: float) -> BreakerEvent | None:
         reason = self._find_reason()
@@ -410,14 +346,14 @@ class BreakerMachine:
         self._open_seconds = min(self._open_seconds * settings.open_multiplier, longest)
         self._opened_until = now + seconds
         self._openings += 1
-        return self._enter(CircuitBreakerState.OPEN, reason, seconds)
+        return self._enter(_OPEN, reason, seconds)
 
     def _enter(
         self, state: CircuitBreakerState, reason: ChangeReason, retry_after: float = 0.0
     ) -> BreakerEvent | None:
         old_state = self.state
         self._begin_generation(state)
-        if state is CircuitBreakerState.CLOSED:
+        if state is _CLOSED:
             self._open_seconds = self._settings.timeout_seconds
         if state is old_state:
             return None
@@ -428,10 +364,10 @@ class BreakerMachine:
     def _begin_generation(self, state: CircuitBreakerState) -> None:
         self.state = state
         self._generation = next(self._numbers)
-        if state is CircuitBreakerState.CLOSED:
-            self.free_ticket: int | None = self._generation
+        if state is _CLOSED:
+            self.free_ticket = self._generation
         else:
-            self.free_ticket = UNCOUNTED if state is CircuitBreakerState.DISABLED else None
+            self.free_ticket = UNCOUNTED if state is _DISABLED else None
         self._consecutive_failures = self._probe_successes = 0
-        self._probes: dict[int, float] = {}
+        self._probes = {}
         self._window = self._settings.make_window()

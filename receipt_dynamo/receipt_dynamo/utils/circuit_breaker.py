@@ -1,45 +1,38 @@
 """Stop calling what keeps failing, and find out gently when it is back.
 
-A thin locked shell around the pure machine in ``breaker_state``. The lock is held for the
-bookkeeping before and after a call only: never across the call, a predicate, a listener
-or a log line.
+The state machine is in ``breaker_state``, the lock around it in ``breaker_shell``, and the
+decorated functions in ``breaker_guards``.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
-import logging
-import math
 import random as _random
-import threading
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import aclosing
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
-from receipt_dynamo.errors import ReceiptDynamoError
-from receipt_dynamo.utils.arguments import (
-    ExceptionFilter,
-    check_positive,
-    check_share,
-    check_whole,
-    make_filter,
+from receipt_dynamo.utils.arguments import ExceptionFilter, make_filter
+from receipt_dynamo.utils.breaker_guards import call, guard
+from receipt_dynamo.utils.breaker_settings import BreakerSettings
+from receipt_dynamo.utils.breaker_shell import (
+    BreakerShell,
+    CircuitBreakerOpenError,
+    Listener,
+    Permit,
+    find_entered,
 )
-from receipt_dynamo.utils.breaker_machine import (
-    BreakerMachine,
-    BreakerSettings,
-    Change,
+from receipt_dynamo.utils.breaker_state import (
+    BreakerEvent,
+    BreakerSnapshot,
+    ChangeReason,
     CircuitBreakerState,
-    Outcome,
 )
-from receipt_dynamo.utils.breaker_windows import CountWindow, TimeWindow, Window
-from receipt_dynamo.utils.fork_safety import reset_in_child
 
 __all__ = [
+    "BreakerEvent",
+    "BreakerSnapshot",
+    "ChangeReason",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
     "CircuitBreakerState",
@@ -49,115 +42,62 @@ __all__ = [
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_logger = logging.getLogger(__name__)
-
-
-class CircuitBreakerOpenError(ReceiptDynamoError):
-    """The breaker refused a call. It can be pickled.
-
-    Attributes:
-        name: Of the breaker.
-        state: Of the breaker.
-        retry_after: Seconds until a call may be admitted; infinite while isolated.
-        retryable: False: ``retry_with_backoff`` does not retry it.
-    """
-
-    retryable = False
-
-    def __init__(self, name: str, state: CircuitBreakerState, retry_after: float) -> None:
-        super().__init__(name, state, retry_after)
-        self.name = name
-        self.state = state
-        self.retry_after = retry_after
-
-    def __str__(self) -> str:
-        return (
-            f"circuit breaker {self.name!r} is {self.state.value}; "
-            f"retry after {self.retry_after:.1f} s"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerEvent:
-    """A change of state, for listeners.
-
-    Attributes:
-        name: Of the breaker.
-        old: State before.
-        new: State after.
-        reason: In words.
-        retry_after: Seconds until a call may be admitted.
-    """
-
-    name: str
-    old: CircuitBreakerState
-    new: CircuitBreakerState
-    reason: str
-    retry_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerSnapshot:
-    """One consistent view of a breaker, for metrics.
-
-    Attributes:
-        name: Of the breaker.
-        state: Of the breaker.
-        failures_in_a_row: Since the last success, while closed.
-        probes: On their way, while half-open.
-        retry_after: Seconds until a call may be admitted.
-        admitted: Calls admitted in its life.
-        refused: Calls refused in its life.
-        opened: How often it opened.
-    """
-
-    name: str
-    state: CircuitBreakerState
-    failures_in_a_row: int
-    probes: int
-    retry_after: float
-    admitted: int
-    refused: int
-    opened: int
-
 
 class CircuitBreaker:
-    """A circuit breaker as decorator, context manager, ``call`` and two-step permit.
+    """A circuit breaker: a decorator, a context manager, ``call``, and two-step permits.
 
-    Decorates sync functions, async functions, generators and async generators, of which
-    the failure while iterating counts. Thread-safe, usable from asyncio, and survives a
-    fork.
+    It is closed at first, and calls pass. It opens when too many fail, and then refuses
+    calls for a while with :class:`CircuitBreakerOpenError`. After that time it is half-open
+    and lets probes pass: one that fails opens it again, for longer; when enough succeed it
+    closes. For threads, asyncio and forked processes.
+
+    What a call's exception means, in this order:
+
+    * ``BaseException`` beyond ``Exception``, such as a cancellation, and the refusal of
+      any circuit breaker are neither failure nor success: nothing was learned.
+    * ``ignored_exceptions`` are neither.
+    * ``success_exceptions`` are successes.
+    * ``expected_exception`` are failures. If the failure that opens the breaker has an
+      attribute ``retry_after`` in seconds, the breaker stays open for at least so long.
+    * Any other ``Exception`` is a success: the service answered.
 
     Args:
         failure_threshold: Failures in a row that open it; None turns this rule off.
         timeout_seconds: Seconds that it stays open at first.
-        expected_exception: What counts as failure: types, or a predicate. Any other
-            ``Exception`` counts as success, because the service answered.
+        expected_exception: What is a failure: a type, several types, or a predicate.
         name: For errors, events and log lines.
-        ignored_exceptions: Of the expected ones: what counts as neither.
-        success_exceptions: Of the expected ones: what counts as success.
-        failure_on_result: Says True for a result that counts as failure.
-        failure_rate: Share of failures (over 0, to 1) in the window that opens it.
-        slow_call_seconds: A call that takes longer is slow.
-        slow_call_rate: Share of slow calls in the window that opens it.
+        ignored_exceptions: What is neither: a type, several types, or a predicate.
+        success_exceptions: What is a success: a type, several types, or a predicate.
+        failure_on_result: Says True for a returned value that is a failure. For
+            functions, async functions and ``call``.
+        failure_rate: Share of failures in the window, over 0 up to 1, that opens it;
+            None turns this rule off.
+        slow_call_seconds: A call that takes longer is slow, and a slow probe is a failed
+            one; None turns this rule off. Generators are never slow: their consumer
+            sets their pace.
+        slow_call_rate: Share of slow calls in the window, over 0 up to 1, that opens it.
         window_calls: Size of the window in calls.
-        window_seconds: Size of the window in seconds, in place of ``window_calls``.
-        minimum_calls: The rates decide from so many calls in the window on.
+        window_seconds: Size of the window in seconds, in place of ``window_calls``. It
+            moves in steps of a tenth.
+        minimum_calls: Calls that the window must hold before a rate counts, at most
+            ``window_calls``.
         half_open_max_calls: Probes at a time.
-        success_threshold: Probes that must succeed to close it; one failure reopens it.
-        probe_lease_seconds: After so long, a probe without a verdict gives its place back.
-        open_multiplier: Growth of the open time each time that a probe fails.
-        max_open_seconds: Longest open time; also clamps a server's hint.
-        jitter: Share of the open time that is added at random.
+        success_threshold: Probes that must succeed before it closes.
+        probe_lease_seconds: After so many seconds a probe without a result loses its
+            place to the next call.
+        open_multiplier: Growth of the open time with each probe that fails; closing sets
+            it back.
+        max_open_seconds: Longest open time, hints included; never below
+            ``timeout_seconds``.
+        jitter: Share of the open time, 0 to 1, up to which it is lengthened at random, so
+            that many processes do not probe in step.
         clock: Monotonic time in seconds.
         random: Uniform random numbers from 0 to 1.
 
-    Cancellation and every other ``BaseException`` beyond ``Exception`` count as neither.
-    A failure's attribute ``retry_after``, in seconds, lengthens the open time.
-
     Raises:
-        ValueError: A number is out of bounds.
-        TypeError: An exception filter is of a wrong type.
+        ValueError: A number is out of bounds, or nothing could open the breaker.
+        TypeError: ``expected_exception``, ``ignored_exceptions`` or
+            ``success_exceptions`` is none of what is accepted.
     """
 
     def __init__(
@@ -172,7 +112,7 @@ class CircuitBreaker:
         failure_on_result: Callable[[Any], bool] | None = None,
         failure_rate: float | None = None,
         slow_call_seconds: float | None = None,
-        slow_call_rate: float | None = None,
+        slow_call_rate: float = 0.5,
         window_calls: int = 100,
         window_seconds: float | None = None,
         minimum_calls: int = 10,
@@ -185,228 +125,90 @@ class CircuitBreaker:
         clock: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        check_whole(
+        settings = BreakerSettings(
+            name=name,
             failure_threshold=failure_threshold,
+            timeout_seconds=timeout_seconds,
+            failure_rate=failure_rate,
+            slow_call_seconds=slow_call_seconds,
+            slow_call_rate=slow_call_rate,
             window_calls=window_calls,
+            window_seconds=window_seconds,
             minimum_calls=minimum_calls,
             half_open_max_calls=half_open_max_calls,
             success_threshold=success_threshold,
-        )
-        check_positive(
-            timeout_seconds=timeout_seconds,
-            slow_call_seconds=slow_call_seconds,
-            window_seconds=window_seconds,
             probe_lease_seconds=probe_lease_seconds,
             open_multiplier=open_multiplier,
             max_open_seconds=max_open_seconds,
+            jitter=jitter,
         )
-        check_share(failure_rate=failure_rate, slow_call_rate=slow_call_rate, jitter=jitter)
-        if (slow_call_rate is None) != (slow_call_seconds is None):
-            raise ValueError("slow_call_rate and slow_call_seconds go together; one is missing")
-        self.name = name
-        self._is_failure = make_filter("expected_exception", expected_exception)
-        self._is_ignored = make_filter("ignored_exceptions", ignored_exceptions)
-        self._is_success = make_filter("success_exceptions", success_exceptions)
-        self._failure_on_result = failure_on_result
-        self._slow_call_seconds = slow_call_seconds
-        self._clock = clock
-        self._random = random
-        self._listeners: tuple[Callable[[BreakerEvent], object], ...] = ()
-        self._admitted = self._refused = self._opened = 0
-        needs_window = failure_rate is not None or slow_call_rate is not None
-        window: Window | None = None
-        if needs_window:
-            window = (
-                CountWindow(window_calls) if window_seconds is None else TimeWindow(window_seconds)
-            )
-        self._machine = BreakerMachine(
-            BreakerSettings(
-                failure_threshold=failure_threshold,
-                open_seconds=timeout_seconds,
-                failure_rate=math.inf if failure_rate is None else failure_rate,
-                slow_call_rate=math.inf if slow_call_rate is None else slow_call_rate,
-                minimum_calls=minimum_calls,
-                half_open_max_calls=half_open_max_calls,
-                success_threshold=success_threshold,
-                probe_lease_seconds=probe_lease_seconds,
-                open_multiplier=open_multiplier,
-                max_open_seconds=max(max_open_seconds, timeout_seconds),
-                jitter=jitter,
-            ),
-            window,
-        )
-        # Re-entrant: a finalizer that uses the breaker may run inside of the lock.
-        self._lock = threading.RLock()
-        # The calls that `with` has open in this thread or task, innermost last.
-        self._open_calls: ContextVar[tuple[tuple[int, float], ...]] = ContextVar(name, default=())
-        reset_in_child(self)
+        classify = _make_classifier(expected_exception, ignored_exceptions, success_exceptions)
+        self._shell = BreakerShell(settings, classify, failure_on_result, clock, random)
 
-    def reset_after_fork(self) -> None:
-        """Replace the lock in a forked child; the state stays, the parent's probes do not."""
-        self._lock = threading.RLock()
-        self._machine.forget_probes()
+    def __repr__(self) -> str:
+        return f"<CircuitBreaker {self.name!r} {self.state}>"
+
+    @property
+    def name(self) -> str:
+        """Name for errors, events and log lines."""
+        return self._shell.name
 
     @property
     def state(self) -> CircuitBreakerState:
-        """Where it stands. It is OPEN until a call asks after the open time, and becomes a probe."""
-        return self._machine.state
+        """Where it is. Open stays open until a call asks after the open time is over."""
+        return self._shell.machine.state
 
     @property
     def retry_after(self) -> float:
-        """Seconds until a call may be admitted; 0 when it may be now."""
-        with self._lock:
-            return self._machine.seconds_until_admitted(self._clock())
+        """Seconds after which to ask again.
 
-    def snapshot(self) -> BreakerSnapshot:
-        """Return one consistent view, for metrics."""
-        with self._lock:
-            machine = self._machine
-            return BreakerSnapshot(
-                name=self.name,
-                state=machine.state,
-                failures_in_a_row=machine.failures_in_a_row,
-                probes=machine.probes,
-                retry_after=machine.seconds_until_admitted(self._clock()),
-                admitted=self._admitted,
-                refused=self._refused,
-                opened=self._opened,
-            )
-
-    def add_listener(self, listener: Callable[[BreakerEvent], object]) -> None:
-        """Have ``listener`` called at each change of state.
-
-        It runs in the thread of the call that caused the change, after the lock is free;
-        what it raises is logged.
+        While open, what is left of the open time. While isolated, ``timeout_seconds``:
+        nobody knows when it ends. While half-open with every place taken, a tenth of a
+        second at most. Else 0: a call may pass now.
         """
-        with self._lock:
-            self._listeners = (*self._listeners, listener)
-
-    def isolate(self) -> None:
-        """Refuse every call until :meth:`reset`."""
-        self._change(self._machine.isolate)
-
-    def disable(self) -> None:
-        """Admit every call, uncounted, until :meth:`reset`."""
-        self._change(self._machine.disable)
-
-    def reset(self) -> None:
-        """Close it, and forget what was counted."""
-        self._change(self._machine.reset)
+        return self._shell.retry_after()
 
     def permit(self) -> Permit:
-        """Ask for one call, whose outcome the caller reports on the permit.
+        """Ask for one call, whose result is then reported on the permit.
 
         Raises:
             CircuitBreakerOpenError: The call is refused.
         """
-        return Permit(self, *self._enter())
+        return Permit(self._shell)
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call ``function``, sync or async, through the breaker.
+        """Call ``function`` with the arguments given, and return what it returns.
+
+        Of an async function or a generator, the call begins when what is returned is
+        awaited or iterated.
 
         Raises:
             CircuitBreakerOpenError: The call is refused.
+            Exception: What ``function`` raises.
         """
-        if inspect.iscoroutinefunction(function):
-            return cast("R", self._call_async(function, *args, **kwargs))
-        ticket, started = self._enter()
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            self._leave_with_error(ticket, started, error)
-            raise
-        self._leave_with_result(ticket, started, result)
-        return result
+        return call(self._shell, function, args, kwargs)
 
-    async def _call_async(
-        self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
-        ticket, started = self._enter()
-        try:
-            result = await function(*args, **kwargs)
-        except BaseException as error:
-            self._leave_with_error(ticket, started, error)
-            raise
-        self._leave_with_result(ticket, started, result)
-        return result
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]:
+        """Decorate a function, async function, generator or async generator.
 
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function, an async function, a generator or an async generator."""
-        if inspect.iscoroutinefunction(function):
-            wrapped: Callable[..., Any] = self._wrap_async(function)
-        elif inspect.isasyncgenfunction(function):
-            wrapped = self._wrap_async_generator(function)
-        elif inspect.isgeneratorfunction(function):
-            wrapped = self._wrap_generator(function)
-        else:
-            wrapped = self._wrap_sync(function)
-        return cast("Callable[P, R]", functools.wraps(function)(wrapped))
+        A generator's call lasts from the first item to its end; one that its consumer
+        closes early is a success. A coroutine that a function returns without being an
+        async function is part of the call.
 
-    def _wrap_sync(self, function: Callable[P, R]) -> Callable[P, R]:
-        enter, leave, leave_with_error = (
-            self._enter,
-            self._leave_with_result,
-            self._leave_with_error,
-        )
+        Raises:
+            TypeError: ``function`` cannot be called.
+        """
+        return guard(self._shell, function)
 
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            ticket, started = enter()
-            try:
-                result = function(*args, **kwargs)
-            except BaseException as error:
-                leave_with_error(ticket, started, error)
-                raise
-            leave(ticket, started, result)
-            return result
+    def __enter__(self) -> Permit:
+        """Ask for a call, which is the block; it may be reported early on the permit.
 
-        return call
-
-    def _wrap_async(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-        async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            return await self._call_async(function, *args, **kwargs)
-
-        return call
-
-    def _wrap_generator(
-        self, function: Callable[P, Generator[Any, Any, R]]
-    ) -> Callable[P, Generator[Any, Any, R]]:
-        def iterate(*args: P.args, **kwargs: P.kwargs) -> Generator[Any, Any, R]:
-            ticket, started = self._enter()
-            try:
-                result = yield from function(*args, **kwargs)
-            except BaseException as error:
-                self._leave_with_error(ticket, started, error)
-                raise
-            self._leave_with_result(ticket, started, result)
-            return result
-
-        return iterate
-
-    def _wrap_async_generator(
-        self, function: Callable[P, AsyncGenerator[Any, Any]]
-    ) -> Callable[P, AsyncGenerator[Any, Any]]:
-        async def iterate(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Any, Any]:
-            ticket, started = self._enter()
-            try:
-                async with aclosing(function(*args, **kwargs)) as inner:
-                    step: Callable[[], Awaitable[Any]] = inner.__anext__
-                    while True:
-                        value = await step()
-                        try:
-                            step = functools.partial(inner.asend, (yield value))
-                        except Exception as thrown:  # noqa: BLE001 - passed on to the generator
-                            step = functools.partial(inner.athrow, thrown)
-            except StopAsyncIteration:
-                self._leave_with_result(ticket, started, None)
-            except BaseException as error:
-                self._leave_with_error(ticket, started, error)
-                raise
-
-        return iterate
-
-    def __enter__(self) -> Self:
-        self._open_calls.set((*self._open_calls.get(), self._enter()))
-        return self
+        Raises:
+            CircuitBreakerOpenError: The call is refused; the block does not run.
+        """
+        permit = Permit(self._shell)
+        permit.enter()
+        return permit
 
     def __exit__(
         self,
@@ -414,14 +216,28 @@ class CircuitBreaker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        *outer, (ticket, started) = self._open_calls.get()
-        self._open_calls.set(tuple(outer))
-        if exc is None:
-            self._leave(ticket, started, Outcome.SUCCESS)
-        else:
-            self._leave_with_error(ticket, started, exc)
+        """Report the block's result.
 
-    async def __aenter__(self) -> Self:
+        Raises:
+            RuntimeError: The block was entered in another context, for example in
+                another task or by ``asyncio.to_thread``; its result is unknown.
+        """
+        permit = find_entered(self._shell)
+        if permit is None:
+            if exc is None or isinstance(exc, Exception):
+                raise RuntimeError(
+                    f"the block of circuit breaker {self.name!r} was entered in another "
+                    "context (thread or task); use permit() for such a call"
+                )
+            return
+        permit.leave()
+        if exc is None:
+            permit.success()
+        else:
+            permit.record_error(exc)
+
+    async def __aenter__(self) -> Permit:
+        """As ``with``."""
         return self.__enter__()
 
     async def __aexit__(
@@ -430,110 +246,52 @@ class CircuitBreaker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """As ``with``."""
         self.__exit__(exc_type, exc, traceback)
 
-    def _enter(self) -> tuple[int, float]:
-        """Return a ticket and the time.
+    def isolate(self) -> None:
+        """Refuse every call until :meth:`reset`."""
+        self._shell.change(self._shell.machine.isolate)
 
-        Raises:
-            CircuitBreakerOpenError: The call is refused.
+    def disable(self) -> None:
+        """Let every call pass, uncounted, until :meth:`reset`."""
+        self._shell.change(self._shell.machine.disable)
+
+    def reset(self) -> None:
+        """Close, and forget what was counted."""
+        self._shell.change(self._shell.machine.reset)
+
+    def add_listener(self, listener: Listener) -> None:
+        """Have ``listener`` called with a :class:`BreakerEvent` after each change of state.
+
+        It runs in the thread of the call that caused the change, when the lock is free: it
+        may use the breaker, and should be quick for that one caller's sake. What it raises
+        is logged, by type and once a minute at most.
         """
-        now = self._clock()
-        with self._lock:
-            ticket, change = self._machine.admit(now)
-            if ticket is None:
-                self._refused += 1
-                wait = self._machine.seconds_until_admitted(now)
-                state = self._machine.state
-            else:
-                self._admitted += 1
-        if change is not None:
-            self._tell(change)
-        if ticket is None:
-            # The cause is not this caller's: no context, and no traceback is kept.
-            raise CircuitBreakerOpenError(self.name, state, wait) from None
-        return ticket, now
+        self._shell.add_listener(listener)
 
-    def _leave_with_result(self, ticket: int, started: float, result: object) -> None:
-        is_failure = self._failure_on_result is not None and self._failure_on_result(result)
-        self._leave(ticket, started, Outcome.FAILURE if is_failure else Outcome.SUCCESS)
+    def remove_listener(self, listener: Listener) -> None:
+        """Call ``listener`` no more; nothing happens if it is not known."""
+        self._shell.remove_listener(listener)
 
-    def _leave_with_error(self, ticket: int, started: float, error: BaseException) -> None:
-        hint = getattr(error, "retry_after", None)
-        self._leave(ticket, started, self._classify(error), hint)
-
-    def _classify(self, error: BaseException) -> Outcome:
-        if not isinstance(error, Exception) or self._is_ignored(error):
-            return Outcome.CANCELLED
-        if self._is_success(error) or not self._is_failure(error):
-            return Outcome.SUCCESS
-        return Outcome.FAILURE
-
-    def _leave(self, ticket: int, started: float, outcome: Outcome, hint: object = None) -> None:
-        now = self._clock()
-        slow = self._slow_call_seconds is not None and now - started > self._slow_call_seconds
-        jitter = 0.0 if outcome is Outcome.SUCCESS and not slow else self._random()
-        retry_after = float(hint) if isinstance(hint, (int, float)) else 0.0
-        with self._lock:
-            change = self._machine.report(
-                ticket, outcome, now, jitter, slow=slow, retry_after=retry_after
-            )
-            if change is not None and change.new is CircuitBreakerState.OPEN:
-                self._opened += 1
-        if change is not None:
-            self._tell(change)
-
-    def _change(self, change_by_hand: Callable[[], Change | None]) -> None:
-        with self._lock:
-            change = change_by_hand()
-        if change is not None:
-            self._tell(change)
-
-    def _tell(self, change: Change) -> None:
-        event = BreakerEvent(self.name, change.old, change.new, change.reason, self.retry_after)
-        _logger.info(
-            "circuit breaker %s: %s, was %s: %s",
-            *(self.name, change.new.value, change.old.value, change.reason),
-        )
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001 - a listener must not break the call
-                _logger.warning(
-                    "a listener of circuit breaker %s raised %s", self.name, type(error).__name__
-                )
+    def snapshot(self) -> BreakerSnapshot:
+        """Return one consistent picture, for metrics."""
+        return self._shell.take_snapshot()
 
 
-class Permit:
-    """One admitted call. The first report counts; later ones and stale ones are ignored."""
+def _make_classifier(
+    expected: ExceptionFilter, ignored: ExceptionFilter, succeeded: ExceptionFilter
+) -> Callable[[BaseException], bool | None]:
+    """Return what tells a failure (True) from a success (False) and from neither (None)."""
+    is_expected = make_filter("expected_exception", expected)
+    is_ignored = make_filter("ignored_exceptions", ignored)
+    is_success = make_filter("success_exceptions", succeeded)
 
-    __slots__ = ("_breaker", "_is_reported", "_started", "_ticket")
+    def classify(error: BaseException) -> bool | None:
+        if not isinstance(error, Exception) or isinstance(error, CircuitBreakerOpenError):
+            return None
+        if is_ignored(error):
+            return None
+        return is_expected(error) and not is_success(error)
 
-    def __init__(self, breaker: CircuitBreaker, ticket: int, started: float) -> None:
-        self._breaker = breaker
-        self._ticket = ticket
-        self._started = started
-        self._is_reported = False
-
-    def success(self) -> None:
-        """Report that the call succeeded."""
-        self._report(Outcome.SUCCESS)
-
-    def failure(self, retry_after: float | None = None) -> None:
-        """Report that the call failed.
-
-        Args:
-            retry_after: Seconds that the server asked to wait.
-        """
-        self._report(Outcome.FAILURE, retry_after)
-
-    def cancel(self) -> None:
-        """Report that the call came to no verdict; its place is free again."""
-        self._report(Outcome.CANCELLED)
-
-    def _report(self, outcome: Outcome, retry_after: float | None = None) -> None:
-        if not self._is_reported:
-            self._is_reported = True
-            self._breaker._leave(  # noqa: SLF001 - the other half of permit()
-                self._ticket, self._started, outcome, retry_after
-            )
+    return classify

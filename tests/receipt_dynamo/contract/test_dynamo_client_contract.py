@@ -8,12 +8,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+
 from engines.fixtures import Engine
+from receipt_dynamo import AIUsageMetric, DynamoClient, MissingIndexError
 from receipt_dynamo.data.table_schema import describe_table
 from receipt_dynamo.entities.attribute_values import measure_item
 from receipt_dynamo.testing import FaultProxy, UnprocessedItems
-
-from receipt_dynamo import AIUsageMetric, DynamoClient, MissingIndexError
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 
 import boto3
 import pytest
-from engines.fixtures import Engine
 
+from engines.fixtures import Engine
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

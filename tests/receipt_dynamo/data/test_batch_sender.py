@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
+
+from receipt_dynamo import AIUsageMetric, CircuitBreakerState
 from receipt_dynamo.data.batch_sender import (
     PROBE_RECORDS,
     BatchSender,
@@ -18,8 +20,6 @@ from receipt_dynamo.data.batch_sender import (
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target
 from receipt_dynamo.data.delivery_settings import DeliverySettings
 from receipt_dynamo.entities.attribute_values import measure_item
-
-from receipt_dynamo import AIUsageMetric, CircuitBreakerState
 
 Reply = dict[str, Any] | Exception
 OK = {"ResponseMetadata": {"HTTPStatusCode": 200}, "UnprocessedItems": {}}

@@ -8,9 +8,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import NoRegionError
-from receipt_dynamo.data.connection import Connection, SdkSettings, Target
 
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
+from receipt_dynamo.data.connection import Connection, SdkSettings, Target
 
 NOBODY = "http://127.0.0.1:9"
 

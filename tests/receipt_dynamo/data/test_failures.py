@@ -10,14 +10,14 @@ import botocore.exceptions
 import pytest
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
+
+from receipt_dynamo import UnreadableReplyError
 from receipt_dynamo.data.failures import (
     _NAMES_BY_KIND,
     FailureKind,
     classify_failure,
     summarize_failure,
 )
-
-from receipt_dynamo import UnreadableReplyError
 
 
 def refuse(code: str, status: int = 400, **more: Any) -> ClientError:

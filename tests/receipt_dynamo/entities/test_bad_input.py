@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from receipt_dynamo.entities.attribute_values import measure_item
 
 from receipt_dynamo import AIUsageMetric
+from receipt_dynamo.entities.attribute_values import measure_item
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 GOOD: dict[str, Any] = {

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from hypothesis import given, settings
-from receipt_dynamo.entities.attribute_values import measure_item
-from strategies import metrics
 
 from receipt_dynamo import AIUsageMetric
+from receipt_dynamo.entities.attribute_values import measure_item
+from strategies import metrics
 
 PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 

@@ -8,6 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
+from receipt_dynamo import (
+    AIUsageMetric,
+    CircuitBreakerState,
+    DeliveryStats,
+    DynamoClient,
+    QueueFullError,
+    ResilientDynamoClient,
+)
 from receipt_dynamo.testing import (
     Corrupt,
     EmptyReply,
@@ -22,15 +31,6 @@ from receipt_dynamo.testing import (
     Truncated,
     UnprocessedItems,
     WrongChecksum,
-)
-
-from receipt_dynamo import (
-    AIUsageMetric,
-    CircuitBreakerState,
-    DeliveryStats,
-    DynamoClient,
-    QueueFullError,
-    ResilientDynamoClient,
 )
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)

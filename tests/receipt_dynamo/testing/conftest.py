@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+
 from receipt_dynamo.testing import FaultProxy
 
 ONE_ATTEMPT = Config(

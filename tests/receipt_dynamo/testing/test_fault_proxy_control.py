@@ -13,6 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError
+
 from receipt_dynamo.testing import (
     ErrorReply,
     Fault,

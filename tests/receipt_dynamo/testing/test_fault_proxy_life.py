@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, HTTPClientError
+
 from receipt_dynamo.testing import FaultProxy, Latency, Stall, Throttle
 
 

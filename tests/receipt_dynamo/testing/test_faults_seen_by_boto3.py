@@ -12,6 +12,7 @@ import botocore
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+
 from receipt_dynamo.testing import (
     Corrupt,
     EmptyReply,

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
 from receipt_dynamo.utils.batch_buffer import BatchBuffer, Entry
 
 BATCH, BATCH_BYTES, ITEMS, BYTES = 3, 25, 8, 60

@@ -1,0 +1,350 @@
+"""retry_with_backoff with a fake clock: each bug of other retry libraries by its name."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receipt_dynamo import (
+    CircuitBreakerOpenError,
+    CircuitBreakerState,
+    RetryExhaustedError,
+    retry_with_backoff,
+)
+from receipt_dynamo.utils.retry_budget import RetryBudget
+from receipt_dynamo.utils.retry_with_backoff import RetryDetails, backoff_delay, no_waits
+
+
+class FakeTime:
+    """A clock that only the sleeps, and the calls that take time, move."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.sleeps: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+    async def async_sleep(self, seconds: float) -> None:
+        self.sleep(seconds)
+
+    def settings(self, **more: Any) -> dict[str, Any]:
+        return {
+            "sleep": self.sleep,
+            "async_sleep": self.async_sleep,
+            "clock": lambda: self.now,
+            **more,
+        }
+
+
+class HintedError(Exception):
+    def __init__(self, retry_after: float) -> None:
+        self.retry_after = retry_after
+
+
+def fail_times(times: int, error: Exception | None = None) -> Callable[[], str]:
+    left = iter(range(times))
+
+    def call() -> str:
+        if next(left, None) is not None:
+            raise error or ValueError("no")
+        return "done"
+
+    return call
+
+
+def test_it_tries_again_until_it_succeeds() -> None:
+    time = FakeTime()
+    call = retry_with_backoff(5, **time.settings())(fail_times(3))
+    assert call() == "done"
+    assert len(time.sleeps) == 3
+
+
+async def test_async_functions_are_tried_again_too() -> None:
+    time = FakeTime()
+    fail = fail_times(2)
+
+    @retry_with_backoff(3, **time.settings())
+    async def call() -> str:
+        await asyncio.sleep(0)
+        return fail()
+
+    assert await call() == "done"
+    assert len(time.sleeps) == 2
+
+
+def test_bare_use_has_the_defaults() -> None:
+    calls = []
+
+    @retry_with_backoff
+    def call() -> None:
+        """What it does."""
+        calls.append(1)
+        raise ValueError
+
+    with no_waits(), pytest.raises(RetryExhaustedError):
+        call()
+    assert len(calls) == 3
+    assert (call.__name__, call.__doc__) == ("call", "What it does.")
+
+
+def test_exhaustion_keeps_the_last_failure_and_chains_it() -> None:
+    time, error = FakeTime(), ValueError("the last")
+    call = retry_with_backoff(3, 1.0, jitter=False, **time.settings())(fail_times(9, error))
+    with pytest.raises(RetryExhaustedError) as caught:
+        call()
+    exhausted = caught.value
+    assert exhausted.last_exception is error is exhausted.__cause__
+    assert (exhausted.attempts, exhausted.reason) == (3, "attempts")
+    assert exhausted.elapsed == pytest.approx(3.0)
+    copy = pickle.loads(pickle.dumps(exhausted))
+    assert (copy.attempts, copy.reason, str(copy)) == (3, "attempts", str(exhausted))
+
+
+def test_delays_double_to_the_cap() -> None:
+    time = FakeTime()
+    call = retry_with_backoff(6, 1.0, 5.0, jitter=False, **time.settings())(fail_times(5))
+    call()
+    assert time.sleeps == [1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_full_jitter_is_the_default() -> None:
+    time = FakeTime()
+    call = retry_with_backoff(4, 1.0, random=lambda: 0.25, **time.settings())(fail_times(3))
+    call()
+    assert time.sleeps == [0.25, 0.5, 1.0]
+
+
+@given(
+    st.integers(1, 10**9),
+    st.floats(0, 1e3),
+    st.floats(0, 1e3),
+    st.floats(1, 100),
+    st.floats(0, 1, exclude_max=True),
+)
+def test_two_to_the_attempt_never_overflows(
+    attempt: int, base: float, cap: float, multiplier: float, random: float
+) -> None:
+    settings: Any = {"base_delay": base, "max_delay": cap, "multiplier": multiplier}
+    delay = backoff_delay(attempt, **settings, random=lambda: random)
+    ceiling = backoff_delay(attempt, **settings, jitter=False)
+    assert 0 <= delay <= ceiling <= cap
+
+
+@given(
+    st.floats(0.1, 20),
+    st.lists(st.floats(0, 5), min_size=1, max_size=20),
+    st.floats(0.01, 5),
+    st.booleans(),
+)
+def test_a_deadline_is_never_slept_past(
+    deadline: float, durations: list[float], base: float, jitter: bool
+) -> None:
+    time = FakeTime()
+    starts = []
+
+    def call() -> None:
+        starts.append(time.now)
+        time.now += durations[min(len(starts), len(durations)) - 1]
+        raise ValueError
+
+    settings = time.settings(deadline=deadline, random=lambda: 0.99)
+    with pytest.raises(RetryExhaustedError) as caught:
+        retry_with_backoff(30, base, 60.0, jitter=jitter, **settings)(call)()
+    assert all(start < 100.0 + deadline for start in starts[1:])
+    assert caught.value.attempts == len(starts) == len(time.sleeps) + 1
+    assert caught.value.reason in ("deadline", "attempts")
+
+
+def test_no_sleep_that_cannot_pay_off() -> None:
+    time = FakeTime()
+    call = retry_with_backoff(9, 10.0, jitter=False, deadline=10.0, **time.settings())
+    with pytest.raises(RetryExhaustedError, match="deadline"):
+        call(fail_times(9))()
+    assert time.sleeps == []
+
+
+@pytest.mark.parametrize(("hint", "slept"), [(7.0, 7.0), (0.1, 1.0), (1e9, 30.0), (-5.0, 1.0)])
+def test_a_servers_hint_is_honoured_and_clamped(hint: float, slept: float) -> None:
+    time = FakeTime()
+    call = retry_with_backoff(2, 1.0, 30.0, jitter=False, **time.settings())
+    call(fail_times(1, HintedError(hint)))()
+    assert time.sleeps == [slept]
+
+
+def test_validation_and_access_errors_are_not_retried() -> None:
+    time, error = FakeTime(), KeyError("no")
+    call = retry_with_backoff(5, exceptions=(ValueError, OSError), **time.settings())
+    with pytest.raises(KeyError) as caught:
+        call(fail_times(1, error))()
+    assert caught.value is error
+    assert time.sleeps == []
+
+
+def test_a_predicate_chooses() -> None:
+    time = FakeTime()
+    call = retry_with_backoff(5, exceptions=lambda error: "again" in str(error), **time.settings())
+    assert call(fail_times(2, ValueError("again")))() == "done"
+    with pytest.raises(ValueError, match="never"):
+        call(fail_times(2, ValueError("never")))()
+
+
+def test_an_open_breakers_refusal_is_never_retried() -> None:
+    time = FakeTime()
+    refusal = CircuitBreakerOpenError("x", CircuitBreakerState.OPEN, 1.0)
+    with pytest.raises(CircuitBreakerOpenError):
+        retry_with_backoff(5, **time.settings())(fail_times(1, refusal))()
+    assert time.sleeps == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError])
+def test_cancellation_is_never_retried(error: type[BaseException]) -> None:
+    time = FakeTime()
+
+    def call() -> None:
+        raise error
+
+    with pytest.raises(error):
+        retry_with_backoff(5, exceptions=BaseException, **time.settings())(call)()
+    assert time.sleeps == []
+
+
+def test_a_result_may_ask_for_another_try() -> None:
+    time = FakeTime()
+    results = iter([None, None, "ready"])
+    call = retry_with_backoff(5, retry_on_result=lambda result: result is None, **time.settings())(
+        lambda: next(results)
+    )
+    assert call() == "ready"
+    empty = retry_with_backoff(2, retry_on_result=lambda _: True, **time.settings())(lambda: 7)
+    with pytest.raises(RetryExhaustedError) as caught:
+        empty()
+    assert (caught.value.last_result, caught.value.last_exception) == (7, None)
+
+
+async def test_a_retrier_shared_between_tasks_does_not_mix_their_attempts() -> None:
+    time = FakeTime()
+    attempts: dict[int, int] = {}
+
+    @retry_with_backoff(4, **time.settings())
+    async def call(task: int) -> int:
+        attempts[task] = attempts.get(task, 0) + 1
+        await asyncio.sleep(0)
+        if attempts[task] <= task % 4:
+            raise ValueError
+        return task
+
+    assert await asyncio.gather(*[call(task) for task in range(1_000)]) == list(range(1_000))
+    assert attempts == {task: task % 4 + 1 for task in range(1_000)}
+
+
+def test_no_arguments_in_retry_logs(caplog: pytest.LogCaptureFixture) -> None:
+    time = FakeTime()
+
+    @retry_with_backoff(2, **time.settings())
+    def call(prompt: str) -> None:
+        raise ValueError(f"cannot do {prompt}")
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(RetryExhaustedError) as caught:
+        call("my secret prompt")
+    assert "attempt 1 failed with ValueError" in caplog.text
+    assert "secret" not in caplog.text + str(caught.value)
+
+
+def test_a_hook_sees_each_retry_and_cannot_break_it() -> None:
+    time, seen = FakeTime(), []
+
+    def hook(details: RetryDetails) -> None:
+        seen.append((details.attempt, details.delay, type(details.exception).__name__))
+        raise RuntimeError("a bad hook")
+
+    call = retry_with_backoff(3, 1.0, jitter=False, on_retry=hook, **time.settings())
+    assert call(fail_times(2))() == "done"
+    assert seen == [(1, 1.0, "ValueError"), (2, 2.0, "ValueError")]
+
+
+def test_a_budget_bounds_the_retries_of_many_callers() -> None:
+    time, budget = FakeTime(), RetryBudget(capacity=5, refund=1)
+    call = retry_with_backoff(3, budget=budget, **time.settings())
+    reasons = []
+    for _ in range(10):
+        with pytest.raises(RetryExhaustedError) as caught:
+            call(fail_times(9))()
+        reasons.append(caught.value.reason)
+    assert len(time.sleeps) == 5
+    assert reasons == ["attempts"] * 2 + ["budget"] * 8
+    call(fail_times(0))()
+    assert budget.tokens == 1
+    assert call(fail_times(1))() == "done"
+    assert budget.tokens == 0  # a success after a retry gives nothing back
+
+
+def test_a_budget_is_never_overdrawn_by_threads() -> None:
+    budget = RetryBudget(capacity=1_000, refund=0)
+    taken: list[int] = []
+    start = threading.Barrier(8)
+
+    def take() -> None:
+        start.wait()
+        taken.append(sum(budget.take() for _ in range(500)))
+
+    threads = [threading.Thread(target=take) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(taken) == 1_000
+    assert budget.tokens == 0
+
+
+async def test_test_mode_removes_waits_everywhere() -> None:
+    @retry_with_backoff(3, 3600.0, 3600.0)
+    async def call() -> None:
+        raise ValueError
+
+    with no_waits(), pytest.raises(RetryExhaustedError):
+        await call()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_attempts", 0),
+        ("max_attempts", 1.5),
+        ("base_delay", -1),
+        ("max_delay", float("inf")),
+        ("multiplier", 0),
+        ("deadline", 0),
+        ("deadline", float("nan")),
+    ],
+)
+def test_a_bad_argument_names_itself_and_its_value(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+        retry_with_backoff(**{name: value})
+
+
+@pytest.mark.parametrize("exceptions", ["ValueError", 3, (ValueError, 3), int])
+def test_a_bad_filter_is_named(exceptions: Any) -> None:
+    with pytest.raises(TypeError, match="exceptions is"):
+        retry_with_backoff(exceptions=exceptions)
+
+
+def test_a_generator_is_refused() -> None:
+    def generate() -> Any:
+        yield 1
+
+    async def generate_async() -> Any:
+        yield 1
+
+    for function in (generate, generate_async):
+        with pytest.raises(TypeError, match="is a generator"):
+            retry_with_backoff(function)
