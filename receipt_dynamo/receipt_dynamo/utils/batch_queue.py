@@ -1,7 +1,7 @@
 """Collect items and hand them to a callback in batches, from background threads.
 
-Items leave only when the callback has settled them. The queue is bounded, the caller
-of ``add_item`` never waits for a callback, and no callback error stops the workers.
+Items leave only when the callback has settled them. The queue is bounded, ``add_item``
+never waits for a callback, and no callback error stops the workers.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
 
 _logger = logging.getLogger(__name__)
 
-_LOG_INTERVAL: Final = 60.0
-"""Seconds between two log lines about a callback that keeps failing."""
+_LOG_INTERVAL: Final = 60.0  # seconds between two lines about a callback that keeps failing
 
 
 class BatchQueue(Generic[T]):

@@ -1,0 +1,62 @@
+"""Reviewed: what only users call, or what a protocol of Python or its library calls.
+
+Everything else that vulture finds is dead code.
+"""
+
+# The public interface of receipt_dynamo.
+_.batch_put_ai_usage_metrics
+_.get_ai_usage_metric
+_.query_ai_usage_metrics_by_date
+_.query_ai_usage_metrics_by_job
+_.query_ai_usage_metrics_by_batch
+_.aput
+_.aflush
+_.cancel
+no_waits
+
+# What statistics, events and snapshots say.
+_.flushes
+_.callback_errors
+_.recorded
+OPEN
+HALF_OPEN
+generation
+consecutive_failures
+window_failures
+window_slow_calls
+probes
+successes
+rejections
+openings
+
+# The fault proxy and the provider stub, for users' tests.
+_.wait_for_requests
+_.script
+_.fail_next
+_.answer_next
+
+# The public interface of receipt_label.
+_.async_openai
+_.async_anthropic
+_.track_openai_completion
+_.track_openai_embedding
+_.track_anthropic_completion
+_.track_google_places
+_.track_github_claude_review
+
+# Called by Python, by http.server, socketserver or the providers' SDKs.
+exc_info
+__call__
+_.__context__
+_.with_options
+_.daemon_threads
+_.block_on_close
+_.request_queue_size
+_.server_bind
+_.server_name
+_.protocol_version
+_.disable_nagle_algorithm
+_.wbufsize
+_.do_POST
+_.do_GET
+_.log_message
