@@ -25,7 +25,7 @@ lint: .venv/.dev  ## style, format, boundaries, dead code
 types: .venv/.dev  ## mypy --strict over both packages; mypy and pyright over the typing tests
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
-	$(BIN)/pyright tests/typing
+	$(BIN)/pyright
 
 bench: .venv/.bench  ## side by side with peers, as ratios
 	$(BIN)/python benchmarks/bench_stress.py

@@ -28,13 +28,7 @@ from receipt_dynamo.utils.batch_outcome import (
 from receipt_dynamo.utils.batch_pause import Pause
 from receipt_dynamo.utils.fork_safety import reset_in_child
 
-__all__ = [
-    "BatchQueue",
-    "BatchQueueStats",
-    "DeadLetter",
-    "FlushResult",
-    "QueueFullError",
-]
+__all__ = ["BatchQueue", "BatchQueueStats", "DeadLetter", "FlushResult", "QueueFullError"]
 
 T = TypeVar("T")
 P = ParamSpec("P")

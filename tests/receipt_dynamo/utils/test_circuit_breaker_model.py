@@ -258,7 +258,7 @@ def test_the_breaker_does_what_the_model_does() -> None:
     run_state_machine_as_test(
         BreakerComparison,
         settings=settings(
-            max_examples=max(250, settings.default.max_examples), stateful_step_count=50
+            max_examples=max(300, settings.default.max_examples), stateful_step_count=50
         ),
     )
     assert BreakerComparison.steps >= 10_000

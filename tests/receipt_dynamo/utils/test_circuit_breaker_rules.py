@@ -1,0 +1,405 @@
+"""When a circuit breaker opens, for how long, and what closes it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from receipt_dynamo.utils.circuit_breaker import (
+    BreakerEvent,
+    ChangeReason,
+    CircuitBreaker,
+    CircuitBreakerOpenError,
+    CircuitBreakerState,
+)
+
+CLOSED, OPEN, HALF_OPEN, ISOLATED, DISABLED = CircuitBreakerState
+
+
+class Bench:
+    """A breaker with a clock and random numbers of its own."""
+
+    def __init__(self, **rules: Any) -> None:
+        self.now = 1_000.0
+        self.jitter = 0.0
+        self.events: list[BreakerEvent] = []
+        rules = {"failure_threshold": 3, "timeout_seconds": 30.0, "name": "bench", **rules}
+        self.breaker = CircuitBreaker(clock=lambda: self.now, random=lambda: self.jitter, **rules)
+        self.breaker.add_listener(self.events.append)
+
+    def play(self, results: str) -> CircuitBreakerState:
+        """Make calls: ``.`` succeeds, ``x`` fails, ``s`` is slow and succeeds, ``c`` is cancelled."""
+        for result in results:
+            permit = self.breaker.permit()
+            if result == "s":
+                self.now += 10.0
+            {"x": permit.failure, "c": permit.cancel}.get(result, permit.success)()
+        return self.breaker.state
+
+    def open(self) -> None:
+        while self.breaker.state is not OPEN:
+            self.play("x")
+
+    def is_refused(self) -> bool:
+        try:
+            self.breaker.permit().cancel()
+        except CircuitBreakerOpenError:
+            return True
+        return False
+
+
+# Opening
+
+
+def test_it_opens_after_so_many_failures_in_a_row() -> None:
+    bench = Bench(failure_threshold=3)
+    assert bench.play("xx") is CLOSED
+    assert bench.play(".xx") is CLOSED
+    assert bench.play("x") is OPEN
+    assert bench.events[-1].reason is ChangeReason.CONSECUTIVE_FAILURES
+
+
+def test_a_cancelled_call_neither_adds_to_the_failures_nor_ends_the_row() -> None:
+    assert Bench(failure_threshold=3).play("xxcc") is CLOSED
+    assert Bench(failure_threshold=3).play("xxcx") is OPEN
+
+
+def test_it_opens_at_a_failure_rate_once_the_window_holds_enough_calls() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=0.5, window_calls=8, minimum_calls=4)
+    assert bench.play("xx.") is CLOSED
+    assert bench.play(".") is OPEN
+    assert bench.events[-1].reason is ChangeReason.FAILURE_RATE
+
+
+def test_a_rate_that_is_met_exactly_opens_it_in_spite_of_rounding() -> None:
+    """0.1 * 30 is more than 3: multiplied, three of thirty were not a tenth."""
+    bench = Bench(failure_threshold=None, failure_rate=0.1, minimum_calls=30)
+    assert bench.play("." * 27 + "xx") is CLOSED
+    assert bench.play("x") is OPEN
+
+
+def test_the_window_by_count_forgets_the_oldest() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=0.5, window_calls=4, minimum_calls=4)
+    assert bench.play("x...x...x...") is CLOSED
+    assert bench.breaker.snapshot().window_failures == 1
+    assert bench.play("x") is OPEN if bench.play("x") is OPEN else bench.play("xx") is OPEN
+
+
+def test_a_minimum_beyond_the_window_means_a_full_window() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=0.5, window_calls=4, minimum_calls=10)
+    assert bench.play("xxx") is CLOSED
+    assert bench.play("x") is OPEN
+
+
+def test_it_opens_at_a_rate_of_slow_calls_though_they_succeed() -> None:
+    bench = Bench(slow_call_seconds=5.0, slow_call_rate=0.5, minimum_calls=4)
+    assert bench.play("s..") is CLOSED
+    assert bench.play("s") is OPEN
+    assert bench.events[-1].reason is ChangeReason.SLOW_CALL_RATE
+
+
+def test_a_call_is_slow_beyond_the_limit_and_not_at_it() -> None:
+    bench = Bench(slow_call_seconds=10.0, slow_call_rate=1.0, minimum_calls=1)
+    assert bench.play("s") is CLOSED
+    assert bench.breaker.snapshot().window_slow_calls == 0
+
+
+def test_the_window_by_time_expires_while_idle() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=0.5, window_seconds=60.0, minimum_calls=4)
+    bench.play("xxx")
+    bench.now += 59.0
+    assert bench.breaker.snapshot().window_failures in (0, 3)
+    bench.now += 3_600_000.0
+    assert bench.breaker.snapshot().window_calls == 0
+    assert bench.play("x..") is CLOSED
+
+
+def test_the_window_by_time_moves_in_tenths() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=0.9, window_seconds=10.0, minimum_calls=100)
+    held = []
+    for _ in range(13):
+        bench.play("x")
+        held.append(bench.breaker.snapshot().window_calls)
+        bench.now += 1.0
+    assert held == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10]
+
+
+def test_a_clock_read_in_another_order_by_two_threads_does_no_harm() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=1.0, window_seconds=10.0, minimum_calls=9)
+    bench.play("x")
+    bench.now -= 1.5
+    bench.play("x")
+    bench.now += 1.5
+    assert bench.breaker.snapshot().window_failures == 2
+    bench.now += 10.0
+    assert bench.breaker.snapshot().window_failures == 0
+
+
+# Open, and half-open
+
+
+def test_it_is_open_for_the_open_time_and_then_lets_one_probe_pass() -> None:
+    bench = Bench(timeout_seconds=30.0)
+    bench.open()
+    bench.now += 29.75
+    assert bench.is_refused()
+    assert bench.breaker.retry_after == 0.25
+    bench.now += 0.25
+    assert bench.breaker.retry_after == 0.0
+    assert bench.breaker.state is OPEN  # Nobody has asked yet.
+    probe = bench.breaker.permit()
+    assert bench.breaker.state is HALF_OPEN
+    assert bench.is_refused()
+    probe.success()
+    assert bench.breaker.state is CLOSED
+
+
+def test_the_open_time_doubles_with_each_failed_probe_up_to_a_cap() -> None:
+    bench = Bench(timeout_seconds=30.0, max_open_seconds=100.0)
+    bench.open()
+    waits = []
+    for _ in range(5):
+        waits.append(bench.breaker.retry_after)
+        bench.now += waits[-1]
+        bench.play("x")
+    assert waits == [30.0, 60.0, 100.0, 100.0, 100.0]
+
+
+def test_closing_sets_the_open_time_back() -> None:
+    bench = Bench(timeout_seconds=30.0)
+    bench.open()
+    bench.now += 30.0
+    bench.play("x")
+    bench.now += 60.0
+    assert bench.play(".") is CLOSED
+    bench.open()
+    assert bench.breaker.retry_after == 30.0
+
+
+def test_the_open_time_grows_for_ever_without_an_overflow() -> None:
+    bench = Bench(timeout_seconds=1.0, open_multiplier=1e300)
+    bench.open()
+    for _ in range(50):
+        bench.now += bench.breaker.retry_after
+        bench.play("x")
+    assert bench.breaker.retry_after == 300.0
+
+
+def test_jitter_lengthens_the_open_time_and_never_shortens_it() -> None:
+    for jitter, wait in ((0.0, 30.0), (0.5, 31.5), (1.0, 33.0)):
+        bench = Bench(timeout_seconds=30.0, jitter=0.1)
+        bench.jitter = jitter
+        bench.open()
+        assert bench.breaker.retry_after == pytest.approx(wait)
+
+
+@pytest.mark.parametrize(
+    ("hint", "wait"),
+    [
+        (None, 30.0),
+        (10.0, 30.0),
+        (120, 120.0),
+        (1e9, 300.0),
+        (math.inf, 300.0),
+        (math.nan, 30.0),
+        (-5.0, 30.0),
+        ("120", 30.0),
+        (10**400, 300.0),
+    ],
+)
+def test_a_hint_of_the_server_lengthens_the_open_time_up_to_the_cap(hint: Any, wait: float) -> None:
+    bench = Bench(failure_threshold=1)
+    bench.breaker.permit().failure(retry_after=hint)
+    assert bench.breaker.retry_after == wait
+
+
+def test_a_hint_counts_for_the_opening_that_it_comes_with_only() -> None:
+    bench = Bench(failure_threshold=1)
+    bench.breaker.permit().failure(retry_after=200.0)
+    bench.now += 200.0
+    bench.play("x")
+    assert bench.breaker.retry_after == 60.0
+
+
+def test_so_many_probes_run_at_a_time_and_so_many_must_succeed() -> None:
+    bench = Bench(half_open_max_calls=2, success_threshold=3)
+    bench.open()
+    bench.now += 30.0
+    first, second = bench.breaker.permit(), bench.breaker.permit()
+    assert bench.is_refused()
+    first.success()
+    third = bench.breaker.permit()
+    second.success()
+    assert bench.breaker.state is HALF_OPEN
+    third.success()
+    assert bench.breaker.state is CLOSED
+
+
+def test_one_failed_probe_opens_it_at_once_whatever_the_others_do() -> None:
+    """A dead service is not hit by ten probes before the verdict."""
+    bench = Bench(half_open_max_calls=3, success_threshold=3)
+    bench.open()
+    bench.now += 30.0
+    probes = [bench.breaker.permit() for _ in range(3)]
+    probes[0].success()
+    probes[1].failure()
+    assert bench.breaker.state is OPEN
+    assert bench.breaker.retry_after == 60.0
+    probes[2].success()
+    assert bench.breaker.state is OPEN
+
+
+def test_a_slow_probe_is_a_failed_one() -> None:
+    bench = Bench(slow_call_seconds=5.0)
+    bench.open()
+    bench.now += 30.0
+    assert bench.play("s") is OPEN
+
+
+def test_a_closed_breaker_starts_with_an_empty_window() -> None:
+    bench = Bench(failure_threshold=2, failure_rate=0.5, minimum_calls=4)
+    bench.play("x.x.")
+    bench.now += 30.0
+    assert bench.play(".x.") is CLOSED
+    assert bench.breaker.snapshot().window_calls == 2
+
+
+@pytest.mark.parametrize(("lease", "wait"), [(60.0, 0.1), (0.05, 0.05)])
+def test_a_caller_refused_while_another_probes_asks_again_soon(lease: float, wait: float) -> None:
+    """Zero would make a loop of such callers spin; the lease would make them sleep too long."""
+    bench = Bench(probe_lease_seconds=lease)
+    bench.open()
+    bench.now += 30.0
+    bench.breaker.permit()
+    with pytest.raises(CircuitBreakerOpenError) as caught:
+        bench.breaker.permit()
+    assert caught.value.state is HALF_OPEN
+    assert caught.value.retry_after == pytest.approx(wait)
+
+
+# By hand
+
+
+@pytest.mark.parametrize("begin", ["closed", "open"])
+def test_isolated_refuses_everything_until_reset(begin: str) -> None:
+    bench = Bench(timeout_seconds=30.0)
+    if begin == "open":
+        bench.open()
+    bench.breaker.isolate()
+    bench.now += 1e9
+    assert bench.is_refused()
+    assert (bench.breaker.state, bench.breaker.retry_after) == (ISOLATED, 30.0)
+    bench.breaker.reset()
+    assert bench.play("xx") is CLOSED
+
+
+def test_disabled_lets_everything_pass_uncounted_until_reset() -> None:
+    bench = Bench(failure_threshold=1, failure_rate=0.1, minimum_calls=1)
+    bench.breaker.disable()
+    bench.now += 1e9
+    assert bench.play("x" * 100) is DISABLED
+    bench.breaker.reset()
+    assert bench.breaker.snapshot().failures == 0
+    assert bench.play("x") is OPEN
+
+
+def test_reset_closes_an_open_one_and_forgets_how_long_it_was_open() -> None:
+    bench = Bench(timeout_seconds=30.0)
+    bench.open()
+    bench.now += 30.0
+    bench.play("x")
+    bench.breaker.reset()
+    assert bench.play("xx") is CLOSED
+    assert bench.play("x") is OPEN
+    assert bench.breaker.retry_after == 30.0
+
+
+def test_what_changes_nothing_is_no_event() -> None:
+    bench = Bench()
+    bench.breaker.reset()
+    bench.breaker.isolate()
+    bench.breaker.isolate()
+    assert [event.new for event in bench.events] == [ISOLATED]
+
+
+# What can be seen
+
+
+def test_an_event_says_what_happened() -> None:
+    bench = Bench(failure_threshold=1, timeout_seconds=30.0)
+    bench.open()
+    bench.now += 30.0
+    bench.play(".")
+    assert [(e.name, e.old, e.new, str(e.reason), e.retry_after) for e in bench.events] == [
+        ("bench", CLOSED, OPEN, "too many failures in a row", 30.0),
+        ("bench", OPEN, HALF_OPEN, "the open time is over", 0.0),
+        ("bench", HALF_OPEN, CLOSED, "the probes succeeded", 0.0),
+    ]
+    generations = [event.generation for event in bench.events]
+    assert generations == sorted(set(generations))
+
+
+def test_a_snapshot_counts_everything() -> None:
+    bench = Bench(failure_threshold=2, failure_rate=1.0)
+    late = bench.breaker.permit()
+    bench.play(".c.xx")
+    assert bench.is_refused()
+    late.success()
+    snapshot = bench.breaker.snapshot()
+    assert (snapshot.name, snapshot.state, snapshot.retry_after) == ("bench", OPEN, 30.0)
+    assert (snapshot.successes, snapshot.failures, snapshot.ignored) == (2, 2, 1)
+    assert (snapshot.late, snapshot.rejections, snapshot.openings) == (1, 1, 1)
+    bench.now += 30.0
+    bench.breaker.permit()
+    assert bench.breaker.snapshot().probes == 1
+    bench.breaker.reset()
+    bench.play("x")
+    assert bench.breaker.snapshot().consecutive_failures == 1
+
+
+def test_its_representation_says_name_and_state() -> None:
+    assert repr(CircuitBreaker(name="stripe")) == "<CircuitBreaker 'stripe' closed>"
+
+
+# Arguments
+
+
+@pytest.mark.parametrize(
+    ("rules", "complaint"),
+    [
+        ({"failure_threshold": 0}, "failure_threshold is 0"),
+        ({"failure_threshold": True}, "failure_threshold is True"),
+        ({"timeout_seconds": 0}, "timeout_seconds is 0"),
+        ({"timeout_seconds": math.nan}, "timeout_seconds is nan"),
+        ({"timeout_seconds": math.inf}, "timeout_seconds is inf"),
+        ({"failure_rate": 0.0}, "failure_rate is 0.0"),
+        ({"failure_rate": 1.5}, "failure_rate is 1.5"),
+        ({"slow_call_seconds": -1}, "slow_call_seconds is -1"),
+        ({"slow_call_rate": 0}, "slow_call_rate is 0"),
+        ({"window_calls": 0}, "window_calls is 0"),
+        ({"window_seconds": 0}, "window_seconds is 0"),
+        ({"minimum_calls": 0}, "minimum_calls is 0"),
+        ({"half_open_max_calls": 0}, "half_open_max_calls is 0"),
+        ({"success_threshold": 1.5}, "success_threshold is 1.5"),
+        ({"probe_lease_seconds": 0}, "probe_lease_seconds is 0"),
+        ({"open_multiplier": 0.5}, "open_multiplier is 0.5"),
+        ({"max_open_seconds": "long"}, "max_open_seconds is 'long'"),
+        ({"jitter": 1.1}, "jitter is 1.1"),
+        ({"failure_threshold": None}, "nothing could open the breaker"),
+    ],
+)
+def test_a_bad_number_names_itself(rules: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint) as caught:
+        CircuitBreaker(**rules)
+    assert "accepted" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["expected_exception", "ignored_exceptions", "success_exceptions"]
+)
+def test_a_bad_exception_filter_names_itself(name: str) -> None:
+    rules: dict[str, Any] = {name: int}
+    with pytest.raises(TypeError, match=f"{name} is <class 'int'>"):
+        CircuitBreaker(**rules)
