@@ -14,9 +14,9 @@ from contextlib import suppress
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from stress_profile import CREDENTIALS, REGION, StressResult, World, run_profile, start_world
 
 from receipt_dynamo import AIUsageMetric, ResilientDynamoClient
+from stress_profile import CREDENTIALS, REGION, StressResult, World, run_profile, start_world
 
 Contender = Callable[[World, str, float], StressResult]
 

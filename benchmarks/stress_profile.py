@@ -78,6 +78,7 @@ def start_world() -> Iterator[World]:
 def serve() -> None:
     """Play DynamoDB until the parent ends it; one line on stdin for each change."""
     from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
     from receipt_dynamo.testing import FaultProxy, Latency, Throttle, UnprocessedItems
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)

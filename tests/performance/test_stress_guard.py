@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from stress_profile import CREDENTIALS, REGION, run_profile, start_world
-
 from receipt_dynamo import ResilientDynamoClient
+from stress_profile import CREDENTIALS, REGION, run_profile, start_world
 
 
 def test_the_caller_keeps_its_throughput_and_every_row_is_delivered() -> None:

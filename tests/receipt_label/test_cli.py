@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from receipt_label.cli import main
 from receipt_label.demo.launch import find_missing
 from receipt_label.demo.options import DemoOptions

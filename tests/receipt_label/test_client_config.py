@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from receipt_dynamo import ResilientDynamoClient
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
 from receipt_label.errors import ConfigurationError
-
-from receipt_dynamo import ResilientDynamoClient
 
 TABLE = {"DYNAMODB_TABLE_NAME": "receipts"}
 SWITCHES = [

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import boto3
 import pytest
-from receipt_label.testing import ProviderStub
 
 from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_label import ClientManager, ai_usage_context
+from receipt_label.testing import ProviderStub
 
 REGION = "us-east-1"
 MESSAGES: Any = [{"role": "user", "content": "How much was the bread?"}]

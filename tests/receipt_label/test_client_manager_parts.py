@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
+
 from receipt_label.lazy_part import LazyPart
 
 THREADS = 16

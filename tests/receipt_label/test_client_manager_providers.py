@@ -14,14 +14,14 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+
 from engines.memory_writer import MemoryWriter
+from receipt_dynamo import AIUsageMetric
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
 from receipt_label.errors import ConfigurationError, MissingPackageError
 from receipt_label.testing import ProviderStub
-
-from receipt_dynamo import AIUsageMetric
 
 CLIENTS = {
     "openai": openai.OpenAI,

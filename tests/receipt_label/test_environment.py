@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from receipt_label.environment import Environment, detect_environment, looks_like_test_table
 
 TEST_TABLES = [

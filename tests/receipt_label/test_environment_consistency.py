@@ -6,6 +6,8 @@ from pathlib import Path
 
 import boto3
 import pytest
+
+from receipt_dynamo import ReceiptDynamoError
 from receipt_label.environment import (
     Environment,
     find_endpoint,
@@ -14,8 +16,6 @@ from receipt_label.environment import (
     validate_table,
 )
 from receipt_label.errors import ConfigurationError
-
-from receipt_dynamo import ReceiptDynamoError
 
 ELSEWHERE = [environment for environment in Environment if environment is not Environment.TEST]
 LOOPBACK = [

@@ -9,11 +9,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.credentials import RefreshableCredentials
+
 from engines.memory_writer import MemoryWriter
+from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_label.environment import Environment
 from receipt_label.injected_client import adopt_client, adopt_direct_client, is_boto3_client
-
-from receipt_dynamo import DynamoClient, ResilientDynamoClient
 
 ELSEWHERE = [environment for environment in Environment if environment is not Environment.TEST]
 ENDPOINT = "http://127.0.0.1:9"

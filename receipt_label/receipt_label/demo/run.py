@@ -15,7 +15,6 @@ from receipt_label.demo.world import World, open_world
 
 if TYPE_CHECKING:
     from receipt_dynamo.utils.circuit_breaker import BreakerEvent
-
     from receipt_label.demo.options import DemoOptions
     from receipt_label.demo.report import Call
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
-from receipt_dynamo.testing import FaultProxy
-
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
+from receipt_dynamo.testing import FaultProxy
 from receipt_label.demo.embedded_dynamodb import start_dynamodb
 from receipt_label.demo.workload import SdkClients, TransportTimer
 from receipt_label.testing import ProviderStub

@@ -111,9 +111,7 @@ class Model:
         return [result for result in self.results if result[0] // (WINDOW / 10) >= oldest_step]
 
     def is_too_bad(self, now: float) -> bool:
-        in_a_row = len(
-            list(itertools.takewhile(lambda result: result[1], reversed(self.results)))
-        )
+        in_a_row = len(list(itertools.takewhile(lambda result: result[1], reversed(self.results))))
         if self.rules["failure_threshold"] and in_a_row >= self.rules["failure_threshold"]:
             return True
         window = self.window(now)
@@ -236,9 +234,7 @@ class BreakerComparison(RuleBasedStateMachine):
         type(self).steps += 1
         snapshot = self.breaker.snapshot()
         window = self.model.window(self.now)
-        has_window = bool(
-            self.model.rules["failure_rate"] or self.model.rules["slow_call_seconds"]
-        )
+        has_window = bool(self.model.rules["failure_rate"] or self.model.rules["slow_call_seconds"])
         assert snapshot.state == self.breaker.state == self.model.state
         assert snapshot.retry_after == self.model.retry_after(self.now)
         assert snapshot.probes == len(self.model.probes)

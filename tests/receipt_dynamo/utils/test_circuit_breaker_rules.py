@@ -84,7 +84,8 @@ def test_the_window_by_count_forgets_the_oldest() -> None:
     bench = Bench(failure_threshold=None, failure_rate=0.5, window_calls=4, minimum_calls=4)
     assert bench.play("x...x...x...") is CLOSED
     assert bench.breaker.snapshot().window_failures == 1
-    assert bench.play("x") is OPEN if bench.play("x") is OPEN else bench.play("xx") is OPEN
+    assert bench.play(".x") is CLOSED
+    assert bench.play("x") is OPEN
 
 
 def test_a_minimum_beyond_the_window_means_a_full_window() -> None:
@@ -109,8 +110,8 @@ def test_a_call_is_slow_beyond_the_limit_and_not_at_it() -> None:
 def test_the_window_by_time_expires_while_idle() -> None:
     bench = Bench(failure_threshold=None, failure_rate=0.5, window_seconds=60.0, minimum_calls=4)
     bench.play("xxx")
-    bench.now += 59.0
-    assert bench.breaker.snapshot().window_failures in (0, 3)
+    bench.now += 50.0
+    assert bench.breaker.snapshot().window_failures == 3
     bench.now += 3_600_000.0
     assert bench.breaker.snapshot().window_calls == 0
     assert bench.play("x..") is CLOSED
@@ -396,9 +397,7 @@ def test_a_bad_number_names_itself(rules: dict[str, Any], complaint: str) -> Non
     assert "accepted" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "name", ["expected_exception", "ignored_exceptions", "success_exceptions"]
-)
+@pytest.mark.parametrize("name", ["expected_exception", "ignored_exceptions", "success_exceptions"])
 def test_a_bad_exception_filter_names_itself(name: str) -> None:
     rules: dict[str, Any] = {name: int}
     with pytest.raises(TypeError, match=f"{name} is <class 'int'>"):

@@ -6,9 +6,9 @@ import io
 from dataclasses import replace
 
 import pytest
-from receipt_label.demo.display import Event, LiveDisplay, PlainDisplay, Snapshot, open_display
 
 from receipt_dynamo import CircuitBreakerState
+from receipt_label.demo.display import Event, LiveDisplay, PlainDisplay, Snapshot, open_display
 
 START = Snapshot(
     seconds=0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+
 from receipt_label.demo.workload import TransportTimer, Workload, count_due
 
 

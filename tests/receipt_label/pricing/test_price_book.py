@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_label.pricing import PriceBook, TokenPrice, TokenUsage
+from receipt_label.pricing import PriceBook, TokenUsage
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOOK = PriceBook()

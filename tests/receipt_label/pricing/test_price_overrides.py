@@ -58,7 +58,7 @@ def test_what_an_override_cannot_price_is_unpriced(usage: TokenUsage) -> None:
     ("entry", "error", "message"),
     [
         ({"input": 0.1}, TypeError, "input is of type float; accepted is Decimal"),
-        ({"input": Decimal("-1")}, ValueError, "input is -1"),
+        ({"input": Decimal(-1)}, ValueError, "input is -1"),
         ({"input": Decimal("NaN")}, ValueError, "input is NaN"),
         ({"input": Decimal(1), "output": 3}, TypeError, "output is of type int"),
         ({"input": Decimal(1), "cache_read": Decimal("Infinity")}, ValueError, "cache_read"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
-
 from receipt_label.tracking import ResilientAIUsageTracker
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from engines.memory_writer import MemoryWriter
-from receipt_label.testing import ProviderStub
 
+from engines.memory_writer import MemoryWriter
 from receipt_label.pricing import PriceBook
+from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]

@@ -9,9 +9,9 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic.types import Message
+
 from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
-
 from receipt_label.tracking import ResilientAIUsageTracker
 
 ASK: Any = {

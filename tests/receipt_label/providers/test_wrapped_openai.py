@@ -11,11 +11,11 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-from engines.memory_writer import MemoryWriter
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
-from receipt_label.testing import ProviderStub
 
+from engines.memory_writer import MemoryWriter
+from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import anthropic
 import pytest
 from anthropic.types import Message
+
 from receipt_label.testing import ProviderStub
 
 MODEL = "claude-haiku-4-5"

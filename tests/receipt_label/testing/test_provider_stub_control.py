@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anthropic
 import openai
 import pytest
+
 from receipt_label.testing import ProviderStub
 
 QUESTION = [{"role": "user", "content": "How much was the bread?"}]

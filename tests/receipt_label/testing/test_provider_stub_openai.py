@@ -8,6 +8,7 @@ import openai
 import pytest
 from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
+
 from receipt_label.testing import ProviderStub
 
 QUESTION = [{"role": "user", "content": "How much was the bread?"}]

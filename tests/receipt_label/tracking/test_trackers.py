@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engines.memory_writer import MemoryWriter
 
+from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric, CloseReport, DynamoClient, ResilientDynamoClient
 from receipt_label.environment import Environment
 from receipt_label.pricing import PriceBook, TokenPrice
@@ -138,9 +138,9 @@ def test_defaults_reach_every_record(kind: type[AIUsageTracker], writer: MemoryW
     tracker.set_tracking_context(job_id="job", batch_id="batch", github_pr=7)
     tracker.record(make_metric())
     tracker.track_github_claude_review(8, "claude-haiku-4-5", 1, 1)
-    tracker.track_openai_completion(lambda: {})()
-    tracker.track_anthropic_completion(lambda: {})()
-    tracker.track_google_places("nearby")(lambda: {})()
+    tracker.track_openai_completion(dict)()
+    tracker.track_anthropic_completion(dict)()
+    tracker.track_google_places("nearby")(dict)()
 
     assert {record.job_id for record in writer.records} == {"job"}
     assert {record.batch_id for record in writer.records} == {"batch"}

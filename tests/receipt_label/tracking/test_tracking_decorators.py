@@ -13,9 +13,9 @@ from typing import Any
 import anthropic
 import openai
 import pytest
+
 from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
-
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from engines.memory_writer import MemoryWriter
 
+from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric
 from receipt_label.tracking import (
     ResilientAIUsageTracker,
