@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Final, Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, get_args
+from typing import Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, get_args
 
 from receipt_dynamo.utils.arguments import check_not_negative, check_whole
 from receipt_dynamo.utils.batch_buffer import BatchBuffer, Entry
@@ -27,6 +27,7 @@ from receipt_dynamo.utils.batch_outcome import (
 )
 from receipt_dynamo.utils.batch_pause import Pause
 from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.log_limiter import LogLimiter
 
 __all__ = ["BatchQueue", "BatchQueueStats", "DeadLetter", "FlushResult", "QueueFullError"]
 
@@ -36,8 +37,6 @@ R = TypeVar("R")
 Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
 
 _logger = logging.getLogger(__name__)
-
-_LOG_INTERVAL: Final = 60.0  # seconds between two lines about a callback that keeps failing
 
 
 class BatchQueue(Generic[T]):
@@ -105,7 +104,8 @@ class BatchQueue(Generic[T]):
         self._key_of = key_of
         self._overflow = overflow
         self._largest = min(max_bytes, max_batch_bytes or max_bytes)
-        self._max_workers = workers
+        # Without automatic flushing only a flush or a stop starts a worker.
+        self._max_workers = workers if auto_flush else 0
         self._name = name
         self._clock = clock
         self._make_pause = partial(Pause, retry_base_delay, retry_max_delay, random)
@@ -125,13 +125,14 @@ class BatchQueue(Generic[T]):
         self._is_editing = False
         self._late: deque[tuple[T, int, Hashable | None]] = deque()
         self._threads: set[int] = set()
-        self._starting = self._idle = self._flushers = 0
+        self._idle = self._flushers = 0
+        self._free_workers = self._max_workers
         self._pause = self._make_pause()
         self._stop_at: float | None = None
         self._refused: Counter[str] = Counter()
         self._flushes = self._callback_errors = 0
         self._last_error: str | None = None
-        self._log_after = -math.inf
+        self._log = LogLimiter(_logger, clock=self._clock)
 
     def reset_after_fork(self) -> None:
         """Start empty in a forked child: what was pending stays the parent's."""
@@ -152,8 +153,20 @@ class BatchQueue(Generic[T]):
             if self._is_editing:
                 self._late.append((item, size, key))
                 return True
-            refusal = self._edit(self._admit, item, size, key)
-            needs_thread = refusal is None and self._buffer.begins_batch and self._call_worker()
+            # As _edit does, but written out: every caller goes this way.
+            self._is_editing = True
+            try:
+                refusal = self._admit(item, size, key)
+            finally:
+                self._is_editing = False
+            if self._late:
+                self._admit_late()
+            needs_thread = (
+                (self._idle or self._free_workers > 0)
+                and refusal is None
+                and self._buffer.begins_batch
+                and self._call_worker()
+            )
         if refusal is not None:
             return self._refuse(refusal, size)
         if needs_thread:
@@ -274,13 +287,17 @@ class BatchQueue(Generic[T]):
         self._is_editing = True
         try:
             result = change(*args, **kwargs)
-            while self._late:
-                refusal = self._admit(*self._late.popleft())
-                if refusal is not None:
-                    self._refused[refusal] += 1
         finally:
             self._is_editing = False
+        if self._late:
+            self._admit_late()
         return result
+
+    def _admit_late(self) -> None:
+        while self._late:
+            refusal = self._edit(self._admit, *self._late.popleft())
+            if refusal is not None:
+                self._refused[refusal] += 1
 
     def _admit(self, item: T, size: int, key: Hashable | None) -> str | None:
         """Take the item in, or return why not; with the lock held."""
@@ -308,12 +325,9 @@ class BatchQueue(Generic[T]):
         if self._idle:
             self._work.notify()
             return False
-        return self._reserve_worker()
-
-    def _reserve_worker(self) -> bool:
-        if self._flush_interval is None or len(self._threads) + self._starting >= self._max_workers:
+        if self._free_workers <= 0:
             return False
-        self._starting += 1
+        self._free_workers -= 1
         return True
 
     def _start_worker(self) -> bool:
@@ -322,14 +336,13 @@ class BatchQueue(Generic[T]):
             threading.Thread(target=self._run, name=f"{self._name}-worker", daemon=True).start()
         except RuntimeError:
             with self._lock:
-                self._starting -= 1
+                self._free_workers += 1
             return False
         return True
 
     def _run(self) -> None:
         me = threading.get_ident()
         with self._lock:
-            self._starting -= 1
             self._threads.add(me)
         try:
             while (batch := self._await_batch()) is not None:
@@ -337,6 +350,7 @@ class BatchQueue(Generic[T]):
         finally:
             with self._lock:
                 self._threads.discard(me)
+                self._free_workers += 1
 
     def _await_batch(self) -> list[Entry[T]] | None:
         """Sleep until a batch is due and take it; None when the work is over."""
@@ -403,17 +417,12 @@ class BatchQueue(Generic[T]):
             seconds = hint if isinstance(hint, (int, float)) else 0.0
             self._pause.begin_after_failure(self._clock(), seconds)
             self._settle(batch, batch, [])
-            is_news = self._clock() >= self._log_after
-            if is_news:
-                self._log_after = self._clock() + _LOG_INTERVAL
-        if is_news:
-            # By type only: the message may hold what the item holds.
-            _logger.warning(
-                "queue %s: the callback raised %s; its %d items are kept and sent again",
-                self._name,
-                type(error).__name__,
-                len(batch),
-            )
+        # By type only: the message may hold what the item holds.
+        self._log.warn(
+            "callback",
+            f"queue {self._name}: the callback raised {type(error).__name__}; "
+            f"its {len(batch)} items are kept and sent again",
+        )
 
     def _wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for ``is_done``; do the work in this thread if no worker can."""
@@ -439,7 +448,7 @@ class BatchQueue(Generic[T]):
     def _has_worker(self) -> bool:
         """Make sure that a worker lives; False when none can be started."""
         with self._lock:
-            if self._threads or self._starting or not self._buffer.pending:
+            if self._free_workers < self._max_workers or not self._buffer.pending:
                 return True
-            self._starting += 1
+            self._free_workers -= 1
         return self._start_worker()
