@@ -161,17 +161,11 @@ class BatchQueue(Generic[T]):
                 self._is_editing = False
             if self._late:
                 self._admit_late()
-            needs_thread = (
-                (self._idle or self._free_workers > 0)
-                and refusal is None
-                and self._buffer.begins_batch
-                and self._call_worker()
-            )
-        if refusal is not None:
-            return self._refuse(refusal, size)
+            may_call = self._idle or self._free_workers > 0
+            needs_thread = may_call and self._buffer.begins_batch and self._call_worker()
         if needs_thread:
             self._start_worker()
-        return True
+        return refusal is None or self._refuse(refusal, size)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Send what is there, and wait until all accepted before this call are settled.

@@ -30,7 +30,7 @@ class Bench:
         self.breaker.add_listener(self.events.append)
 
     def play(self, results: str) -> CircuitBreakerState:
-        """Make calls: ``.`` succeeds, ``x`` fails, ``s`` is slow and succeeds, ``c`` is cancelled."""
+        """Make calls: ``.`` succeeds, ``x`` fails, ``s`` succeeds slowly, ``c`` is cancelled."""
         for result in results:
             permit = self.breaker.permit()
             if result == "s":

@@ -254,13 +254,34 @@ async def test_an_async_call_is_not_a_success_before_it_is_awaited(
         await asyncio.sleep(0)
         raise ConnectionError
 
-    for run in (breaker(fail), breaker(lambda: fail()), lambda: breaker.call(fail)):
+    def return_coroutine() -> Any:
+        return fail()
+
+    for run in (
+        breaker(fail),
+        breaker(return_coroutine),
+        lambda: breaker.call(fail),
+        lambda: breaker.call(return_coroutine),
+    ):
         breaker.reset()
         awaitable = run()
         assert breaker.snapshot().successes == 0
         with pytest.raises(ConnectionError):
             await awaitable
         assert breaker.state is OPEN
+
+
+async def test_a_coroutine_returned_by_a_probe_is_part_of_the_probe(due: CircuitBreaker) -> None:
+    async def read() -> int:
+        return 1
+
+    def return_coroutine() -> Any:
+        return read()
+
+    awaitable = due(return_coroutine)()
+    assert (due.state, due.snapshot().probes) == (HALF_OPEN, 1)
+    assert await awaitable == 1
+    assert due.state is CLOSED
 
 
 def test_the_wall_clock_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
