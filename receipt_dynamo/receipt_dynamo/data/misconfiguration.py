@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from receipt_dynamo.data.batch_write import Key
-from receipt_dynamo.utils.retry_with_backoff import backoff_delay
+from receipt_dynamo.utils.backoff import backoff_delay
 
 PROOF: Final = 3
 """So many different records, each rejected alone with one message and no success in

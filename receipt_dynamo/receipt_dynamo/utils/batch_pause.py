@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from receipt_dynamo.utils.retry_with_backoff import backoff_delay
+from receipt_dynamo.utils.backoff import backoff_delay
 
 
 class Pause:

@@ -64,10 +64,7 @@ def _call(shell: BreakerShell, function: Callable[..., R], args: Any, kwargs: An
         raise
     if type(result) is CoroutineType:
         return cast("R", _await(shell, ticket, started, cast("Awaitable[Any]", result)))
-    if shell.is_failed_result is None:
-        shell.record_success(ticket, started)
-    else:
-        shell.record_result(ticket, started, result)
+    shell.record_result(ticket, started, result)
     return result
 
 
@@ -113,10 +110,7 @@ def _guard_async(
         except BaseException as error:
             shell.record_error(ticket, started, error)
             raise
-        if shell.is_failed_result is None:
-            shell.record_success(ticket, started)
-        else:
-            shell.record_result(ticket, started, result)
+        shell.record_result(ticket, started, result)
         return result
 
     return call

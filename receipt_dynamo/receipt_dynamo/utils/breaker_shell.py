@@ -74,7 +74,6 @@ class BreakerShell:
     Attributes:
         machine: The state machine. Its ``free_ticket`` and its ``state``, one attribute
             each, may be read without the lock: it is as if the call came a moment earlier.
-        is_failed_result: Tells whether a result is a failure, or None when none is.
         call_timer: The clock, or None when the duration of a call does not matter.
     """
 
@@ -82,6 +81,7 @@ class BreakerShell:
         "__weakref__",
         "_classify",
         "_clock",
+        "_is_failed_result",
         "_is_plain",
         "_listeners",
         "_lock",
@@ -89,7 +89,6 @@ class BreakerShell:
         "_random",
         "_settings",
         "call_timer",
-        "is_failed_result",
         "machine",
     )
 
@@ -110,7 +109,7 @@ class BreakerShell:
         # Without a rate rule a success needs no time, and cannot open the breaker.
         self._is_plain = not settings.has_rates
         self.machine = BreakerMachine(settings)
-        self.is_failed_result = is_failed_result
+        self._is_failed_result = is_failed_result
         self.call_timer = None if settings.slow_call_seconds is None else clock
         self._make_lock()
         reset_in_child(self)
@@ -206,8 +205,11 @@ class BreakerShell:
 
     def record_result(self, ticket: int, started: float, result: object) -> None:
         """Record that the call with ``ticket`` returned ``result``, for what that means."""
+        if self._is_failed_result is None:
+            self.record_success(ticket, started)
+            return
         try:
-            failed = self.is_failed_result is not None and self.is_failed_result(result)
+            failed = self._is_failed_result(result)
         except BaseException:  # Of the caller's predicate.
             self.release(ticket)
             raise

@@ -292,6 +292,6 @@ def _make_classifier(
             return None
         if is_ignored(error):
             return None
-        return is_expected(error) and not is_success(error)
+        return bool(is_expected(error)) and not is_success(error)
 
     return classify

@@ -1,268 +1,39 @@
-"""Retry a call with exponential backoff and full jitter.
-
-The delay grows exponentially and is then drawn at random from zero to there, as in
-"Exponential Backoff And Jitter", AWS Architecture Blog, 2015: clients that failed
-together must not come back together.
-"""
+"""Retry a function, or a block of code, with exponential backoff and full jitter."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import inspect
-import logging
-import math
 import random as _random
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
 
-from receipt_dynamo.errors import ReceiptDynamoError
-from receipt_dynamo.utils.arguments import (
-    ExceptionFilter,
-    check_not_negative,
-    check_positive,
-    check_whole,
-    make_filter,
-)
+from receipt_dynamo.utils.arguments import ExceptionFilter
 from receipt_dynamo.utils.retry_budget import RetryBudget
+from receipt_dynamo.utils.retry_policy import (
+    RetryDetails,
+    RetryExhaustedError,
+    RetryPolicy,
+    RetryRun,
+    async_sleep_for,
+    make_policy,
+    no_waits,
+    sleep_for,
+)
+
+__all__ = [
+    "RetryBudget",
+    "RetryDetails",
+    "RetryExhaustedError",
+    "no_waits",
+    "retry_with_backoff",
+    "retrying",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Reason: TypeAlias = Literal["attempts", "deadline", "budget"]
-
-_logger = logging.getLogger(__name__)
-
-
-def backoff_delay(
-    attempt: int,
-    *,
-    base_delay: float,
-    max_delay: float,
-    multiplier: float = 2.0,
-    jitter: bool = True,
-    random: Callable[[], float] = _random.random,
-) -> float:
-    """Return the seconds to wait after failed attempt number ``attempt`` (1 is the first)."""
-    try:
-        ceiling = min(max_delay, base_delay * multiplier ** (attempt - 1))
-    except OverflowError:
-        ceiling = max_delay
-    return ceiling * random() if jitter else ceiling
-
-
-class RetryExhaustedError(ReceiptDynamoError):
-    """Every try failed; the last failure is chained as the cause.
-
-    Attributes:
-        last_exception: The last failure; None when a result asked for another try.
-        last_result: That result.
-        attempts: How many tries were made.
-        elapsed: Seconds from the first try to the end of the last one.
-        reason: What ended it: "attempts", "deadline" or "budget".
-    """
-
-    def __init__(
-        self,
-        attempts: int,
-        elapsed: float,
-        reason: Reason,
-        last_exception: Exception | None = None,
-        last_result: object = None,
-    ) -> None:
-        super().__init__(attempts, elapsed, reason, last_exception, last_result)
-        self.attempts = attempts
-        self.elapsed = elapsed
-        self.reason = reason
-        self.last_exception = last_exception
-        self.last_result = last_result
-
-    def __str__(self) -> str:
-        failure = (
-            "a result that asked for another try"
-            if self.last_exception is None
-            else type(self.last_exception).__name__
-        )
-        return (
-            f"gave up after {self.attempts} attempts in {self.elapsed:.3f} s "
-            f"({self.reason}); the last failure was {failure}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class RetryDetails:
-    """What a hook gets before a wait. It holds nothing of the call's arguments.
-
-    Attributes:
-        name: Of the function or block.
-        attempt: The try that failed; 1 is the first.
-        delay: Seconds until the next one.
-        elapsed: Seconds since the first one began.
-        exception: The failure; None when a result asked for another try.
-    """
-
-    name: str
-    attempt: int
-    delay: float
-    elapsed: float
-    exception: Exception | None
-
-
-_waits_are_removed = 0
-_waits_lock = threading.Lock()
-
-
-@contextmanager
-def no_waits() -> Iterator[None]:
-    """Remove the waits of all retries in this process, for tests; attempts stay as they are."""
-    global _waits_are_removed  # noqa: PLW0603 - the switch is for the whole process
-    with _waits_lock:
-        _waits_are_removed += 1
-    try:
-        yield
-    finally:
-        with _waits_lock:
-            _waits_are_removed -= 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Policy:
-    """When and how long: the pure part, apart from sleeping."""
-
-    max_attempts: int
-    base_delay: float
-    max_delay: float
-    should_retry: Callable[[Exception], bool]
-    jitter: bool
-    multiplier: float
-    deadline: float
-    budget: RetryBudget | None
-    on_retry: Callable[[RetryDetails], object] | None
-    clock: Callable[[], float]
-    random: Callable[[], float]
-
-    def plan_delay(self, attempt: int, failure: Exception | None) -> float:
-        """Return the seconds before the next try, a server's hint included."""
-        delay = backoff_delay(
-            attempt,
-            base_delay=self.base_delay,
-            max_delay=self.max_delay,
-            multiplier=self.multiplier,
-            jitter=self.jitter,
-            random=self.random,
-        )
-        hint = getattr(failure, "retry_after", None)
-        if isinstance(hint, (int, float)) and hint > delay:
-            delay = min(float(hint), self.max_delay)
-        return delay
-
-
-class _Run:
-    """The state of one call: nothing here is shared between calls."""
-
-    __slots__ = ("_name", "_policy", "_started", "attempts")
-
-    def __init__(self, policy: _Policy, name: str, started: float) -> None:
-        self._policy = policy
-        self._name = name
-        self._started = started
-        self.attempts = 0
-
-    def note_success(self) -> None:
-        if self.attempts == 0 and self._policy.budget is not None:
-            self._policy.budget.give_back()
-
-    def after_failure(self, error: Exception) -> float | None:
-        """Return the delay before the next try; None when this error is not to be retried.
-
-        Raises:
-            RetryExhaustedError: There is no next try.
-        """
-        # An open breaker's refusal, for example: trying again cannot help.
-        if getattr(error, "retryable", True) is False or not self._policy.should_retry(error):
-            return None
-        return self._next_delay(error, None)
-
-    def after_result(self, result: object) -> float:
-        """Return the delay before the next try, for a result that asked for one."""
-        return self._next_delay(None, result)
-
-    def _next_delay(self, error: Exception | None, result: object) -> float:
-        policy = self._policy
-        self.attempts += 1
-        elapsed = policy.clock() - self._started
-        delay = policy.plan_delay(self.attempts, error)
-        reason: Reason | None = None
-        if self.attempts >= policy.max_attempts:
-            reason = "attempts"
-        elif elapsed + delay >= policy.deadline:
-            reason = "deadline"  # Sleeping to the deadline could not pay off.
-        elif policy.budget is not None and not policy.budget.take():
-            reason = "budget"
-        if reason is not None:
-            raise RetryExhaustedError(self.attempts, elapsed, reason, error, result) from error
-        self._report(RetryDetails(self._name, self.attempts, delay, elapsed, error))
-        return delay
-
-    def _report(self, details: RetryDetails) -> None:
-        _logger.debug(
-            "%s: attempt %d failed with %s; next in %.3f s",
-            details.name,
-            details.attempt,
-            type(details.exception).__name__,
-            details.delay,
-        )
-        if self._policy.on_retry is None:
-            return
-        try:
-            self._policy.on_retry(details)
-        except Exception as error:  # noqa: BLE001 - a hook must not break the call
-            _logger.warning("the on_retry hook of %s raised %s", details.name, type(error).__name__)
-
-
-def _sleep_for(seconds: float, sleep: Callable[[float], object]) -> None:
-    if not _waits_are_removed:
-        sleep(seconds)
-
-
-async def _async_sleep_for(seconds: float, sleep: Callable[[float], Awaitable[object]]) -> None:
-    await (asyncio.sleep(0) if _waits_are_removed else sleep(seconds))
-
-
-def _make_policy(
-    max_attempts: int,
-    base_delay: float,
-    max_delay: float,
-    exceptions: ExceptionFilter,
-    *,
-    jitter: bool,
-    multiplier: float,
-    deadline: float | None,
-    budget: RetryBudget | None,
-    on_retry: Callable[[RetryDetails], object] | None,
-    clock: Callable[[], float],
-    random: Callable[[], float],
-) -> _Policy:
-    check_whole(max_attempts=max_attempts)
-    check_not_negative(base_delay=base_delay, max_delay=max_delay)
-    check_positive(multiplier=multiplier, deadline=deadline)
-    return _Policy(
-        max_attempts,
-        base_delay,
-        max_delay,
-        make_filter("exceptions", exceptions),
-        jitter,
-        multiplier,
-        math.inf if deadline is None else deadline,
-        budget,
-        on_retry,
-        clock,
-        random,
-    )
 
 
 @overload
@@ -340,7 +111,7 @@ def retry_with_backoff(
     """
     if callable(max_attempts):
         return retry_with_backoff()(max_attempts)
-    policy = _make_policy(
+    policy = make_policy(
         max_attempts,
         base_delay,
         max_delay,
@@ -367,7 +138,7 @@ def retry_with_backoff(
 
 def _wrap_sync(
     function: Callable[P, R],
-    policy: _Policy,
+    policy: RetryPolicy,
     retry_on_result: Callable[[Any], bool] | None,
     sleep: Callable[[float], object],
 ) -> Callable[P, R]:
@@ -376,7 +147,7 @@ def _wrap_sync(
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        run = _Run(policy, name, clock())
+        run = RetryRun(policy, name, clock())
         while True:
             try:
                 result = function(*args, **kwargs)
@@ -389,14 +160,14 @@ def _wrap_sync(
                     run.note_success()
                     return result
                 delay = run.after_result(result)
-            _sleep_for(delay, sleep)
+            sleep_for(delay, sleep)
 
     return call
 
 
 def _wrap_async(
     function: Callable[P, Awaitable[R]],
-    policy: _Policy,
+    policy: RetryPolicy,
     retry_on_result: Callable[[Any], bool] | None,
     sleep: Callable[[float], Awaitable[object]],
 ) -> Callable[P, Awaitable[R]]:
@@ -405,7 +176,7 @@ def _wrap_async(
 
     @functools.wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        run = _Run(policy, name, clock())
+        run = RetryRun(policy, name, clock())
         while True:
             try:
                 result = await function(*args, **kwargs)
@@ -418,10 +189,107 @@ def _wrap_async(
                     run.note_success()
                     return result
                 delay = run.after_result(result)
-            await _async_sleep_for(delay, sleep)
+            await async_sleep_for(delay, sleep)
 
     return call
 
 
 def _name_of(function: Callable[..., object]) -> str:
     return getattr(function, "__qualname__", type(function).__name__)
+
+
+class RetrySettings(TypedDict, total=False):
+    """The arguments of :func:`retrying`; they mean what they do for :func:`retry_with_backoff`."""
+
+    max_attempts: int
+    base_delay: float
+    max_delay: float
+    exceptions: ExceptionFilter
+    jitter: bool
+    multiplier: float
+    deadline: float | None
+    budget: RetryBudget | None
+    on_retry: Callable[[RetryDetails], object] | None
+    clock: Callable[[], float]
+    random: Callable[[], float]
+
+
+def retrying(
+    *,
+    name: str = "retrying",
+    sleep: Callable[[float], object] = time.sleep,
+    async_sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    **settings: Unpack[RetrySettings],
+) -> RetryLoop:
+    """Return a loop for code that is not a function, to go through once or many times.
+
+    ``for attempt in retrying(...): with attempt: ...``, or with ``async for`` and the
+    same plain ``with``. What fails inside of ``with`` is tried again like a function that
+    :func:`retry_with_backoff` decorates, and raises the same errors in the end.
+
+    Args:
+        name: For hooks and log lines.
+        sleep: Waits, in ``for``.
+        async_sleep: Waits, in ``async for``.
+        **settings: As of :func:`retry_with_backoff`.
+    """
+    return RetryLoop(make_policy(**settings), name, sleep, async_sleep)
+
+
+class RetryLoop:
+    """What :func:`retrying` returns; each ``for`` over it begins anew."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        name: str,
+        sleep: Callable[[float], object],
+        async_sleep: Callable[[float], Awaitable[object]],
+    ) -> None:
+        self._policy = policy
+        self._name = name
+        self._sleep = sleep
+        self._async_sleep = async_sleep
+
+    def __iter__(self) -> Iterator[RetryAttempt]:
+        attempt = RetryAttempt(RetryRun(self._policy, self._name, self._policy.clock()))
+        yield attempt
+        while attempt.delay is not None:
+            sleep_for(attempt.delay, self._sleep)
+            attempt.delay = None
+            yield attempt
+
+    async def __aiter__(self) -> AsyncIterator[RetryAttempt]:
+        attempt = RetryAttempt(RetryRun(self._policy, self._name, self._policy.clock()))
+        yield attempt
+        while attempt.delay is not None:
+            await async_sleep_for(attempt.delay, self._async_sleep)
+            attempt.delay = None
+            yield attempt
+
+
+class RetryAttempt:
+    """One try of a loop, as a context manager.
+
+    Attributes:
+        delay: Seconds until the next try; None when there is none.
+    """
+
+    def __init__(self, run: RetryRun) -> None:
+        self._run = run
+        self.delay: float | None = None
+
+    @property
+    def number(self) -> int:
+        """Which try it is; 1 is the first."""
+        return self._run.attempts + 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> bool:
+        if exc is None:
+            self._run.note_success()
+        elif isinstance(exc, Exception):
+            self.delay = self._run.after_failure(exc)
+        return self.delay is not None

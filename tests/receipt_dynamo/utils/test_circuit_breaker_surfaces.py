@@ -376,6 +376,13 @@ def test_an_unexpected_exception_is_a_success_and_ends_the_row() -> None:
     assert breaker.state is CLOSED
 
 
+@pytest.mark.parametrize(("answer", "expected"), [(None, (1, 0, 0)), ("yes", (0, 1, 0))])
+def test_a_predicate_may_answer_with_anything(answer: Any, expected: tuple[int, int, int]) -> None:
+    breaker = CircuitBreaker(expected_exception=lambda error: answer)
+    breaker.permit().record_error(ConnectionError())
+    assert count(breaker) == expected
+
+
 @pytest.mark.parametrize(("hint", "wait"), [(120.0, 120.0), ("soon", 30.0), (None, 30.0)])
 def test_an_exceptions_retry_after_lengthens_the_open_time(hint: Any, wait: float) -> None:
     breaker = CircuitBreaker(1, jitter=0.0, clock=lambda: 0.0)

@@ -19,8 +19,9 @@ from receipt_dynamo import (
     RetryExhaustedError,
     retry_with_backoff,
 )
+from receipt_dynamo.utils.backoff import backoff_delay
 from receipt_dynamo.utils.retry_budget import RetryBudget
-from receipt_dynamo.utils.retry_with_backoff import RetryDetails, backoff_delay, no_waits
+from receipt_dynamo.utils.retry_with_backoff import RetryDetails, no_waits, retrying
 
 
 class FakeTime:
@@ -348,3 +349,53 @@ def test_a_generator_is_refused() -> None:
     for function in (generate, generate_async):
         with pytest.raises(TypeError, match="is a generator"):
             retry_with_backoff(function)
+
+
+def test_a_block_of_code_is_tried_again() -> None:
+    time = FakeTime()
+    fail, numbers = fail_times(2), []
+    settings = time.settings(max_attempts=5, base_delay=1.0, jitter=False)
+    for attempt in retrying(**settings):
+        with attempt:
+            numbers.append(attempt.number)
+            result = fail()
+    assert (result, numbers, time.sleeps) == ("done", [1, 2, 3], [1.0, 2.0])
+
+
+async def test_an_async_block_is_tried_again() -> None:
+    time = FakeTime()
+    fail, done = fail_times(1), []
+    async for attempt in retrying(**time.settings()):
+        with attempt:
+            await asyncio.sleep(0)
+            done.append(fail())
+    assert done == ["done"]
+
+
+def test_a_block_gives_up_like_a_function() -> None:
+    time, error = FakeTime(), ValueError("no")
+    loop = retrying(**time.settings(max_attempts=2))
+    for _ in range(2):  # each `for` begins anew
+        with pytest.raises(RetryExhaustedError) as caught:
+            for attempt in loop:
+                with attempt:
+                    raise error
+        assert caught.value.__cause__ is error
+        assert caught.value.attempts == 2
+    with pytest.raises(KeyError):
+        for attempt in retrying(**time.settings(exceptions=ValueError)):
+            with attempt:
+                raise KeyError
+    with pytest.raises(KeyboardInterrupt):
+        for attempt in loop:
+            with attempt:
+                raise KeyboardInterrupt
+
+
+def test_leaving_the_block_ends_the_loop() -> None:
+    budget = RetryBudget(capacity=2, refund=1)
+    budget.take()
+    for attempt in retrying(budget=budget):
+        with attempt:
+            break
+    assert budget.tokens == 2
