@@ -62,9 +62,10 @@ def test_without_any_endpoint_it_is_amazons() -> None:
 
 
 def test_one_client_for_a_process_and_the_default_session_untouched() -> None:
+    before = boto3.DEFAULT_SESSION
     connection = connect()
     assert connection.client() is connection.client()
-    assert boto3.DEFAULT_SESSION is None
+    assert boto3.DEFAULT_SESSION is before
 
 
 def test_a_renewed_client_finds_new_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
