@@ -114,7 +114,7 @@ def test_unknown_price_is_counted_as_unpriced_not_free() -> None:
 
     (line,) = comparison.costs
     assert (line.cost_usd, line.unpriced) == (Decimal("0.00006"), 1)
-    assert "0.000060 + 1 unpriced" in format_summary(comparison, calls)
+    assert "0.000060 + 1 unpriced" in format_summary(comparison, calls, calls)
 
 
 def test_many_differences_are_cut_to_the_first() -> None:
@@ -127,7 +127,9 @@ def test_many_differences_are_cut_to_the_first() -> None:
 def test_the_summary_shows_costs_counts_delays_and_the_verdict() -> None:
     calls = make_calls(2)
     calls[1] = replace(calls[1], service="anthropic", model="claude-haiku-4-5", seconds=0.05)
-    summary = format_summary(compare(calls, [make_row(call) for call in calls]), calls)
+    summary = format_summary(
+        compare(calls, [make_row(call) for call in calls]), calls, make_calls(3)
+    )
 
     assert summary.splitlines()[3:] == [
         "service    model             rows  input tokens  output tokens  cost in USD",
@@ -140,9 +142,12 @@ def test_the_summary_shows_costs_counts_delays_and_the_verdict() -> None:
         "lost        0",
         "doubled     0",
         "",
-        "Slowest call: 50.0 ms, as its caller saw it.",
-        "Spent in a call beside waiting for the provider, by the SDK and tracking together:",
-        "2.0 ms in the median, 2.0 ms at worst.",
+        "The slowest call took 50.0 ms, as its caller saw it.",
+        "What calls took beside waiting for the provider (the SDK's own work, and tracking):",
+        "",
+        "                  calls  median   worst",
+        "without tracking      3  2.0 ms  2.0 ms",
+        "with tracking         2  2.0 ms  2.0 ms",
         "",
         "OK: every call has exactly one row.",
     ]
@@ -150,7 +155,7 @@ def test_the_summary_shows_costs_counts_delays_and_the_verdict() -> None:
 
 def test_the_summary_of_a_failure_lists_the_difference() -> None:
     calls = make_calls(2)
-    summary = format_summary(compare(calls, [make_row(calls[0])]), calls)
+    summary = format_summary(compare(calls, [make_row(calls[0])]), calls, calls)
 
     assert "FAILED: calls and rows differ." in summary
     assert "lost (a call without a row): 1: chatcmpl-1" in summary
@@ -161,5 +166,5 @@ def test_a_demo_in_which_no_call_succeeded_still_has_a_summary() -> None:
     failed = Call("openai", "gpt-4.1", None, error="openai call 0: APIConnectionError")
     comparison: Comparison = compare([failed], [])
 
-    assert "No call succeeded." in format_summary(comparison, [failed])
+    assert "No call succeeded." in format_summary(comparison, [failed], make_calls())
     assert not comparison.is_clean

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from receipt_label.demo.workload import TransportTimer, Workload, count_due
+from receipt_label.demo.workload import SdkClients, TransportTimer, Workload, count_due
 
 
 class FakeClock:
@@ -56,7 +56,9 @@ def test_every_call_is_made_once_and_half_go_to_each_provider() -> None:
     timer = TransportTimer(clock)
     openai, anthropic = FakeSdk(clock, timer), FakeSdk(clock, timer)
     ticks: list[int] = []
-    with Workload(openai, anthropic, 1, timer, clock=clock, sleep=clock.advance) as workload:
+    with Workload(
+        SdkClients(openai, anthropic), 1, timer, clock=clock, sleep=clock.advance
+    ) as workload:
         workload.run(3, 1.0, lambda: ticks.append(workload.count_done))
         workload.run(5, 1.0, lambda: None)
 
@@ -77,7 +79,9 @@ def test_what_an_sdk_raises_is_a_failed_call() -> None:
     clock = FakeClock()
     timer = TransportTimer(clock)
     broken = Broken(clock, timer)
-    with Workload(broken, broken, 1, timer, clock=clock, sleep=clock.advance) as workload:
+    with Workload(
+        SdkClients(broken, broken), 1, timer, clock=clock, sleep=clock.advance
+    ) as workload:
         workload.run(1, 1.0, lambda: None)
 
     (call,) = workload.calls
@@ -89,7 +93,7 @@ def test_the_time_of_the_provider_is_told_from_the_rest() -> None:
     clock = FakeClock()
     timer = TransportTimer(clock)
     sdk = FakeSdk(clock, timer)
-    workload = Workload(sdk, sdk, 1, timer, clock=clock)
+    workload = Workload(SdkClients(sdk, sdk), 1, timer, clock=clock)
     try:
         first, second = (workload._make_call(number) for number in range(2))
     finally:
@@ -126,7 +130,7 @@ def test_the_wait_of_a_failed_call_does_not_count_for_the_next() -> None:
     clock = FakeClock()
     timer = TransportTimer(clock)
     sdk = FailsAtFirst(clock, timer)
-    workload = Workload(sdk, sdk, 1, timer, clock=clock)
+    workload = Workload(SdkClients(sdk, sdk), 1, timer, clock=clock)
     try:
         failed, answered = (workload._make_call(number) for number in range(2))
     finally:
