@@ -149,15 +149,18 @@ def test_a_missing_upstream_is_a_bad_gateway(caller: Any) -> None:
 def test_an_upstream_that_closes_idle_connections_loses_nothing() -> None:
     """A write into a connection that the other end has closed would be lost."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-    with serve_once(answer, answer) as url, FaultProxy(url) as proxy:
-        with socket.create_connection(("127.0.0.1", port_of(proxy)), timeout=30) as client:
-            stream = client.makefile("rb")
-            for _ in range(2):
-                client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
-                assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
-                while stream.readline() != b"\r\n":
-                    continue
-                assert stream.read(2) == b"{}"
+    with (
+        serve_once(answer, answer) as url,
+        FaultProxy(url) as proxy,
+        socket.create_connection(("127.0.0.1", port_of(proxy)), timeout=30) as client,
+        client.makefile("rb") as stream,
+    ):
+        for _ in range(2):
+            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
+            assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+            while stream.readline() != b"\r\n":
+                continue
+            assert stream.read(2) == b"{}"
 
 
 def test_a_chunked_reply_is_passed_on_with_a_length() -> None:
