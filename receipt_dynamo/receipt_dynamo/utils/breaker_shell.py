@@ -11,7 +11,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.breaker_settings import BreakerSettings
@@ -23,11 +23,9 @@ from receipt_dynamo.utils.breaker_state import (
     CircuitBreakerState,
 )
 from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.log_limiter import LogLimiter
 
 _logger = logging.getLogger(__name__)
-
-_LOG_INTERVAL: Final = 60.0
-"""Seconds between two log lines about listeners that fail."""
 
 Listener: TypeAlias = Callable[[BreakerEvent], object]
 Classifier: TypeAlias = Callable[[BaseException], bool | None]
@@ -85,7 +83,7 @@ class BreakerShell:
         "_is_plain",
         "_listeners",
         "_lock",
-        "_log_after",
+        "_log",
         "_random",
         "_settings",
         "call_timer",
@@ -105,7 +103,7 @@ class BreakerShell:
         self._clock = clock
         self._random = random
         self._listeners: tuple[Listener, ...] = ()
-        self._log_after: float | None = None
+        self._log = LogLimiter(_logger, clock=clock)
         # Without a rate rule a success needs no time, and cannot open the breaker.
         self._is_plain = not settings.has_rates
         self.machine = BreakerMachine(settings)
@@ -268,19 +266,11 @@ class BreakerShell:
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001 - a listener must not break the call
-                self._log_listener_error(error)
-
-    def _log_listener_error(self, error: Exception) -> None:
-        now = self._clock()
-        with self._lock:
-            is_due = self._log_after is None or now >= self._log_after
-            if is_due:
-                self._log_after = now + _LOG_INTERVAL
-        if is_due:
-            # By type only: the message may hold anything.
-            _logger.warning(
-                "a listener of circuit breaker %s raised %s", self.name, type(error).__name__
-            )
+                # By type only: the message may hold anything.
+                kind = type(error).__name__
+                self._log.warn(
+                    "listener", f"a listener of circuit breaker {self.name} raised {kind}"
+                )
 
 
 class Permit:

@@ -12,11 +12,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from receipt_dynamo.utils.log_limiter import LogLimiter
 from receipt_label.pricing import Price, PriceBook, TokenUsage
 from receipt_label.providers.observed_call import ObservedCall, Start
 from receipt_label.tracking.context import UsageContext, find_context
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
-from receipt_label.tracking.log_limiter import LogLimiter
 from receipt_label.tracking.tracker_stats import DistinctTimes, OutcomeCounter
 
 if TYPE_CHECKING:

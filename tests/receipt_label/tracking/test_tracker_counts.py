@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from receipt_label.tracking.log_limiter import LogLimiter
 from receipt_label.tracking.tracker_stats import DistinctTimes, OutcomeCounter, utc_now
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -71,26 +69,3 @@ def test_a_clock_that_is_set_back_is_followed() -> None:
 
 def test_times_are_in_utc() -> None:
     assert utc_now().utcoffset() == timedelta(0)
-
-
-def test_lines_of_one_kind_are_limited_and_those_left_out_are_counted(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    now = 0.0
-    log = LogLimiter(logging.getLogger("limited"), clock=lambda: now)
-    for _ in range(3):
-        log.warn("a", "first")
-    log.warn("b", "other")
-    now = 59.9
-    log.warn("a", "second")
-    now = 60.0
-    log.warn("a", "third")
-    now = 120.0
-    log.warn("a", "fourth")
-
-    assert caplog.messages == [
-        "first",
-        "other",
-        "third (3 more since the last such line)",
-        "fourth",
-    ]
