@@ -288,15 +288,12 @@ class ProviderStub:
 class _StubServer(ThreadingHTTPServer):
     """Accepts connections, and can close those that clients keep open."""
 
-    # Closing joins the threads: a test that leaves none behind can prove it.
-    daemon_threads = False
-    block_on_close = True
     request_queue_size = 128
 
     def __init__(self, stub: ProviderStub) -> None:
         self.stub = stub
-        self._lock = threading.Lock()
-        self._connections: set[socket.socket] = set()
+        # Only the accepting thread changes it, which has ended before it is read elsewhere.
+        self._handlers: list[tuple[socket.socket, threading.Thread]] = []
         super().__init__((_HOST, 0), _StubHandler)
 
     def server_bind(self) -> None:
@@ -305,23 +302,26 @@ class _StubServer(ThreadingHTTPServer):
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._connections.discard(request)
-        super().shutdown_request(request)
+        # Not the base class's: it joins no daemon threads, and others would keep a program
+        # alive that failed before it could stop the stub.
+        handler = threading.Thread(
+            target=self.process_request_thread,
+            args=(request, client_address),
+            name="provider-stub-client",
+            daemon=True,
+        )
+        self._handlers = [entry for entry in self._handlers if entry[1].is_alive()]
+        self._handlers.append((request, handler))
+        handler.start()
 
     def close_connections(self) -> None:
-        """End the reads that handlers of idle keep-alive connections wait in."""
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
+        """End the reads that handlers of idle keep-alive connections wait in, and the handlers."""
+        for connection, _ in self._handlers:
             # The client may have closed it in the meantime.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        for _, handler in self._handlers:
+            handler.join()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         # A client may hang up whenever it likes; anything else is a fault of the stub.

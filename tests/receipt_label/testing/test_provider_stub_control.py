@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +111,7 @@ def test_stop_leaves_no_thread_and_no_listening_socket() -> None:
     with socket.create_connection(("127.0.0.1", port)) as idle, ThreadPoolExecutor(1) as pool:
         # One connection is idle, and one request waits for its answer.
         waiting = pool.submit(ask_openai, stub)
-        stop_once_it_waits(stub)
+        stop_once_it_serves_both(stub)
         assert idle.recv(1) == b""
         assert waiting.exception() is None or isinstance(waiting.exception(), openai.APIError)
 
@@ -118,8 +120,8 @@ def test_stop_leaves_no_thread_and_no_listening_socket() -> None:
         socket.create_connection(("127.0.0.1", port))
 
 
-def stop_once_it_waits(stub: ProviderStub) -> None:
-    while not any("process_request" in thread.name for thread in threading.enumerate()):
+def stop_once_it_serves_both(stub: ProviderStub) -> None:
+    while [thread.name for thread in threading.enumerate()].count("provider-stub-client") < 2:
         threading.Event().wait(0.01)
     stub.stop()
 
@@ -134,6 +136,21 @@ def test_it_can_be_started_again_and_stopped_twice() -> None:
         stub.stop()
     with pytest.raises(RuntimeError, match="not running"):
         _ = stub.openai_base_url
+
+
+def test_a_program_that_fails_before_it_stops_the_stub_ends() -> None:
+    program = """
+import http.client
+from receipt_label.testing import ProviderStub
+
+stub = ProviderStub().start()
+connection = http.client.HTTPConnection(stub.anthropic_base_url.removeprefix("http://"))
+connection.request("GET", "/")
+connection.getresponse().read()
+raise SystemExit(7)
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert done.returncode == 7
 
 
 def test_bad_arguments_are_named(stub: ProviderStub) -> None:
