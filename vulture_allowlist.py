@@ -49,9 +49,8 @@ exc_info
 __call__
 _.__context__
 _.with_options
-_.daemon_threads
-_.block_on_close
 _.request_queue_size
+_.process_request
 _.server_bind
 _.server_name
 _.protocol_version

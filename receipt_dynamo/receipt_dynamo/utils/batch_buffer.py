@@ -29,10 +29,7 @@ class Entry(Generic[T]):
         reason: Why it is dead.
     """
 
-    # Defaults of the class: one is made for each item, and most never need their own.
-    count: int = 1
-    attempts: int = 0
-    reason: str = ""
+    __slots__ = ("attempts", "count", "item", "key", "number", "reason", "since", "size")
 
     def __init__(self, item: T, size: int, key: Hashable | None, since: float, number: int) -> None:
         self.item = item
@@ -40,6 +37,9 @@ class Entry(Generic[T]):
         self.key = key
         self.since = since
         self.number = number
+        self.count = 1
+        self.attempts = 0
+        self.reason = ""
 
 
 class BatchBuffer(Generic[T]):
@@ -63,17 +63,27 @@ class BatchBuffer(Generic[T]):
 
     def clear(self) -> None:
         """Forget everything, the accounts included."""
+        # The line: first those with an entry, then the rest as (item, size, time). Most
+        # items come without a key, and need no entry before they leave.
         self._waiting: deque[Entry[T]] = deque()
+        self._arrivals: deque[tuple[T, int, float]] = deque()
         self._waiting_by_key: dict[Hashable, Entry[T]] = {}
         # Entries whose key is in flight wait beside the line: two batches with one key
         # could overtake each other, and the older write would win.
         self._held: dict[Hashable, Entry[T]] = {}
         self._in_flight: set[Entry[T]] = set()
-        self._keys_in_flight: set[Hashable] = set()
+        self._in_flight_by_key: dict[Hashable, Entry[T]] = {}
         self.dead_entries: list[Entry[T]] = []
-        self._entries = self._waiting_bytes = 0
-        self.bytes = 0
-        self.accepted = self.delivered = self.dead = self.dropped = self.in_flight = 0
+        self._free_items: int = self._max_items
+        self._free_bytes: float = self._max_bytes
+        self._away_bytes = 0  # held but not in line
+        self._numbered = 0
+        self.delivered = self.dead = self.dropped = self.in_flight = 0
+
+    @property
+    def accepted(self) -> int:
+        """Items accepted so far, merged ones included."""
+        return self._numbered + len(self._arrivals)
 
     @property
     def pending(self) -> int:
@@ -81,18 +91,31 @@ class BatchBuffer(Generic[T]):
         return self.accepted - self.delivered - self.dead - self.dropped
 
     @property
+    def bytes(self) -> int:
+        """Bytes held, those of dead entries included."""
+        return int(self._max_bytes - self._free_bytes)
+
+    @property
     def begins_batch(self) -> bool:
         """Whether the item accepted last is the first of a batch, or completes one."""
-        return len(self._waiting) % self._batch_size in (0, 1) or (
-            self._waiting_bytes >= self._max_batch_bytes
+        # Asked after most items: without the properties below, which cost as much again.
+        length = len(self._waiting) + len(self._arrivals)
+        return length % self._batch_size <= 1 or (
+            self._max_bytes - self._free_bytes - self._away_bytes >= self._max_batch_bytes
         )
 
     @property
     def holds_full_batch(self) -> bool:
         """Whether what waits fills a batch, by items or by bytes."""
-        return (
-            len(self._waiting) >= self._batch_size or self._waiting_bytes >= self._max_batch_bytes
-        )
+        return self._line_length >= self._batch_size or self._line_bytes >= self._max_batch_bytes
+
+    @property
+    def _line_length(self) -> int:
+        return len(self._waiting) + len(self._arrivals)
+
+    @property
+    def _line_bytes(self) -> int:
+        return self.bytes - self._away_bytes
 
     def due_at(self, flush_interval: float | None, is_wanted: bool) -> float | None:
         """Return when the next batch should leave, in seconds; None is not yet foreseen.
@@ -101,21 +124,41 @@ class BatchBuffer(Generic[T]):
             flush_interval: Seconds that an item waits for others; None leaves it to demand.
             is_wanted: Whether a flush or a stop waits for it.
         """
-        if not self._waiting:
+        if not self._line_length:
             return None
         if is_wanted:
             return -math.inf
         if flush_interval is None:
             return None
-        return -math.inf if self.holds_full_batch else self._waiting[0].since + flush_interval
+        if self.holds_full_batch:
+            return -math.inf
+        return (self._waiting[0].since if self._waiting else self._arrivals[0][2]) + flush_interval
 
     def drop_oldest(self) -> bool:
         """Give up the first in line; False when nobody waits."""
+        self._line_up(1)
         if not self._waiting:
             return False
         entry = self._pop_waiting()
         self.dropped += entry.count
         self._forget(entry)
+        return True
+
+    def append(self, item: T, size: int, now: float) -> bool:
+        """Accept ``item``, which has no key, at the end of the line.
+
+        Safe at any moment outside of another method: an interrupt, or a finalizer that
+        comes back here, finds the item in line with its account, or neither.
+
+        Returns:
+            False when a bound leaves no room for it.
+        """
+        arrival = (item, size, now)
+        if self._free_items <= 0 or size > self._free_bytes:
+            return False
+        self._free_items -= 1
+        self._free_bytes -= size
+        self._arrivals.append(arrival)
         return True
 
     def offer(self, item: T, size: int, key: Hashable | None, now: float) -> bool:
@@ -124,22 +167,23 @@ class BatchBuffer(Generic[T]):
         Returns:
             False when a bound leaves no room for it.
         """
-        if key is not None and self._replace(item, size, key):
-            return True
-        if self._entries >= self._max_items or self.bytes + size > self._max_bytes:
-            return False
-        self.accepted += 1
-        self._entries += 1
-        self.bytes += size
-        entry = Entry(item, size, key, now, self.accepted)
         if key is None:
-            self._waiting.append(entry)
-            self._waiting_bytes += size
-        elif key in self._keys_in_flight:
+            return self.append(item, size, now)
+        self._line_up(self._line_length)
+        if self._replace(item, size, key):
+            return True
+        if self._free_items <= 0 or size > self._free_bytes:
+            return False
+        entry = Entry(item, size, key, now, self._numbered + 1)
+        self._free_items -= 1
+        self._free_bytes -= size
+        self._numbered += 1
+        if key in self._in_flight_by_key:
+            self._away_bytes += size
             self._held[key] = entry
         else:
+            self._waiting_by_key[key] = entry
             self._waiting.append(entry)
-            self._note_waiting(entry)
         return True
 
     def _replace(self, item: T, size: int, key: Hashable) -> bool:
@@ -147,16 +191,24 @@ class BatchBuffer(Generic[T]):
         entry = waiting or self._held.get(key)
         if entry is None:
             return False
-        self.bytes += size - entry.size
-        if waiting is not None:
-            self._waiting_bytes += size - entry.size
+        self._free_bytes -= size - entry.size
+        if waiting is None:
+            self._away_bytes += size - entry.size
         entry.item, entry.size = item, size
         entry.count += 1
-        self.accepted += 1
+        self._numbered += 1
         return True
+
+    def _line_up(self, count: int) -> None:
+        """Make sure that the first ``count`` in line have an entry, if there are as many."""
+        while self._arrivals and len(self._waiting) < count:
+            item, size, since = self._arrivals.popleft()
+            self._numbered += 1
+            self._waiting.append(Entry(item, size, None, since, self._numbered))
 
     def take_batch(self) -> list[Entry[T]]:
         """Move the first in line into flight: as many as fit into one batch."""
+        self._line_up(self._batch_size)
         batch: list[Entry[T]] = []
         room = self._max_batch_bytes
         while (
@@ -170,7 +222,7 @@ class BatchBuffer(Generic[T]):
             self._in_flight.add(entry)
             self.in_flight += entry.count
             if entry.key is not None:
-                self._keys_in_flight.add(entry.key)
+                self._in_flight_by_key[entry.key] = entry
             batch.append(entry)
         return batch
 
@@ -190,7 +242,7 @@ class BatchBuffer(Generic[T]):
             self._in_flight.discard(entry)
             self.in_flight -= entry.count
             if entry.key is not None:
-                self._keys_in_flight.discard(entry.key)
+                self._in_flight_by_key.pop(entry.key, None)
             if entry in given_up:
                 self.dead += entry.count
                 self.dead_entries.append(entry)
@@ -205,6 +257,7 @@ class BatchBuffer(Generic[T]):
 
     def revive(self, entries: Iterable[Entry[T]], now: float) -> int:
         """Take dead entries back to the end of the line; return how many items these are."""
+        self._line_up(self._line_length)
         chosen = set(entries).intersection(self.dead_entries)
         reviving = [entry for entry in self.dead_entries if entry in chosen]
         self.dead_entries = [entry for entry in self.dead_entries if entry not in chosen]
@@ -216,52 +269,61 @@ class BatchBuffer(Generic[T]):
 
     def has_unsettled(self, number: int) -> bool:
         """Whether an item among the first ``number`` accepted ones is still pending."""
+        if self._arrivals and self._numbered < number:
+            return True
         live = chain(self._in_flight, self._waiting, self._held.values())
         return any(entry.number <= number for entry in live)
 
     def _revive_one(self, entry: Entry[T], now: float) -> None:
-        newer = self._waiting_by_key.get(entry.key) or self._held.get(entry.key)
-        if entry.key is not None and newer is not None:
-            newer.count += entry.count
-            newer.number = min(newer.number, entry.number)
-            self._forget(entry)
-            return
-        entry.since, entry.reason = now, ""
-        if entry.key is not None and entry.key in self._keys_in_flight:
-            self._held[entry.key] = entry
-        else:
+        newer = self._find_latest(entry.key)
+        if newer is None:
+            entry.since, entry.reason = now, ""
             self._waiting.append(entry)
             self._note_waiting(entry)
+            return
+        # It counts as delivered when the newer one is; sent after it, the older would win.
+        newer.count += entry.count
+        newer.number = min(newer.number, entry.number)
+        if newer in self._in_flight:
+            self.in_flight += entry.count
+        self._forget(entry)
+
+    def _find_latest(self, key: Hashable | None) -> Entry[T] | None:
+        if key is None:
+            return None
+        found = self._waiting_by_key.get(key) or self._held.get(key)
+        return found or self._in_flight_by_key.get(key)
 
     def _absorb_held(self, entry: Entry[T]) -> None:
         """Merge a later item with the same key into one that returns: the last write wins."""
         later = self._held.pop(entry.key, None) if entry.key is not None else None
         if later is not None:
-            self.bytes -= entry.size
-            self._entries -= 1
+            self._forget(entry)
             entry.item, entry.size = later.item, later.size
             entry.count += later.count
 
     def _release_held(self, batch: Iterable[Entry[T]]) -> None:
         for entry in batch:
-            if entry.key is not None and entry.key not in self._keys_in_flight:
+            if entry.key is not None and entry.key not in self._in_flight_by_key:
                 later = self._held.pop(entry.key, None)
                 if later is not None:
                     self._waiting.appendleft(later)
                     self._note_waiting(later)
 
     def _note_waiting(self, entry: Entry[T]) -> None:
-        self._waiting_bytes += entry.size
+        self._away_bytes -= entry.size
         if entry.key is not None:
             self._waiting_by_key[entry.key] = entry
 
     def _pop_waiting(self) -> Entry[T]:
         entry = self._waiting.popleft()
-        self._waiting_bytes -= entry.size
+        self._away_bytes += entry.size
         if entry.key is not None:
             del self._waiting_by_key[entry.key]
         return entry
 
     def _forget(self, entry: Entry[T]) -> None:
-        self._entries -= 1
-        self.bytes -= entry.size
+        """Give back the room of an entry that is away."""
+        self._free_items += 1
+        self._free_bytes += entry.size
+        self._away_bytes -= entry.size

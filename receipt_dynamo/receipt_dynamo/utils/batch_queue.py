@@ -123,7 +123,7 @@ class BatchQueue(Generic[T]):
         self._progress = threading.Condition(self._lock)
         self._buffer.clear()
         self._is_editing = False
-        self._late: deque[tuple[T, int, Hashable | None]] = deque()
+        self._late: deque[tuple[T, int, Hashable | None, float]] = deque()
         self._threads: set[int] = set()
         self._idle = self._flushers = 0
         self._free_workers = self._max_workers
@@ -149,19 +149,20 @@ class BatchQueue(Generic[T]):
         """
         size = 0 if self._size_of is None else self._size_of(item)
         key = None if self._key_of is None else self._key_of(item)
+        now = self._clock()
+        refusal = None
         with self._lock:
             if self._is_editing:
-                self._late.append((item, size, key))
+                self._late.append((item, size, key, now))
                 return True
-            # As _edit does, but written out: every caller goes this way.
-            self._is_editing = True
-            try:
-                refusal = self._admit(item, size, key)
-            finally:
-                self._is_editing = False
-            if self._late:
-                self._admit_late()
-            may_call = self._idle or self._free_workers > 0
+            if (  # Most items need no more than the last of these questions.
+                key is not None
+                or size > self._largest
+                or self._stop_at is not None
+                or not self._buffer.append(item, size, now)
+            ):
+                refusal = self._edit(self._admit, item, size, key, now)
+            may_call = self._idle > 0 or self._free_workers > 0
             needs_thread = may_call and self._buffer.begins_batch and self._call_worker()
         if needs_thread:
             self._start_worker()
@@ -293,13 +294,13 @@ class BatchQueue(Generic[T]):
             if refusal is not None:
                 self._refused[refusal] += 1
 
-    def _admit(self, item: T, size: int, key: Hashable | None) -> str | None:
+    def _admit(self, item: T, size: int, key: Hashable | None, now: float) -> str | None:
         """Take the item in, or return why not; with the lock held."""
         if self._stop_at is not None:
             return "stopped"
         if size > self._largest:
             return "too_large"
-        while not self._buffer.offer(item, size, key, self._clock()):
+        while not self._buffer.offer(item, size, key, now):
             if self._overflow != "drop_oldest" or not self._buffer.drop_oldest():
                 return "full"
         return None

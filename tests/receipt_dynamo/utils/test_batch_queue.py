@@ -167,6 +167,24 @@ def test_dead_letters_are_kept_with_reason_and_attempts_and_can_be_redriven() ->
         assert queue.get_stats().delivered == 2
 
 
+def test_a_redriven_item_never_overwrites_a_newer_one_that_is_in_flight() -> None:
+    callback = Recorder(lambda batch: FlushResult(dead=[(batch[0], "too bad")]))
+    with open_queue(callback, batch_size=1, key_of=lambda item: item[0]) as queue:
+        queue.add_item(("key", "old"))
+        assert queue.flush(30)
+        callback.gate.clear()
+        queue.add_item(("key", "new"))
+        assert callback.entered.acquire(timeout=30)
+        assert callback.entered.acquire(timeout=30)
+        assert queue.redrive() == 1
+        assert queue.get_stats().in_flight == 2
+        callback.gate.set()
+        assert queue.flush(30)
+        stats = queue.get_stats()
+    assert callback.batches == [[("key", "old")], [("key", "new")]]
+    assert (stats.accepted, stats.delivered, stats.dead, stats.pending) == (2, 2, 0, 0)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import settings
@@ -11,155 +13,194 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from receipt_dynamo.utils.batch_buffer import BatchBuffer, Entry
 
 BATCH, BATCH_BYTES, ITEMS, BYTES = 3, 25, 8, 60
+INTERVAL = 5.0
+KEYS = st.sampled_from([None, None, "a", "b", "c"])
 
-Item = tuple[int, str | None]
+
+@dataclass(eq=False)
+class Cell:
+    """What the callback would get, and the accepted numbers that it stands for."""
+
+    item: int
+    key: str | None
+    size: int
+    since: float
+    numbers: set[int] = field(default_factory=set)
+    attempts: int = 0
+
+    def take_over(self, later: Cell) -> None:
+        self.item, self.size = later.item, later.size
+        self.numbers |= later.numbers
 
 
 class BufferAgainstModel(RuleBasedStateMachine):
-    """The model is a plain ledger: where each accepted number is, and nothing clever."""
+    """The model is plain lists of cells, searched through each time."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.buffer: BatchBuffer[Item] = BatchBuffer(BATCH, BATCH_BYTES, ITEMS, BYTES)
-        self.fate: dict[int, str] = {}  # accepted number -> pending, delivered, dead, dropped
-        self.stands_for: dict[int, set[int]] = {}  # newest number of an entry -> all of them
-        self.flights: list[list[Entry[Item]]] = []
+        self.buffer: BatchBuffer[int] = BatchBuffer(BATCH, BATCH_BYTES, ITEMS, BYTES)
+        self.line: list[Cell] = []
+        self.held: list[Cell] = []
+        self.flights: list[tuple[list[Cell], list[Entry[int]]]] = []
+        self.dead: list[Cell] = []
+        self.settled = {"delivered": 0, "dropped": 0}
+        self.accepted = 0
         self.now = 0.0
 
-    def numbers(self, fate: str) -> set[int]:
-        return {number for number, now in self.fate.items() if now == fate}
+    @property
+    def flying(self) -> list[Cell]:
+        return [cell for cells, _ in self.flights for cell in cells]
 
-    @rule(size=st.integers(0, 30), key=st.sampled_from([None, None, "a", "b", "c"]))
-    def offer(self, size: int, key: str | None) -> None:
-        self.now += 1
-        number = len(self.fate)
-        item = (number, key)
-        replaced = self.waiting_with(key)
-        has_room = self.buffer._entries < ITEMS and self.buffer.bytes + size <= BYTES
-        assert self.buffer.offer(item, size, key, self.now) == (replaced is not None or has_room)
-        if replaced is not None:
-            self.stands_for[number] = self.stands_for.pop(replaced) | {number}
-        elif has_room:
-            self.stands_for[number] = {number}
-        else:
-            return
-        self.fate[number] = "pending"
+    @property
+    def all_cells(self) -> list[Cell]:
+        return [*self.line, *self.held, *self.flying, *self.dead]
 
-    def waiting_with(self, key: str | None) -> int | None:
-        buffer = self.buffer
-        waiting = [*buffer._waiting, *buffer._held.values()]
-        found = [entry.item[0] for entry in waiting if key is not None and entry.key == key]
+    def find(self, cells: list[Cell], key: str | None) -> Cell | None:
+        found = [cell for cell in cells if key is not None and cell.key == key]
         assert len(found) <= 1
         return found[0] if found else None
 
+    def has_room(self, size: int) -> bool:
+        held = sum(cell.size for cell in self.all_cells)
+        return len(self.all_cells) < ITEMS and held + size <= BYTES
+
+    @rule(size=st.integers(0, 30), key=KEYS, is_short_way=st.booleans())
+    def accept(self, size: int, key: str | None, is_short_way: bool) -> None:
+        self.now += 1
+        number = self.accepted + 1
+        cell = Cell(number, key, size, self.now, {number})
+        same = self.find([*self.line, *self.held], key)
+        expected = same is not None or self.has_room(size)
+        if key is None and is_short_way:
+            assert self.buffer.append(number, size, self.now) == expected
+        else:
+            assert self.buffer.offer(number, size, key, self.now) == expected
+        if same is not None:
+            same.take_over(cell)
+        elif expected:
+            (self.line if self.find(self.flying, key) is None else self.held).append(cell)
+        self.accepted += expected
+
     @rule()
     def take(self) -> None:
-        expected = list(self.buffer._waiting)
+        cells: list[Cell] = []
+        while self.line and len(cells) < BATCH:
+            if cells and sum(cell.size for cell in [*cells, self.line[0]]) > BATCH_BYTES:
+                break
+            cells.append(self.line.pop(0))
         batch = self.buffer.take_batch()
-        if not batch:
-            assert not expected
-            return
-        assert batch == expected[: len(batch)]
-        assert len(batch) <= BATCH
-        assert len(batch) == 1 or sum(entry.size for entry in batch) <= BATCH_BYTES
-        self.flights.append(batch)
+        assert [entry.item for entry in batch] == [cell.item for cell in cells]
+        for cell, entry in zip(cells, batch, strict=True):
+            cell.attempts += 1
+            assert (entry.attempts, entry.since) == (cell.attempts, cell.since)
+        if cells:
+            self.flights.append((cells, batch))
 
     @precondition(lambda self: self.flights)
     @rule(data=st.data())
     def settle(self, data: Any) -> None:
-        batch = self.flights.pop(data.draw(st.integers(0, len(self.flights) - 1)))
-        outcomes = [data.draw(st.sampled_from(["retry", "dead", "delivered"])) for _ in batch]
-        retry = [entry for entry, fate in zip(batch, outcomes, strict=True) if fate == "retry"]
-        dead = [entry for entry, fate in zip(batch, outcomes, strict=True) if fate == "dead"]
-        returning = {}
-        for entry, fate in zip(batch, outcomes, strict=True):
-            number = entry.item[0]
-            if fate == "retry":
-                later = self.waiting_with(entry.key)
-                returning[entry] = number if later is None else later
-                if later is not None:
-                    self.stands_for[later] |= self.stands_for.pop(number)
-            else:
-                self.book(number, fate)
-        self.buffer.settle_batch(batch, retry, dead)
-        for entry, newest in returning.items():
-            assert entry.item[0] == newest  # the last write wins
-        order = [entry for entry in self.buffer._waiting if entry in retry]
-        assert order == retry
+        cells, batch = self.flights.pop(data.draw(st.integers(0, len(self.flights) - 1)))
+        fates = [data.draw(st.sampled_from(["retry", "dead", "delivered"])) for _ in cells]
+        by_fate: dict[str, list[Any]] = {"retry": [], "dead": [], "delivered": []}
+        for entry, fate in zip(batch, fates, strict=True):
+            by_fate[fate].append(entry)
+        self.buffer.settle_batch(batch, by_fate["retry"], by_fate["dead"])
+        ended = list(zip(cells, fates, strict=True))
+        front = [self.merge_held(cell) for cell, fate in ended if fate == "retry"]
+        self.line = [*front, *self.line]
+        for cell, fate in ended:
+            if fate != "retry":
+                self.settle_one(cell, fate)
+
+    def merge_held(self, cell: Cell) -> Cell:
+        """What is sent next is the last write."""
+        later = self.find(self.held, cell.key)
+        if later is not None:
+            self.held.remove(later)
+            cell.take_over(later)
+        return cell
+
+    def settle_one(self, cell: Cell, fate: str) -> None:
+        later = self.find(self.held, cell.key)
+        if later is not None:
+            self.held.remove(later)
+            self.line.insert(0, later)
+        if fate == "dead":
+            self.dead.append(cell)
+        else:
+            self.settled["delivered"] += len(cell.numbers)
 
     @rule()
     def drop(self) -> None:
-        oldest = self.buffer._waiting[0].item[0] if self.buffer._waiting else None
-        assert self.buffer.drop_oldest() == (oldest is not None)
-        if oldest is not None:
-            self.book(oldest, "dropped")
+        assert self.buffer.drop_oldest() == bool(self.line)
+        if self.line:
+            self.settled["dropped"] += len(self.line.pop(0).numbers)
 
-    @rule()
-    def revive(self) -> None:
-        dead = list(self.buffer.dead_entries)
-        for entry in dead:
-            number = entry.item[0]
-            later = self.waiting_with(entry.key)
-            for old in self.stands_for_dead(number):
-                self.fate[old] = "pending"
-            if later is not None:
-                self.stands_for[later] |= self.stands_for.pop(number)
-            self.buffer.revive([entry], self.now)
-
-    def stands_for_dead(self, number: int) -> set[int]:
-        return self.stands_for[number]
-
-    def book(self, number: int, fate: str) -> None:
-        for each in self.stands_for[number]:
-            assert self.fate[each] == "pending"
-            self.fate[each] = fate
-        if fate != "dead":
-            del self.stands_for[number]
+    @precondition(lambda self: self.dead)
+    @rule(data=st.data())
+    def revive(self, data: Any) -> None:
+        self.now += 1
+        entries = self.buffer.dead_entries
+        assert [entry.item for entry in entries] == [cell.item for cell in self.dead]
+        picks = [data.draw(st.booleans()) for _ in entries]
+        chosen = [entry for entry, pick in zip(entries, picks, strict=True) if pick]
+        cells = [cell for cell, pick in zip(self.dead, picks, strict=True) if pick]
+        expected = sum(len(cell.numbers) for cell in cells)
+        assert self.buffer.revive(chosen, self.now) == expected
+        for cell in cells:
+            self.dead.remove(cell)
+            newer = self.find([*self.line, *self.held], cell.key) or self.find(
+                self.flying, cell.key
+            )
+            if newer is not None:  # whose content stays: the last write wins
+                newer.numbers |= cell.numbers
+            else:
+                cell.since = self.now
+                self.line.append(cell)
 
     @invariant()
     def the_accounts_agree(self) -> None:
         buffer = self.buffer
-        assert buffer.accepted == len(self.fate)
-        assert buffer.delivered == len(self.numbers("delivered"))
-        assert buffer.dead == len(self.numbers("dead"))
-        assert buffer.dropped == len(self.numbers("dropped"))
-        assert buffer.pending == len(self.numbers("pending"))
-        assert buffer.in_flight == sum(entry.count for batch in self.flights for entry in batch)
+        live = [*self.line, *self.held, *self.flying]
+        assert buffer.accepted == self.accepted
+        assert buffer.delivered == self.settled["delivered"]
+        assert buffer.dropped == self.settled["dropped"]
+        assert buffer.dead == sum(len(cell.numbers) for cell in self.dead)
+        assert buffer.in_flight == sum(len(cell.numbers) for cell in self.flying)
+        assert buffer.pending == sum(len(cell.numbers) for cell in live)
+        assert buffer.bytes == sum(cell.size for cell in self.all_cells)
 
     @invariant()
     def no_key_is_twice_in_flight(self) -> None:
-        keys = [entry.key for batch in self.flights for entry in batch if entry.key is not None]
+        keys = [entry.key for _, batch in self.flights for entry in batch if entry.key is not None]
         assert len(keys) == len(set(keys))
-        waiting = {entry.key for entry in self.buffer._waiting if entry.key is not None}
-        assert not waiting & set(keys)
 
     @invariant()
-    def bytes_and_entries_are_what_is_held(self) -> None:
-        buffer = self.buffer
-        held = [
-            *buffer._waiting,
-            *buffer._held.values(),
-            *buffer.dead_entries,
-            *[entry for batch in self.flights for entry in batch],
-        ]
-        assert buffer.bytes == sum(entry.size for entry in held)
-        assert buffer._entries == len(held)
-        assert buffer._waiting_bytes == sum(entry.size for entry in buffer._waiting)
+    def the_line_is_as_long_as_it_should_be(self) -> None:
+        line_bytes = sum(cell.size for cell in self.line)
+        is_full = len(self.line) >= BATCH or line_bytes >= BATCH_BYTES
+        assert self.buffer.holds_full_batch == is_full
+        completes = len(self.line) % BATCH in {0, 1} or line_bytes >= BATCH_BYTES
+        assert self.buffer.begins_batch == completes
 
     @invariant()
-    def every_pending_number_is_found(self) -> None:
-        pending = self.numbers("pending")
-        live = [
-            *self.buffer._waiting,
-            *self.buffer._held.values(),
-            *[entry for batch in self.flights for entry in batch],
-        ]
-        assert {n for entry in live for n in self.stands_for[entry.item[0]]} == pending
-        for entry in live:
-            assert entry.count == len(self.stands_for[entry.item[0]])
-        for number in range(len(self.fate) + 1):
-            unsettled = any(each < number for each in pending)
-            assert self.buffer.has_unsettled(number) >= unsettled
+    def a_batch_is_due_when_it_is_full_or_wanted_or_old(self) -> None:
+        due = None
+        if self.line:
+            due = -math.inf if self.buffer.holds_full_batch else self.line[0].since + INTERVAL
+        assert self.buffer.due_at(INTERVAL, False) == due
+        assert self.buffer.due_at(None, False) is None
+        assert self.buffer.due_at(None, True) == (-math.inf if self.line else None)
+
+    @invariant()
+    def what_is_unsettled_among_the_first_is_known(self) -> None:
+        """Never "settled" too early; a merged item may be waited for a little longer."""
+        pending = [cell.numbers for cell in (*self.line, *self.held, *self.flying)]
+        for number in range(self.accepted + 1):
+            oldest = any(min(numbers) <= number for numbers in pending)
+            newest_only = any(number in numbers for numbers in pending)
+            assert self.buffer.has_unsettled(number) == oldest
+            assert oldest >= newest_only
 
 
 BufferAgainstModel.TestCase.settings = settings(
