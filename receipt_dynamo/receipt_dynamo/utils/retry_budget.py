@@ -29,12 +29,13 @@ class RetryBudget:
         self._capacity = capacity
         self._refund = refund
         self._tokens = capacity
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler may retry in the thread that is inside the lock.
+        self._lock = threading.RLock()
         reset_in_child(self)
 
     def reset_after_fork(self) -> None:
         """Replace the lock in a forked child; what is left of the budget stays."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def tokens(self) -> float:
