@@ -7,11 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
+from lockstep import at_each_step, run_in_step
 from receipt_dynamo import BatchQueue, FlushResult, QueueFullError
+from receipt_dynamo.utils.batch_buffer import BatchBuffer
 
 
 class Recorder:
@@ -382,6 +385,23 @@ def test_an_item_that_comes_in_from_inside_of_the_lock_is_admitted_after() -> No
     assert queue.stop(30)
 
 
+def test_a_finalizer_that_adds_an_item_at_any_step_of_another_loses_neither() -> None:
+    callback = Recorder()
+    queue = open_queue(callback, auto_flush=False)
+    inner: list[str] = []
+
+    def finalize() -> None:
+        inner.append(f"inner-{len(inner)}")
+        assert queue.add_item(inner[-1])
+
+    with at_each_step(BatchBuffer.append, finalize):
+        assert queue.add_item("outer")
+    assert len(inner) > 10
+    assert queue.stop()
+    assert sorted(item for batch in callback.batches for item in batch) == sorted([*inner, "outer"])
+    assert balances(queue)
+
+
 def test_nobody_wakes_up_while_idle() -> None:
     """Ten wake-ups a second, for ever: an idle worker waits without a timeout."""
     waits: list[float | None] = []
@@ -400,6 +420,19 @@ def test_nobody_wakes_up_while_idle() -> None:
     assert asleep.wait(30)
     assert waits[-1] is None
     queue.stop()
+
+
+@pytest.mark.parametrize("has_lock", [True, False])
+def test_a_bound_holds_between_threads_and_without_the_lock_it_does_not(has_lock: bool) -> None:
+    queue = open_queue(Recorder(), auto_flush=False, max_items=1)
+    if not has_lock:
+        lockless: Any = nullcontext()
+        queue._lock = lockless
+    accepted = []
+    add = lambda: accepted.append(queue.add_item("item"))  # noqa: E731
+    run_in_step(BatchBuffer.append, [add, add])
+    assert sorted(accepted) == [not has_lock, True]
+    assert queue.get_stats().accepted == (1 if has_lock else 2)
 
 
 def test_many_producers_several_workers_and_failures_settle_each_item_once() -> None:

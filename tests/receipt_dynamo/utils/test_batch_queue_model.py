@@ -204,6 +204,6 @@ class BufferAgainstModel(RuleBasedStateMachine):
 
 
 BufferAgainstModel.TestCase.settings = settings(
-    settings.default, max_examples=250, stateful_step_count=50
+    max_examples=max(250, settings.default.max_examples), stateful_step_count=50
 )
 TestBufferAgainstModel = BufferAgainstModel.TestCase

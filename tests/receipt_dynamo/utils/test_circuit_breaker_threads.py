@@ -8,14 +8,13 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from types import FrameType
 from typing import Any
 
 import pytest
 
-from receipt_dynamo.utils import breaker_state
+from lockstep import at_each_step, run_in_step
+from receipt_dynamo.utils.breaker_state import BreakerMachine
 from receipt_dynamo.utils.circuit_breaker import (
     BreakerEvent,
     CircuitBreaker,
@@ -24,50 +23,6 @@ from receipt_dynamo.utils.circuit_breaker import (
 )
 
 CLOSED, OPEN, HALF_OPEN, ISOLATED, DISABLED = CircuitBreakerState
-
-
-def trace_machine(method: str, at_each_step: Callable[[], object]) -> Callable[..., Any]:
-    """Return a trace function that calls ``at_each_step`` before each byte code of ``method``."""
-
-    def trace_steps(frame: FrameType, event: str, arg: object) -> Any:
-        if event == "opcode":
-            at_each_step()
-        return trace_steps
-
-    def trace_calls(frame: FrameType, event: str, arg: object) -> Any:
-        code = frame.f_code
-        if code.co_filename != breaker_state.__file__ or code.co_name != method:
-            return None
-        frame.f_trace_opcodes = True
-        return trace_steps
-
-    return trace_calls
-
-
-def run_in_step(method: str, actions: list[Callable[[], object]]) -> None:
-    """Run ``actions`` in threads that do each byte code of ``method`` together.
-
-    Where a lock lets one of them in only, it waits for the others in vain, once.
-    """
-    meeting = threading.Barrier(len(actions))
-
-    def meet() -> None:
-        with suppress(threading.BrokenBarrierError):
-            meeting.wait(0.3)
-
-    def run(action: Callable[[], object]) -> None:
-        sys.settrace(trace_machine(method, meet))
-        try:
-            action()
-        finally:
-            sys.settrace(None)
-
-    threads = [threading.Thread(target=run, args=(action,)) for action in actions]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert not any(thread.is_alive() for thread in threads)
 
 
 def remove_lock(breaker: CircuitBreaker) -> None:
@@ -80,7 +35,7 @@ def test_no_failure_is_lost_between_threads_and_without_the_lock_one_is(has_lock
     breaker = CircuitBreaker(2)
     if not has_lock:
         remove_lock(breaker)
-    run_in_step("record_failure", [breaker.permit().failure, breaker.permit().failure])
+    run_in_step(BreakerMachine.record_failure, [breaker.permit().failure, breaker.permit().failure])
     assert breaker.snapshot().failures == (2 if has_lock else 1)
     assert breaker.state is (OPEN if has_lock else CLOSED)
 
@@ -100,7 +55,7 @@ def test_one_probe_passes_between_threads_and_without_the_lock_two_do(has_lock: 
         with suppress(CircuitBreakerOpenError):
             admitted.append(breaker.permit())
 
-    run_in_step("admit", [ask, ask])
+    run_in_step(BreakerMachine.admit, [ask, ask])
     assert len(admitted) == (1 if has_lock else 2)
 
 
@@ -168,11 +123,8 @@ def test_a_finalizer_or_signal_handler_inside_of_the_lock_does_not_deadlock() ->
         if waiting:
             waiting.pop().success()
 
-    sys.settrace(trace_machine("record_failure", finalize))
-    try:
+    with at_each_step(BreakerMachine.record_failure, finalize):
         breaker.permit().failure()
-    finally:
-        sys.settrace(None)
     assert not waiting
     assert breaker.snapshot().successes == 5
 
