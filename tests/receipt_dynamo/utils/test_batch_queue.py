@@ -494,22 +494,37 @@ def test_a_bad_argument_names_itself_and_its_value(name: str, value: Any) -> Non
         BatchQueue(lambda batch: None, **{name: value})
 
 
-def test_a_forked_child_starts_empty_and_the_parent_keeps_its_items() -> None:
+def test_a_forked_child_starts_empty_with_free_locks_and_the_parent_keeps_its_items() -> None:
     program = """
-import os
+import os, signal, threading
 from receipt_dynamo import BatchQueue
+
+signal.alarm(30)  # a child that hangs dies of it
 got = []
 queue = BatchQueue(got.extend, flush_interval=60)
 queue.add_item("parent")
+held, leave = threading.Event(), threading.Event()
+
+def hold():
+    with queue._lock:
+        held.set()
+        leave.wait()
+
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
 pid = os.fork()
 if pid == 0:
     empty = queue.get_stats().accepted == 0
     queue.add_item("child")
     os._exit(0 if empty and queue.stop(20) and got == ["child"] else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+leave.set()
+holder.join()
 assert queue.stop(20) and got == ["parent"]
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    subprocess.run(command, check=True, timeout=60)
 
 
 def test_no_thread_can_be_started_in_atexit_and_the_items_are_delivered() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -301,6 +303,36 @@ def test_a_budget_holds_between_threads_and_without_the_lock_it_is_overdrawn(
     taken: list[bool] = []
     run_in_step(RetryBudget.take, [lambda: taken.append(budget.take())] * 2)
     assert sorted(taken) == [not has_lock, True]
+
+
+def test_a_forked_child_keeps_the_budget_and_does_not_inherit_a_held_lock() -> None:
+    program = """
+import os, signal, threading
+from receipt_dynamo.utils.retry_budget import RetryBudget
+
+budget = RetryBudget(capacity=5)
+assert budget.take()
+held, leave = threading.Event(), threading.Event()
+
+def hold():
+    with budget._lock:
+        held.set()
+        leave.wait()
+
+holder = threading.Thread(target=hold)
+holder.start()
+held.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(30)  # a child that hangs dies of it
+    os._exit(0 if budget.take() and budget.tokens == 3 else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+leave.set()
+holder.join()
+assert budget.tokens == 4
+"""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]
+    subprocess.run(command, check=True, timeout=60)
 
 
 async def test_test_mode_removes_waits_everywhere() -> None:
