@@ -175,15 +175,17 @@ def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
             tcp_keepalive=True,
         ),
     )
-    client.meta.events.register("before-parse.dynamodb.*", _check_checksum)
+    client.meta.events.register("response-received.dynamodb.*", _check_checksum)
     return client
 
 
-def _check_checksum(response_dict: dict[str, Any], **_: object) -> None:
-    """Compare a reply to its checksum before it is parsed.
+def _check_checksum(response_dict: dict[str, Any] | None, **_: object) -> None:
+    """Compare a reply to its checksum, in an event that every botocore from our lowest has.
 
     botocore's standard retry mode hands out a damaged body as an empty reply.
     """
+    if response_dict is None:  # There was no reply.
+        return
     expected = response_dict["headers"].get("x-amz-crc32")
     if expected is not None and str(zlib.crc32(response_dict["body"])) != expected:
         raise UnreadableReplyError("the reply does not match its checksum")

@@ -120,6 +120,22 @@ def test_a_fault_on_the_first_writes_loses_and_doubles_nothing(
     assert sorted(read_ids(table)) == sorted(metric.request_id for metric in metrics)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [Truncated(), Truncated(full_length=True), Corrupt(), WrongChecksum(), EmptyReply()],
+    ids=repr,
+)
+def test_a_reply_that_proves_nothing_is_followed_by_another_send(
+    fault: Any, proxy: FaultProxy, table: DynamoClient
+) -> None:
+    proxy.script(fault)
+    with open_client(proxy, table) as client:
+        client.put_ai_usage_metric(*make_metrics(1))
+        assert client.flush(timeout=60)
+    sent = [entry.faults for entry in proxy.requests if entry.operation == "BatchWriteItem"]
+    assert sent == [(fault,), ()]
+
+
 def test_a_constant_share_of_faults_of_every_kind_loses_nothing(
     proxy: FaultProxy, table: DynamoClient
 ) -> None:

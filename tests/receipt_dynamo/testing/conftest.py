@@ -45,8 +45,9 @@ class Caller:
         headers, body = self.replies[-1]
         return int(headers["x-amz-crc32"]) == zlib.crc32(body)
 
-    def keep_reply(self, response_dict: dict[str, Any], **_: Any) -> None:
-        self.replies.append((response_dict["headers"], response_dict["body"]))
+    def keep_reply(self, response_dict: dict[str, Any] | None, **_: Any) -> None:
+        if response_dict is not None:
+            self.replies.append((response_dict["headers"], response_dict["body"]))
 
 
 def open_client(endpoint_url: str) -> Any:
@@ -69,7 +70,7 @@ def caller(proxy: FaultProxy, moto_endpoint: str, table_name: str) -> Iterator[C
         BillingMode="PAY_PER_REQUEST",
     )
     caller = Caller(open_client(proxy.endpoint_url), direct, table_name)
-    caller.client.meta.events.register("before-parse.dynamodb.*", caller.keep_reply)
+    caller.client.meta.events.register("response-received.dynamodb.*", caller.keep_reply)
     yield caller
     caller.client.close()
     direct.close()
