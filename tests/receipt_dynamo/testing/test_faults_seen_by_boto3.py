@@ -257,13 +257,17 @@ def test_a_truncated_200_reply_becomes_an_empty_document(
 ) -> None:
     """botocore hands out ``{}``, and ``get("UnprocessedItems", {})`` says all is written."""
     proxy.script(Truncated(share, full_length))
-    reply = write(caller, how)
-    assert reply["ResponseMetadata"]["HTTPStatusCode"] == 200
-    assert "UnprocessedItems" not in reply
+    try:
+        reply = write(caller, how)
+    except ConnectionClosedError:
+        assert full_length  # The lowest botocore compares the length; later ones do not.
+    else:
+        assert reply["ResponseMetadata"]["HTTPStatusCode"] == 200
+        assert "UnprocessedItems" not in reply
+        headers, body = caller.replies[-1]
+        assert not caller.checksum_matches
+        assert (int(headers["content-length"]) > len(body)) == full_length
     assert caller.stored == all_of(how)
-    headers, body = caller.replies[-1]
-    assert not caller.checksum_matches
-    assert (int(headers["content-length"]) > len(body)) == full_length
     caller.put("again")  # The client is still of use.
 
 
