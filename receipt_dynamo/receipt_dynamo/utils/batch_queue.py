@@ -123,12 +123,13 @@ class BatchQueue(Generic[T]):
         self._progress = threading.Condition(self._lock)
         self._buffer.clear()
         self._is_editing = False
+        self._stop_at: float | None = None
+        self._plain_limit = self._find_plain_limit()
         self._late: deque[tuple[T, int, Hashable | None, float]] = deque()
         self._threads: set[int] = set()
         self._idle = self._flushers = 0
         self._free_workers = self._max_workers
         self._pause = self._make_pause()
-        self._stop_at: float | None = None
         self._refused: Counter[str] = Counter()
         self._flushes = self._callback_errors = 0
         self._last_error: str | None = None
@@ -150,20 +151,15 @@ class BatchQueue(Generic[T]):
         size = 0 if self._size_of is None else self._size_of(item)
         key = None if self._key_of is None else self._key_of(item)
         now = self._clock()
-        refusal = None
         with self._lock:
+            is_in = size <= self._plain_limit and self._buffer.append(item, size, now)
+            if is_in and not (self._idle or self._free_workers):
+                return True
             if self._is_editing:
                 self._late.append((item, size, key, now))
                 return True
-            if (  # Most items need no more than the last of these questions.
-                key is not None
-                or size > self._largest
-                or self._stop_at is not None
-                or not self._buffer.append(item, size, now)
-            ):
-                refusal = self._edit(self._admit, item, size, key, now)
-            may_call = self._idle > 0 or self._free_workers > 0
-            needs_thread = may_call and self._buffer.begins_batch and self._call_worker()
+            refusal = None if is_in else self._edit(self._admit, item, size, key, now)
+            needs_thread = self._buffer.begins_batch and self._call_worker()
         if needs_thread:
             self._start_worker()
         return refusal is None or self._refuse(refusal, size)
@@ -205,6 +201,7 @@ class BatchQueue(Generic[T]):
         """
         with self._lock:
             self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
+            self._plain_limit = self._find_plain_limit()
             self._pause.end()
             self._work.notify_all()
             self._progress.notify_all()
@@ -277,22 +274,24 @@ class BatchQueue(Generic[T]):
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
+    def _find_plain_limit(self) -> int:
+        """Return the size up to which an item may go the short way; below 0, none may."""
+        is_plain = self._key_of is None and self._stop_at is None and not self._is_editing
+        return self._largest if is_plain else -1
+
     def _edit(self, change: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Change the buffer, then admit what came in from inside of it; with the lock held."""
-        self._is_editing = True
+        self._is_editing, self._plain_limit = True, -1
         try:
             result = change(*args, **kwargs)
         finally:
             self._is_editing = False
-        if self._late:
-            self._admit_late()
-        return result
-
-    def _admit_late(self) -> None:
+            self._plain_limit = self._find_plain_limit()
         while self._late:
             refusal = self._edit(self._admit, *self._late.popleft())
             if refusal is not None:
                 self._refused[refusal] += 1
+        return result
 
     def _admit(self, item: T, size: int, key: Hashable | None, now: float) -> str | None:
         """Take the item in, or return why not; with the lock held."""
