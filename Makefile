@@ -5,7 +5,7 @@ MANIFESTS := pyproject.toml receipt_dynamo/pyproject.toml receipt_label/pyprojec
 PACKAGES := -e ./receipt_dynamo -e './receipt_label[demo]'
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test performance lint types bench engines clean
+.PHONY: demo test performance lint types bench mutants engines clean
 
 demo: .venv/.demo  ## real SDK calls become rows while DynamoDB throttles and goes down
 	$(BIN)/receipt-usage demo
@@ -31,6 +31,9 @@ bench: .venv/.bench  ## side by side with peers, as ratios
 	$(BIN)/python benchmarks/bench_stress.py
 	$(BIN)/python benchmarks/bench_patterns.py
 
+mutants: .venv/.mutants  ## break each line of the patterns: 90 % must make a test fail
+	$(BIN)/python tests/mutants/run.py
+
 engines: .venv/.dev
 	$(BIN)/python tests/engines/install.py
 
@@ -50,4 +53,8 @@ clean:
 
 .venv/.bench: .venv/.dev
 	$(PIP) --group bench
+	touch $@
+
+.venv/.mutants: .venv/.dev
+	$(PIP) --group mutants
 	touch $@
