@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import pickle
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -112,6 +114,9 @@ def test_exhaustion_keeps_the_last_failure_and_chains_it() -> None:
     assert exhausted.elapsed == pytest.approx(3.0)
     copy = pickle.loads(pickle.dumps(exhausted))
     assert (copy.attempts, copy.reason, str(copy)) == (3, "attempts", str(exhausted))
+    assert exhausted.args == (3, 3.0, "attempts", error, None)
+    text = "gave up after 3 attempts in 3.000 s (attempts); the last failure was ValueError"
+    assert str(exhausted) == text
 
 
 def test_delays_double_to_the_cap() -> None:
@@ -119,6 +124,25 @@ def test_delays_double_to_the_cap() -> None:
     call = retry_with_backoff(6, 1.0, 5.0, jitter=False, **time.settings())(fail_times(5))
     call()
     assert time.sleeps == [1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_the_growth_can_be_chosen() -> None:
+    time = FakeTime()
+    settings = time.settings(jitter=False, multiplier=3.0)
+    retry_with_backoff(4, 1.0, **settings)(fail_times(3))()
+    assert time.sleeps == [1.0, 3.0, 9.0]
+
+
+def test_delays_start_at_a_second_and_end_at_a_minute_by_default() -> None:
+    function, block = FakeTime(), FakeTime()
+    retry_with_backoff(9, random=lambda: 0.5, **function.settings())(fail_times(8))()
+    fail = fail_times(8)
+    for attempt in retrying(max_attempts=9, random=lambda: 0.5, **block.settings()):
+        with attempt:
+            fail()
+    assert function.sleeps == block.sleeps == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    delay = backoff_delay(3, base_delay=1.0, max_delay=60.0, random=lambda: 0.5)
+    assert delay == function.sleeps[2]
 
 
 def test_full_jitter_is_the_default() -> None:
@@ -233,6 +257,19 @@ def test_a_result_may_ask_for_another_try() -> None:
     with pytest.raises(RetryExhaustedError) as caught:
         empty()
     assert (caught.value.last_result, caught.value.last_exception) == (7, None)
+    assert caught.value.args[-2:] == (None, 7)
+    assert str(caught.value).endswith("the last failure was a result that asked for another try")
+
+
+async def test_an_async_functions_result_may_ask_too() -> None:
+    time = FakeTime()
+    results = iter([None, "ready"])
+
+    @retry_with_backoff(retry_on_result=lambda result: result is None, **time.settings())
+    async def call() -> str | None:
+        return next(results)
+
+    assert await call() == "ready"
 
 
 async def test_a_retrier_shared_between_tasks_does_not_mix_their_attempts() -> None:
@@ -260,20 +297,55 @@ def test_no_arguments_in_retry_logs(caplog: pytest.LogCaptureFixture) -> None:
 
     with caplog.at_level(logging.DEBUG), pytest.raises(RetryExhaustedError) as caught:
         call("my secret prompt")
-    assert "attempt 1 failed with ValueError" in caplog.text
+    line = r"call: attempt 1 failed with ValueError; next in \d\.\d{3} s$"
+    assert re.search(line, caplog.messages[0])
     assert "secret" not in caplog.text + str(caught.value)
 
 
-def test_a_hook_sees_each_retry_and_cannot_break_it() -> None:
-    time, seen = FakeTime(), []
+def test_a_hook_sees_each_retry_and_cannot_break_it(caplog: pytest.LogCaptureFixture) -> None:
+    time, seen, error = FakeTime(), [], ValueError("no")
 
     def hook(details: RetryDetails) -> None:
-        seen.append((details.attempt, details.delay, type(details.exception).__name__))
+        seen.append(details)
         raise RuntimeError("a bad hook")
 
     call = retry_with_backoff(3, 1.0, jitter=False, on_retry=hook, **time.settings())
-    assert call(fail_times(2))() == "done"
-    assert seen == [(1, 1.0, "ValueError"), (2, 2.0, "ValueError")]
+    assert call(fail_times(2, error))() == "done"
+    name = "fail_times.<locals>.call"
+    assert seen == [RetryDetails(name, 1, 1.0, 0.0, error), RetryDetails(name, 2, 2.0, 1.0, error)]
+    assert caplog.messages == [f"the on_retry hook of {name} raised RuntimeError"] * 2
+
+
+async def test_a_hook_gets_the_name_of_what_is_tried_again() -> None:
+    class Job:
+        def __init__(self) -> None:
+            self.run = fail_times(1)
+
+        def __call__(self) -> str:
+            return self.run()
+
+    time = FakeTime()
+    names: list[str] = []
+    settings = time.settings(on_retry=lambda details: names.append(details.name))
+    retry_with_backoff(**settings)(Job())()
+
+    fail = fail_times(1)
+
+    @retry_with_backoff(**settings)
+    async def call() -> str:
+        return fail()
+
+    await call()
+    fail_block = fail_times(1)
+    for attempt in retrying(**settings):
+        with attempt:
+            fail_block()
+    fail_async_block = fail_times(1)
+    async for attempt in retrying(name="the nightly job", **settings):
+        with attempt:
+            fail_async_block()
+    function = "test_a_hook_gets_the_name_of_what_is_tried_again.<locals>.call"
+    assert names == ["Job", function, "retrying", "the nightly job"]
 
 
 def test_a_budget_bounds_the_retries_of_many_callers() -> None:
@@ -292,6 +364,24 @@ def test_a_budget_bounds_the_retries_of_many_callers() -> None:
     assert budget.tokens == 0  # a success after a retry gives nothing back
 
 
+def test_a_budget_is_a_hundred_retries_and_ten_successes_pay_for_one() -> None:
+    budget = RetryBudget()
+    assert budget.tokens == 100
+    assert budget.take()
+    for _ in range(9):
+        budget.give_back()
+    assert budget.tokens == pytest.approx(99.9)
+    budget.give_back()
+    budget.give_back()
+    assert budget.tokens == 100
+
+
+@pytest.mark.parametrize(("name", "value"), [("capacity", 0), ("refund", -0.5)])
+def test_a_budgets_bad_argument_names_itself(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+        RetryBudget(**{name: value})
+
+
 @pytest.mark.parametrize("has_lock", [True, False])
 def test_a_budget_holds_between_threads_and_without_the_lock_it_is_overdrawn(
     has_lock: bool,
@@ -303,6 +393,15 @@ def test_a_budget_holds_between_threads_and_without_the_lock_it_is_overdrawn(
     taken: list[bool] = []
     run_in_step(RetryBudget.take, [lambda: taken.append(budget.take())] * 2)
     assert sorted(taken) == [not has_lock, True]
+
+
+def test_a_reset_leaves_a_lock_whose_thread_is_gone() -> None:
+    budget = RetryBudget(capacity=2)
+    holder = threading.Thread(target=budget._lock.__enter__)
+    holder.start()
+    holder.join()
+    budget.reset_after_fork()
+    assert budget.take()
 
 
 def test_a_forked_child_keeps_the_budget_and_does_not_inherit_a_held_lock() -> None:
@@ -335,13 +434,21 @@ assert budget.tokens == 4
     subprocess.run(command, check=True, timeout=60)
 
 
-async def test_test_mode_removes_waits_everywhere() -> None:
+async def test_test_mode_removes_waits_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
     @retry_with_backoff(3, 3600.0, 3600.0)
     async def call() -> None:
         raise ValueError
 
     with no_waits(), pytest.raises(RetryExhaustedError):
         await call()
+    assert slept == [0, 0]  # other tasks still get their turn
 
 
 @pytest.mark.parametrize(
