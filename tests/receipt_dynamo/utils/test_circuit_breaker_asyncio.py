@@ -47,8 +47,19 @@ async def test_an_async_function_stays_one_and_its_result_comes_through() -> Non
     breaker = CircuitBreaker()
     decorated = breaker(double)
     assert inspect.iscoroutinefunction(decorated)
-    assert await decorated(3) == await breaker.call(double, 3) == 6
+    assert await decorated(3) == await breaker.call(double, number=3) == 6
     assert count(breaker) == (2, 0, 0)
+
+
+async def test_an_async_probe_gets_its_arguments_and_its_result_decides() -> None:
+    breaker = make_due_breaker()
+    assert await breaker(double)(number=3) == 6
+    assert breaker.state is CLOSED
+    breaker = make_due_breaker()
+    with pytest.raises(ConnectionError):
+        await breaker(fail)()
+    assert breaker.state is OPEN
+    assert breaker.snapshot().openings == 2
 
 
 async def test_failures_of_async_functions_open_it() -> None:
@@ -266,11 +277,13 @@ async def test_an_async_generator_is_refused_at_its_first_item() -> None:
 async def test_an_async_generator_by_call_is_guarded_as_well() -> None:
     breaker = CircuitBreaker(1)
 
-    async def items() -> AsyncIterator[int]:
-        yield 1
+    async def items(first: int, *, step: int) -> AsyncIterator[int]:
+        yield first
+        yield first + step
         raise ConnectionError
 
+    iterator = breaker.call(items, 1, step=2)
+    assert [await anext(iterator), await anext(iterator)] == [1, 3]
     with pytest.raises(ConnectionError):
-        async for _ in breaker.call(items):
-            pass
+        await anext(iterator)
     assert breaker.state is OPEN

@@ -101,6 +101,29 @@ def test_it_opens_at_a_rate_of_slow_calls_though_they_succeed() -> None:
     assert bench.events[-1].reason is ChangeReason.SLOW_CALL_RATE
 
 
+def test_a_few_slow_calls_do_not_open_it() -> None:
+    bench = Bench(slow_call_seconds=5.0, slow_call_rate=0.5, minimum_calls=4, window_calls=4)
+    assert bench.play("s...") is CLOSED
+    assert bench.breaker.snapshot().window_slow_calls == 1
+    assert bench.play(".") is CLOSED
+    assert bench.breaker.snapshot().window_slow_calls == 0
+
+
+def test_what_is_not_chosen_has_its_default() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=1.0)
+    assert bench.play("x" * 9) is CLOSED
+    assert bench.play("x") is OPEN
+    bench = Bench(failure_threshold=None, failure_rate=1.0)
+    bench.play("." * 101)
+    assert bench.breaker.snapshot().window_calls == 100
+    breaker = CircuitBreaker()
+    for _ in range(4):
+        breaker.permit().failure()
+    assert repr(breaker) == "<CircuitBreaker 'circuit-breaker' closed>"
+    breaker.permit().failure()
+    assert breaker.state is OPEN
+
+
 def test_a_call_is_slow_beyond_the_limit_and_not_at_it() -> None:
     bench = Bench(slow_call_seconds=10.0, slow_call_rate=1.0, minimum_calls=1)
     assert bench.play("s") is CLOSED
@@ -125,6 +148,36 @@ def test_the_window_by_time_moves_in_tenths() -> None:
         held.append(bench.breaker.snapshot().window_calls)
         bench.now += 1.0
     assert held == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 10]
+
+
+def test_the_window_by_time_forgets_each_kind_with_its_tenth() -> None:
+    rules = {"slow_call_seconds": 5.0, "slow_call_rate": 1.0, "minimum_calls": 100}
+    bench = Bench(failure_threshold=None, window_seconds=1_000.0, **rules)
+
+    def held() -> tuple[int, int, int]:
+        snapshot = bench.breaker.snapshot()
+        return snapshot.window_calls, snapshot.window_failures, snapshot.window_slow_calls
+
+    bench.play("sss..x")
+    assert held() == (6, 1, 3)
+    bench.now += 500.0
+    bench.play("sx")
+    assert held() == (8, 2, 4)
+    bench.now += 500.0
+    assert held() == (2, 1, 1)
+    bench.now += 500.0
+    assert held() == (0, 0, 0)
+
+
+def test_the_window_by_time_moves_when_each_wait_is_shorter_than_a_tenth() -> None:
+    bench = Bench(failure_threshold=None, failure_rate=0.9, window_seconds=10.0, minimum_calls=100)
+    tenths = []
+    for _ in range(40):
+        bench.play(".")
+        tenths.append(math.floor(bench.now))
+        in_window = [tenth for tenth in tenths if tenth > tenths[-1] - 10]
+        assert bench.breaker.snapshot().window_calls == len(in_window)
+        bench.now += 0.75
 
 
 def test_a_clock_read_in_another_order_by_two_threads_does_no_harm() -> None:
@@ -216,6 +269,23 @@ def test_a_hint_of_the_server_lengthens_the_open_time_up_to_the_cap(hint: Any, w
     assert bench.breaker.retry_after == wait
 
 
+@pytest.mark.parametrize(("hint", "wait"), [(None, 0.5), (0.25, 0.5), (0.75, 0.75)])
+def test_an_open_time_below_a_second_is_kept(hint: float | None, wait: float) -> None:
+    bench = Bench(failure_threshold=1, timeout_seconds=0.5)
+    bench.breaker.permit().failure(retry_after=hint)
+    assert bench.breaker.retry_after == wait
+
+
+def test_an_opening_by_a_slow_success_has_the_open_time_and_jitter_of_any_other() -> None:
+    rules = {"slow_call_seconds": 5.0, "minimum_calls": 1, "open_multiplier": 1.0, "jitter": 0.5}
+    bench = Bench(timeout_seconds=0.5, **rules)
+    bench.jitter = 1.0
+    for _ in range(2):  # as an ordinary call, then as a probe
+        assert bench.play("s") is OPEN
+        assert bench.breaker.retry_after == 0.75
+        bench.now += 0.75
+
+
 def test_a_hint_counts_for_the_opening_that_it_comes_with_only() -> None:
     bench = Bench(failure_threshold=1)
     bench.breaker.permit().failure(retry_after=200.0)
@@ -235,7 +305,7 @@ def test_so_many_probes_run_at_a_time_and_so_many_must_succeed() -> None:
     second.success()
     assert bench.breaker.state is HALF_OPEN
     third.success()
-    assert bench.breaker.state is CLOSED
+    assert [event.new for event in bench.events] == [OPEN, HALF_OPEN, CLOSED]
 
 
 def test_one_failed_probe_opens_it_at_once_whatever_the_others_do() -> None:
@@ -340,6 +410,25 @@ def test_an_event_says_what_happened() -> None:
     ]
     generations = [event.generation for event in bench.events]
     assert generations == sorted(set(generations))
+    assert bench.breaker.snapshot().generation == generations[-1]
+
+
+def test_an_event_says_what_was_done_by_hand_and_which_probe_failed() -> None:
+    bench = Bench(failure_threshold=1, timeout_seconds=30.0)
+    bench.breaker.isolate()
+    bench.breaker.disable()
+    bench.breaker.reset()
+    bench.open()
+    bench.now += 30.0
+    bench.play("x")
+    assert [str(event.reason) for event in bench.events] == [
+        "isolated by hand",
+        "disabled by hand",
+        "reset by hand",
+        "too many failures in a row",
+        "the open time is over",
+        "a probe failed",
+    ]
 
 
 def test_a_snapshot_counts_everything() -> None:
@@ -358,6 +447,20 @@ def test_a_snapshot_counts_everything() -> None:
     bench.breaker.reset()
     bench.play("x")
     assert bench.breaker.snapshot().consecutive_failures == 1
+
+
+def test_probes_and_late_results_are_counted_like_others() -> None:
+    bench = Bench(failure_threshold=2, timeout_seconds=30.0, success_threshold=2)
+    late = [bench.breaker.permit() for _ in range(2)]
+    bench.open()
+    for permit in late:
+        permit.failure()
+    bench.now += 30.0
+    bench.play("x")
+    bench.now += 60.0
+    bench.play("..")
+    snapshot = bench.breaker.snapshot()
+    assert (snapshot.successes, snapshot.failures, snapshot.late) == (2, 3, 2)
 
 
 def test_its_representation_says_name_and_state() -> None:
@@ -379,6 +482,7 @@ def test_its_representation_says_name_and_state() -> None:
         ({"failure_rate": 1.5}, "failure_rate is 1.5"),
         ({"slow_call_seconds": -1}, "slow_call_seconds is -1"),
         ({"slow_call_rate": 0}, "slow_call_rate is 0"),
+        ({"slow_call_rate": 1.5}, "slow_call_rate is 1.5"),
         ({"window_calls": 0}, "window_calls is 0"),
         ({"window_seconds": 0}, "window_seconds is 0"),
         ({"minimum_calls": 0}, "minimum_calls is 0"),
@@ -386,9 +490,16 @@ def test_its_representation_says_name_and_state() -> None:
         ({"success_threshold": 1.5}, "success_threshold is 1.5"),
         ({"probe_lease_seconds": 0}, "probe_lease_seconds is 0"),
         ({"open_multiplier": 0.5}, "open_multiplier is 0.5"),
+        ({"open_multiplier": math.inf}, "open_multiplier is inf"),
         ({"max_open_seconds": "long"}, "max_open_seconds is 'long'"),
         ({"jitter": 1.1}, "jitter is 1.1"),
-        ({"failure_threshold": None}, "nothing could open the breaker"),
+        (
+            {"failure_threshold": None},
+            (
+                "^failure_threshold is None; accepted is that with failure_rate or "
+                "slow_call_seconds only, else nothing could open the breaker$"
+            ),
+        ),
     ],
 )
 def test_a_bad_number_names_itself(rules: dict[str, Any], complaint: str) -> None:

@@ -85,7 +85,31 @@ def test_call_passes_arguments_even_one_named_function() -> None:
     def keep(*args: object, **kwargs: object) -> tuple[object, object]:
         return args, kwargs
 
-    assert CircuitBreaker().call(keep, 1, function=2) == ((1,), {"function": 2})
+    for breaker in (CircuitBreaker(), make_open_breaker()):
+        assert breaker.call(keep, 1, function=2) == ((1,), {"function": 2})
+
+
+def test_call_passes_arguments_to_a_generator_and_to_what_is_no_function() -> None:
+    def items(*args: object, **kwargs: object) -> Iterator[object]:
+        yield args, kwargs
+
+    breaker = CircuitBreaker()
+    assert list(breaker.call(items, 1, by=2)) == [((1,), {"by": 2})]
+    assert breaker.call(functools.partial(int, "12"), base=3) == 5
+
+
+def test_an_ordinary_call_reads_no_clock_and_draws_no_number() -> None:
+    """It costs more than all the rest of the breaker."""
+
+    def complain() -> float:
+        raise AssertionError
+
+    breaker = CircuitBreaker(clock=complain, random=complain)
+    assert breaker(int)("7") == breaker.call(int, "7") == 7
+    breaker.permit().success()
+    with breaker:
+        pass
+    assert breaker.state is CLOSED
 
 
 @pytest.mark.parametrize("protected", [int, functools.partial(int, "12"), "12".__len__])
@@ -391,6 +415,18 @@ def test_an_exceptions_retry_after_lengthens_the_open_time(hint: Any, wait: floa
     assert breaker.retry_after == wait
 
 
+def test_what_is_no_failure_is_not_asked_for_its_retry_after() -> None:
+    class BrokenHintError(KeyError):
+        @property
+        def retry_after(self) -> float:
+            raise AssertionError
+
+    breaker = CircuitBreaker(expected_exception=OSError)
+    with pytest.raises(BrokenHintError), breaker:
+        raise BrokenHintError
+    assert count(breaker) == (1, 0, 0)
+
+
 @pytest.mark.parametrize("kind", ["decorator", "call"])
 def test_a_result_can_be_a_failure(kind: str) -> None:
     breaker = CircuitBreaker(1, failure_on_result=lambda status: status == 503)
@@ -429,6 +465,7 @@ def test_the_error_says_what_a_handler_needs_and_can_be_pickled() -> None:
         assert isinstance(error, ReceiptDynamoError)
         assert (error.name, error.state, error.retry_after) == ("stripe", OPEN, 30.0)
         assert str(error) == "circuit breaker 'stripe' is open; ask again in 30.000 s"
+        assert error.args == ("stripe", OPEN, 30.0)
         assert error.retryable is False
 
 
