@@ -527,6 +527,14 @@ def test_a_block_gives_up_like_a_function() -> None:
                 raise KeyboardInterrupt
 
 
+def test_a_block_has_three_tries_by_default() -> None:
+    with pytest.raises(RetryExhaustedError) as caught:
+        for attempt in retrying(**FakeTime().settings()):
+            with attempt:
+                raise ValueError
+    assert caught.value.attempts == 3
+
+
 def test_leaving_the_block_ends_the_loop() -> None:
     budget = RetryBudget(capacity=2, refund=1)
     budget.take()
