@@ -29,12 +29,12 @@ def clock() -> Clock:
     return Clock()
 
 
-def make_breaker(clock: Clock) -> CircuitBreaker:
+def make_breaker(clock: Clock, *, judges_results: bool = True) -> CircuitBreaker:
     return CircuitBreaker(
         2,
         30.0,
         OSError,
-        failure_on_result=lambda status: status == 503,
+        failure_on_result=(lambda status: status == 503) if judges_results else None,
         slow_call_seconds=LIMIT,
         slow_call_rate=1.0,
         minimum_calls=100,
@@ -143,13 +143,15 @@ async def test_a_call_is_slow_beyond_the_limit_however_it_ends(
 
 @every_way
 @fast_and_slow
+@pytest.mark.parametrize("judges_results", [True, False])
 async def test_a_slow_probe_fails(
     clock: Clock,
     run: Callable[[CircuitBreaker, Work], Awaitable[None]],
     duration: float,
     is_slow: bool,
+    judges_results: bool,
 ) -> None:
-    breaker = make_breaker(clock)
+    breaker = make_breaker(clock, judges_results=judges_results)
     for _ in range(2):
         breaker.permit().failure()
     clock.now += 30.0
