@@ -1,0 +1,135 @@
+"""What BatchQueue promises in its docstrings, each rule by itself; no test depends on speed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from receipt_dynamo import BatchQueue, FlushResult
+
+
+class Collector:
+    """A callback that keeps its batches; the first calls have the outcomes that it is given."""
+
+    def __init__(self, *outcomes: Callable[[list[Any]], Any] | BaseException) -> None:
+        self.batches: list[list[Any]] = []
+        self.outcomes = list(outcomes)
+        self.calls = threading.Semaphore(0)
+
+    def __call__(self, batch: list[Any]) -> Any:
+        self.batches.append(batch)
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        self.calls.release()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return None if outcome is None else outcome(batch)
+
+
+class HintedError(Exception):
+    def __init__(self, retry_after: Any) -> None:
+        self.retry_after = retry_after
+
+
+def give_up(batch: list[Any]) -> FlushResult[Any]:
+    return FlushResult(dead=[(item, "too bad") for item in batch])
+
+
+def open_queue(callback: Callable[[list[Any]], Any], **settings: Any) -> BatchQueue[Any]:
+    return BatchQueue(callback, **{"flush_interval": 60.0, "retry_base_delay": 0.001, **settings})
+
+
+def count_workers(name: str) -> int:
+    return sum(thread.name == f"{name}-worker" for thread in threading.enumerate())
+
+
+# The pauses
+
+
+def test_a_hint_of_the_callbacks_error_lengthens_the_pause() -> None:
+    callback = Collector(HintedError(3600.0))
+    queue = open_queue(callback)
+    queue.add_item("a")
+    assert not queue.flush(0.05)
+    assert callback.batches == [["a"]]
+    assert queue.stop(30)
+
+
+def test_a_hint_that_is_no_number_is_no_hint() -> None:
+    callback = Collector(HintedError("soon"))
+    with open_queue(callback) as queue:
+        queue.add_item("a")
+        assert queue.flush(30)
+    assert callback.batches == [["a"], ["a"]]
+
+
+def test_a_wait_inside_of_the_callback_ends_by_itself() -> None:
+    answers: list[bool] = []
+    with open_queue(lambda batch: answers.append(queue.wait(0.001)), batch_size=1) as queue:
+        queue.add_item("a")
+        assert queue.flush(30)
+    assert answers == [False]
+    assert queue.get_stats().callback_errors == 0
+
+
+def test_a_stop_with_time_enough_lets_the_callback_wait() -> None:
+    answers: list[bool] = []
+    entered, stopping = threading.Event(), threading.Event()
+
+    def callback(batch: list[Any]) -> None:
+        entered.set()
+        assert stopping.wait(30)
+        answers.append(queue.wait(0.001))
+
+    queue = open_queue(callback, batch_size=1)
+    queue.add_item("a")
+    assert entered.wait(30)
+    stopper = threading.Thread(target=queue.stop, args=(3600.0,))
+    stopper.start()
+    while queue.add_item("b"):  # until it is refused: the stop has begun
+        pass
+    stopping.set()
+    stopper.join()
+    assert set(answers) == {False}
+
+
+# Dead letters
+
+
+def test_a_redrive_takes_what_matches_and_it_leaves_by_itself() -> None:
+    callback = Collector(give_up)
+    queue = open_queue(callback, batch_size=3, flush_interval=0.01, name="redrive")
+    for item in "abc":
+        queue.add_item(item)
+    assert callback.calls.acquire(timeout=30)
+    assert queue.flush(30)
+    assert queue.redrive(lambda item: item == "b") == 1
+    assert count_workers("redrive") == 1
+    assert callback.calls.acquire(timeout=30)
+    assert queue.flush(30)
+    assert callback.batches == [["a", "b", "c"], ["b"]]
+    assert [letter.item for letter in queue.dead_letters()] == ["a", "c"]
+    assert queue.stop(30)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("key_of", [None, lambda item: item], ids=["without key", "with key"])
+def test_an_item_as_large_as_a_batch_fits_and_a_larger_one_does_not(key_of: Any) -> None:
+    queue = open_queue(Collector(), auto_flush=False, size_of=len, max_batch_bytes=5, key_of=key_of)
+    assert queue.add_item("abcde")
+    assert not queue.add_item("abcdef")
+    assert not queue.add_item("abcdefg")
+    assert queue.get_stats().refused == {"too_large": 2}
+    assert queue.stop(30)
+
+
+def test_a_stopped_queue_refuses_without_raising() -> None:
+    queue = open_queue(Collector(), overflow="raise")
+    assert queue.stop(30)
+    assert not queue.add_item("a")
+    assert not queue.add_item("b")
+    assert queue.get_stats().refused == {"stopped": 2}
