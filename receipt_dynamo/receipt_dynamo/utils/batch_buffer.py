@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import chain
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 T = TypeVar("T")
+Arrival: TypeAlias = tuple[T, int, Hashable | None, float]
+"""An item, its size in bytes, its key, and when it came."""
 
 
 class Entry(Generic[T]):
@@ -50,11 +52,19 @@ class BatchBuffer(Generic[T]):
         max_batch_bytes: Bytes in one batch, at most.
         max_items: Entries held, dead ones included.
         max_bytes: Bytes held, dead ones included.
+        merge: Makes one item of a waiting one and a later one with its key; by default
+            the later one stands for both.
     """
 
     def __init__(
-        self, batch_size: int, max_batch_bytes: float, max_items: int, max_bytes: float
+        self,
+        batch_size: int,
+        max_batch_bytes: float,
+        max_items: int,
+        max_bytes: float,
+        merge: Callable[[T, T], T] | None = None,
     ) -> None:
+        self._merge = merge or _take_later
         self._batch_size = batch_size
         self._max_batch_bytes = max_batch_bytes
         self._max_items = max_items
@@ -134,15 +144,22 @@ class BatchBuffer(Generic[T]):
             return -math.inf
         return (self._waiting[0].since if self._waiting else self._arrivals[0][2]) + flush_interval
 
-    def drop_oldest(self) -> bool:
-        """Give up the first in line; False when nobody waits."""
+    @property
+    def room(self) -> int:
+        """Entries that may be added before half of a bound is reached."""
+        if self._free_bytes * 2 <= self._max_bytes:
+            return 0
+        return max(0, self._free_items - self._max_items // 2)
+
+    def drop_oldest(self) -> Entry[T] | None:
+        """Give up the first in line, and return it; None when nobody waits."""
         self._line_up(1)
         if not self._waiting:
-            return False
+            return None
         entry = self._pop_waiting()
         self.dropped += entry.count
         self._forget(entry)
-        return True
+        return entry
 
     def append(self, item: T, size: int, now: float) -> bool:
         """Accept ``item``, which has no key, at the end of the line.
@@ -174,17 +191,25 @@ class BatchBuffer(Generic[T]):
             return True
         if self._free_items <= 0 or size > self._free_bytes:
             return False
+        self.admit(item, size, key, now)
+        return True
+
+    def admit(self, item: T, size: int, key: Hashable | None, now: float) -> None:
+        """Take ``item`` in, whatever the bounds say."""
+        self._line_up(self._line_length)
+        if key is not None and self._replace(item, size, key):
+            return
         entry = Entry(item, size, key, now, self._numbered + 1)
         self._free_items -= 1
         self._free_bytes -= size
         self._numbered += 1
-        if key in self._in_flight_by_key:
+        if key is not None and key in self._in_flight_by_key:
             self._away_bytes += size
             self._held[key] = entry
-        else:
+            return
+        if key is not None:
             self._waiting_by_key[key] = entry
-            self._waiting.append(entry)
-        return True
+        self._waiting.append(entry)
 
     def _replace(self, item: T, size: int, key: Hashable) -> bool:
         waiting = self._waiting_by_key.get(key)
@@ -194,7 +219,7 @@ class BatchBuffer(Generic[T]):
         self._free_bytes -= size - entry.size
         if waiting is None:
             self._away_bytes += size - entry.size
-        entry.item, entry.size = item, size
+        entry.item, entry.size = self._merge(entry.item, item), size
         entry.count += 1
         self._numbered += 1
         return True
@@ -256,9 +281,16 @@ class BatchBuffer(Generic[T]):
         self._release_held(batch)
 
     def revive(self, entries: Iterable[Entry[T]], now: float) -> int:
-        """Take dead entries back to the end of the line; return how many items these are."""
+        """Take dead entries back to the end of the line; return how many items these are.
+
+        One whose key is in flight stays dead: sent after the newer one, the older would win.
+        """
         self._line_up(self._line_length)
-        chosen = set(entries).intersection(self.dead_entries)
+        chosen = {
+            entry
+            for entry in set(entries).intersection(self.dead_entries)
+            if entry.key is None or entry.key not in self._in_flight_by_key
+        }
         reviving = [entry for entry in self.dead_entries if entry in chosen]
         self.dead_entries = [entry for entry in self.dead_entries if entry not in chosen]
         items = sum(entry.count for entry in reviving)
@@ -275,31 +307,24 @@ class BatchBuffer(Generic[T]):
         return any(entry.number <= number for entry in live)
 
     def _revive_one(self, entry: Entry[T], now: float) -> None:
-        newer = self._find_latest(entry.key)
+        newer = self._waiting_by_key.get(entry.key) if entry.key is not None else None
         if newer is None:
             entry.since, entry.reason = now, ""
             self._waiting.append(entry)
             self._note_waiting(entry)
             return
         # It counts as delivered when the newer one is; sent after it, the older would win.
+        newer.item = self._merge(entry.item, newer.item)
         newer.count += entry.count
         newer.number = min(newer.number, entry.number)
-        if newer in self._in_flight:
-            self.in_flight += entry.count
         self._forget(entry)
-
-    def _find_latest(self, key: Hashable | None) -> Entry[T] | None:
-        if key is None:
-            return None
-        found = self._waiting_by_key.get(key) or self._held.get(key)
-        return found or self._in_flight_by_key.get(key)
 
     def _absorb_held(self, entry: Entry[T]) -> None:
         """Merge a later item with the same key into one that returns: the last write wins."""
         later = self._held.pop(entry.key, None) if entry.key is not None else None
         if later is not None:
             self._forget(entry)
-            entry.item, entry.size = later.item, later.size
+            entry.item, entry.size = self._merge(entry.item, later.item), later.size
             entry.count += later.count
 
     def _release_held(self, batch: Iterable[Entry[T]]) -> None:
@@ -327,3 +352,7 @@ class BatchBuffer(Generic[T]):
         self._free_items += 1
         self._free_bytes += entry.size
         self._away_bytes -= entry.size
+
+
+def _take_later(_: T, later: T) -> T:
+    return later

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.batch_buffer import Entry
 
 T = TypeVar("T")
+Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
+"""What becomes of a new item at a bound, or of the oldest one."""
 
 
 class QueueFullError(ReceiptDynamoError):

@@ -12,20 +12,22 @@ import random as _random
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Generic, Literal, ParamSpec, Self, TypeAlias, TypeVar, get_args
+from typing import Generic, ParamSpec, Self, TypeVar, get_args
 
 from receipt_dynamo.utils.arguments import check_not_negative, check_whole
-from receipt_dynamo.utils.batch_buffer import BatchBuffer, Entry
+from receipt_dynamo.utils.batch_buffer import Arrival, BatchBuffer, Entry
 from receipt_dynamo.utils.batch_outcome import (
     BatchQueueStats,
     DeadLetter,
     FlushResult,
+    Overflow,
     QueueFullError,
     read_outcome,
 )
 from receipt_dynamo.utils.batch_pause import Pause
+from receipt_dynamo.utils.batch_workers import Workers
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
@@ -34,7 +36,6 @@ __all__ = ["BatchQueue", "BatchQueueStats", "DeadLetter", "FlushResult", "QueueF
 T = TypeVar("T")
 P = ParamSpec("P")
 R = TypeVar("R")
-Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
 
 _logger = logging.getLogger(__name__)
 
@@ -58,6 +59,12 @@ class BatchQueue(Generic[T]):
         key_of: An item's key. No key is twice in a batch, nor in two batches in flight;
             an item replaces a waiting one with its key, and both count as delivered
             when the one is.
+        merge: Gets a waiting item and a later one with its key, and returns what is sent
+            for both; by default the later one. It must not call the queue.
+        source: A store behind the queue, for what is more than the bounds allow. After
+            each batch, while the queue is less than half full, it is asked for so many
+            more items at most, in a background thread; it returns some, or none. They
+            are taken even while the queue stops.
         workers: Threads that call the callback, at most.
         retry_base_delay: Seconds of the first pause after a failure, at most.
         retry_max_delay: Seconds of the longest pause.
@@ -82,6 +89,8 @@ class BatchQueue(Generic[T]):
         max_batch_bytes: int | None = None,
         overflow: Overflow = "refuse",
         key_of: Callable[[T], Hashable] | None = None,
+        merge: Callable[[T, T], T] | None = None,
+        source: Callable[[int], Sequence[T]] | None = None,
         workers: int = 1,
         retry_base_delay: float = 0.1,
         retry_max_delay: float = 30.0,
@@ -102,6 +111,7 @@ class BatchQueue(Generic[T]):
         self._flush_interval = flush_interval if auto_flush else None
         self._size_of = size_of
         self._key_of = key_of
+        self._source = source
         self._overflow = overflow
         self._largest = min(max_bytes, max_batch_bytes or max_bytes)
         # Without automatic flushing only a flush or a stop starts a worker.
@@ -110,7 +120,7 @@ class BatchQueue(Generic[T]):
         self._clock = clock
         self._make_pause = partial(Pause, retry_base_delay, retry_max_delay, random)
         self._buffer: BatchBuffer[T] = BatchBuffer(
-            batch_size, max_batch_bytes or math.inf, max_items, max_bytes
+            batch_size, max_batch_bytes or math.inf, max_items, max_bytes, merge
         )
         self._begin()
         reset_in_child(self)
@@ -125,13 +135,11 @@ class BatchQueue(Generic[T]):
         self._is_editing = False
         self._stop_at: float | None = None
         self._plain_limit = self._find_plain_limit()
-        self._late: deque[tuple[T, int, Hashable | None, float]] = deque()
-        self._threads: set[int] = set()
-        self._idle = self._flushers = 0
-        self._free_workers = self._max_workers
+        self._late: deque[Arrival[T]] = deque()
+        self._workers = Workers(self._max_workers, self._name, self._work, self._work_once)
         self._pause = self._make_pause()
         self._refused: Counter[str] = Counter()
-        self._flushes = self._callback_errors = 0
+        self._flushers = self._flushes = self._callback_errors = 0
         self._last_error: str | None = None
         self._log = LogLimiter(_logger, clock=self._clock)
 
@@ -148,20 +156,17 @@ class BatchQueue(Generic[T]):
         Raises:
             QueueFullError: A bound is reached, with ``overflow="raise"`` only.
         """
-        size = 0 if self._size_of is None else self._size_of(item)
-        key = None if self._key_of is None else self._key_of(item)
-        now = self._clock()
+        _, size, _, now = arrival = self._measure(item)
         with self._lock:
             is_in = size <= self._plain_limit and self._buffer.append(item, size, now)
-            if is_in and not (self._idle or self._free_workers):
+            if is_in and not (self._workers.idle or self._workers.free):
                 return True
             if self._is_editing:
-                self._late.append((item, size, key, now))
+                self._late.append(arrival)
                 return True
-            refusal = None if is_in else self._edit(self._admit, item, size, key, now)
-            needs_thread = self._buffer.begins_batch and self._call_worker()
-        if needs_thread:
-            self._start_worker()
+            refusal = None if is_in else self._edit(self._admit, *arrival)
+            needs_thread = self._buffer.begins_batch and self._workers.call()
+        self._workers.start(needs_thread)
         return refusal is None or self._refuse(refusal, size)
 
     def flush(self, timeout: float | None = None) -> bool:
@@ -263,16 +268,35 @@ class BatchQueue(Generic[T]):
         chosen = [entry for entry in dead if match is None or match(entry.item)]
         with self._lock:
             items = self._edit(self._buffer.revive, chosen, self._clock())
-            needs_thread = items > 0 and self._call_worker()
-        if needs_thread:
-            self._start_worker()
+            needs_thread = items > 0 and self._workers.call()
+        self._workers.start(needs_thread)
         return items
+
+    def drop_oldest(self) -> T | None:
+        """Give up the first item in line, and return it; None when nobody waits."""
+        with self._lock:
+            entry = self._edit(self._buffer.drop_oldest)
+            self._progress.notify_all()
+        return None if entry is None else entry.item
+
+    def pull(self) -> int:
+        """Ask the source for items now, as after each batch; return how many came."""
+        items = self._ask_source(self._buffer.room)
+        with self._lock:
+            self._take_in(items)
+            needs_thread = bool(items) and self._workers.call()
+        self._workers.start(needs_thread)
+        return len(items)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
+
+    def _measure(self, item: T) -> Arrival[T]:
+        size = 0 if self._size_of is None else self._size_of(item)
+        return item, size, None if self._key_of is None else self._key_of(item), self._clock()
 
     def _find_plain_limit(self) -> int:
         """Return the size up to which an item may go the short way; below 0, none may."""
@@ -300,7 +324,7 @@ class BatchQueue(Generic[T]):
         if size > self._largest:
             return "too_large"
         while not self._buffer.offer(item, size, key, now):
-            if self._overflow != "drop_oldest" or not self._buffer.drop_oldest():
+            if self._overflow != "drop_oldest" or self._buffer.drop_oldest() is None:
                 return "full"
         return None
 
@@ -314,37 +338,12 @@ class BatchQueue(Generic[T]):
             )
         return False
 
-    def _call_worker(self) -> bool:
-        """Wake an idle worker; True when one must be started instead."""
-        if self._idle:
-            self._work.notify()
+    def _work_once(self) -> bool:
+        batch = self._await_batch()
+        if batch is None:
             return False
-        if self._free_workers <= 0:
-            return False
-        self._free_workers -= 1
+        self._deliver(batch)
         return True
-
-    def _start_worker(self) -> bool:
-        """Start the worker that was reserved; False when the interpreter is ending."""
-        try:
-            threading.Thread(target=self._run, name=f"{self._name}-worker", daemon=True).start()
-        except RuntimeError:
-            with self._lock:
-                self._free_workers += 1
-            return False
-        return True
-
-    def _run(self) -> None:
-        me = threading.get_ident()
-        with self._lock:
-            self._threads.add(me)
-        try:
-            while (batch := self._await_batch()) is not None:
-                self._deliver(batch)
-        finally:
-            with self._lock:
-                self._threads.discard(me)
-                self._free_workers += 1
 
     def _await_batch(self) -> list[Entry[T]] | None:
         """Sleep until a batch is due and take it; None when the work is over."""
@@ -352,17 +351,12 @@ class BatchQueue(Generic[T]):
             while (delay := self._seconds_until_due()) is None or delay > 0:
                 if self._is_over():
                     return None
-                self._idle += 1
-                try:
-                    self._work.wait(delay)
-                finally:
-                    self._idle -= 1
+                self._workers.sleep(delay)
             if self._is_over():
                 return None
             batch = self._edit(self._buffer.take_batch)
-            needs_thread = self._buffer.holds_full_batch and self._call_worker()
-        if needs_thread:
-            self._start_worker()
+            needs_thread = self._buffer.holds_full_batch and self._workers.call()
+        self._workers.start(needs_thread)
         return batch
 
     def _is_over(self) -> bool:
@@ -388,20 +382,39 @@ class BatchQueue(Generic[T]):
             retry, dead, pause = read_outcome(outcome, batch)
         except BaseException as error:
             self._settle_failure(batch, error)
-            if not isinstance(error, Exception) and threading.get_ident() not in self._threads:
+            if not isinstance(error, Exception) and not self._workers.is_one():
                 raise
             return
+        # Before the batch is booked: nothing pending must mean that the source is empty too.
+        more = self._ask_source(self._buffer.room + len(batch) - len(retry))
         with self._lock:
             if retry and pause is None:
                 self._pause.begin_after_failure(self._clock())
             else:
                 self._pause.begin_as_asked(self._clock(), pause or 0.0)
+            self._take_in(more)
             self._settle(batch, retry, dead)
 
     def _settle(self, batch: list[Entry[T]], retry: list[Entry[T]], dead: list[Entry[T]]) -> None:
         self._flushes += 1
         self._edit(self._buffer.settle_batch, batch, retry, dead)
         self._progress.notify_all()
+
+    def _ask_source(self, room: int) -> list[Arrival[T]]:
+        """Return what the source gives, measured; without the lock."""
+        if self._source is None or room < 1:
+            return []
+        try:
+            return [self._measure(item) for item in self._source(room)]
+        except Exception as error:  # noqa: BLE001 - the store's trouble must not stop the queue
+            what = f"the source raised {type(error).__name__}"
+            self._log.warn("source", f"queue {self._name}: {what}")
+            return []
+
+    def _take_in(self, arrivals: list[Arrival[T]]) -> None:
+        """Admit what came from the source; with the lock held."""
+        for arrival in arrivals:
+            self._edit(self._buffer.admit, *arrival)
 
     def _settle_failure(self, batch: list[Entry[T]], error: BaseException) -> None:
         hint = getattr(error, "retry_after", None)
@@ -412,23 +425,20 @@ class BatchQueue(Generic[T]):
             self._pause.begin_after_failure(self._clock(), seconds)
             self._settle(batch, batch, [])
         # By type only: the message may hold what the item holds.
-        self._log.warn(
-            "callback",
-            f"queue {self._name}: the callback raised {type(error).__name__}; "
-            f"its {len(batch)} items are kept and sent again",
-        )
+        what = f"the callback raised {type(error).__name__}; its {len(batch)} items are kept"
+        self._log.warn("callback", f"queue {self._name}: {what} and sent again")
 
     def _wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for ``is_done``; do the work in this thread if no worker can."""
         deadline = self._clock() + (math.inf if timeout is None else timeout)
-        works_here = not self._has_worker()
+        works_here = not self._workers.start_first(self._buffer.pending > 0)
         while True:
             batch: list[Entry[T]] | None = None
             with self._lock:
                 left = deadline - self._clock()
                 if is_done():
                     return True
-                if left <= 0 or threading.get_ident() in self._threads:
+                if left <= 0 or self._workers.is_one():
                     return False
                 delay = self._seconds_until_due() if works_here else None
                 if delay is not None and delay <= 0:
@@ -438,11 +448,3 @@ class BatchQueue(Generic[T]):
                     self._progress.wait(left if left < threading.TIMEOUT_MAX else None)
             if batch:
                 self._deliver(batch)
-
-    def _has_worker(self) -> bool:
-        """Make sure that a worker lives; False when none can be started."""
-        with self._lock:
-            if self._free_workers < self._max_workers or not self._buffer.pending:
-                return True
-            self._free_workers -= 1
-        return self._start_worker()

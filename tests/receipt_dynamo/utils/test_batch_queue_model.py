@@ -81,6 +81,18 @@ class BufferAgainstModel(RuleBasedStateMachine):
             (self.line if self.find(self.flying, key) is None else self.held).append(cell)
         self.accepted += expected
 
+    @rule(size=st.integers(0, 30), key=KEYS)
+    def admit_beyond_the_bounds(self, size: int, key: str | None) -> None:
+        self.now += 1
+        self.accepted += 1
+        cell = Cell(self.accepted, key, size, self.now, {self.accepted})
+        same = self.find([*self.line, *self.held], key)
+        self.buffer.admit(self.accepted, size, key, self.now)
+        if same is not None:
+            same.take_over(cell)
+        else:
+            (self.line if self.find(self.flying, key) is None else self.held).append(cell)
+
     @rule()
     def take(self) -> None:
         cells: list[Cell] = []
@@ -132,7 +144,8 @@ class BufferAgainstModel(RuleBasedStateMachine):
 
     @rule()
     def drop(self) -> None:
-        assert self.buffer.drop_oldest() == bool(self.line)
+        dropped = self.buffer.drop_oldest()
+        assert (dropped and dropped.item) == (self.line[0].item if self.line else None)
         if self.line:
             self.settled["dropped"] += len(self.line.pop(0).numbers)
 
@@ -145,13 +158,13 @@ class BufferAgainstModel(RuleBasedStateMachine):
         picks = [data.draw(st.booleans()) for _ in entries]
         chosen = [entry for entry, pick in zip(entries, picks, strict=True) if pick]
         cells = [cell for cell, pick in zip(self.dead, picks, strict=True) if pick]
+        # While its key is in flight one stays dead: it must not follow the newer one.
+        cells = [cell for cell in cells if self.find(self.flying, cell.key) is None]
         expected = sum(len(cell.numbers) for cell in cells)
         assert self.buffer.revive(chosen, self.now) == expected
         for cell in cells:
             self.dead.remove(cell)
-            newer = self.find([*self.line, *self.held], cell.key) or self.find(
-                self.flying, cell.key
-            )
+            newer = self.find(self.line, cell.key)
             if newer is not None:  # whose content stays: the last write wins
                 newer.numbers |= cell.numbers
             else:
@@ -169,6 +182,12 @@ class BufferAgainstModel(RuleBasedStateMachine):
         assert buffer.in_flight == sum(len(cell.numbers) for cell in self.flying)
         assert buffer.pending == sum(len(cell.numbers) for cell in live)
         assert buffer.bytes == sum(cell.size for cell in self.all_cells)
+
+    @invariant()
+    def room_ends_at_half_of_a_bound(self) -> None:
+        held, used = len(self.all_cells), sum(cell.size for cell in self.all_cells)
+        free = ITEMS - ITEMS // 2 - held
+        assert self.buffer.room == (max(0, free) if (BYTES - used) * 2 > BYTES else 0)
 
     @invariant()
     def no_key_is_twice_in_flight(self) -> None:
