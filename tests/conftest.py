@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -42,7 +43,7 @@ _VARIABLES_OF_THE_SHELL = (
 
 
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Give each test an environment of its own, with harmless AWS credentials."""
     for name in os.environ:
         if name.startswith(_VARIABLES_OF_THE_SHELL):
@@ -54,3 +55,5 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    # A journal of its own: what one test leaves must not surface in another.
+    monkeypatch.setenv("AI_USAGE_JOURNAL_DIR", str(tmp_path / "journal"))

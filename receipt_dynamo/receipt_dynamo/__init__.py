@@ -4,9 +4,12 @@ Importing this package does not import boto3; the first request does.
 """
 
 from receipt_dynamo.data.connection import UnreadableReplyError
+from receipt_dynamo.data.delivery_events import DeliveryEvent, DeliveryEventKind
 from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.dynamo_client import DynamoClient
+from receipt_dynamo.data.lifecycle import flush_on_sigterm
 from receipt_dynamo.data.metric_queries import MissingIndexError
+from receipt_dynamo.data.pending_record import DeliveryReport, Fate
 from receipt_dynamo.data.resilient_dynamo_client import DeadRecord, ResilientDynamoClient
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
 from receipt_dynamo.errors import ReceiptDynamoError
@@ -26,8 +29,12 @@ __all__ = [
     "CircuitBreakerState",
     "CloseReport",
     "DeadRecord",
+    "DeliveryEvent",
+    "DeliveryEventKind",
+    "DeliveryReport",
     "DeliveryStats",
     "DynamoClient",
+    "Fate",
     "FlushResult",
     "InvalidItemError",
     "MissingIndexError",
@@ -36,5 +43,6 @@ __all__ = [
     "ResilientDynamoClient",
     "RetryExhaustedError",
     "UnreadableReplyError",
+    "flush_on_sigterm",
     "retry_with_backoff",
 ]

@@ -9,14 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
-from receipt_dynamo.data.batch_write import Key, write_batch
-from receipt_dynamo.data.failures import FailureKind, classify_failure, summarize_failure
+from receipt_dynamo.data.batch_write import Key, write_prepared_batch
+from receipt_dynamo.data.delivery_events import DeliveryEventKind
+from receipt_dynamo.data.failures import (
+    FailureKind,
+    classify_failure,
+    list_throttling_reasons,
+    summarize_failure,
+)
 from receipt_dynamo.data.misconfiguration import Hold, RejectionStreak
 from receipt_dynamo.data.pacing import Pacer
+from receipt_dynamo.data.pending_record import PendingRecord
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.batch_queue import FlushResult
 from receipt_dynamo.utils.circuit_breaker import (
@@ -30,7 +38,6 @@ from receipt_dynamo.utils.retry_with_backoff import RetryExhaustedError, retry_w
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
     from receipt_dynamo.data.delivery_settings import DeliverySettings
-    from receipt_dynamo.entities.attribute_values import Item
 
 _logger = logging.getLogger(__name__)
 
@@ -38,21 +45,15 @@ PROBE_RECORDS: Final = 5
 """So many records at most go with the breaker's probe: a table that is just coming back
 is asked for little."""
 
+UNPROCESSED: Final = "UnprocessedItems"
+"""The reason for throttling that DynamoDB gives for single items of a batch."""
+
 LONGEST_RETRY_DELAY: Final = 10.0
 """Seconds between two wire attempts of one round, at most."""
 
 SHORTEST_OPEN_DELAY: Final = 0.1
 """Seconds after a refusal by the breaker, at least: while one sender probes, the others
 must not spin."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingRecord:
-    """A record on its way: its item as it was when it was accepted, and its size in bytes."""
-
-    key: Key
-    item: Item = field(repr=False)
-    size: int
 
 
 class SendingInterruptedError(ReceiptDynamoError):
@@ -95,31 +96,74 @@ class _Round:
     failure: BaseException | None = None
 
 
+class Writer(Protocol):
+    """The way to the table; each write is one wire attempt."""
+
+    @property
+    def table_name(self) -> str:
+        """Name or ARN of the table."""
+
+    def write(self, records: Sequence[PendingRecord]) -> set[Key]:
+        """Write a batch; return the keys of those that were not written."""
+
+    def renew(self) -> None:
+        """Look for credentials again before the next write."""
+
+
+class ConnectionWriter:
+    """Writes through boto3."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def table_name(self) -> str:
+        """Name or ARN of the table."""
+        return self._connection.table_name
+
+    def write(self, records: Sequence[PendingRecord]) -> set[Key]:
+        """Write a batch; return the keys of those that were not written."""
+        return write_prepared_batch(
+            self._connection.client(),
+            self._connection.table_name,
+            {record.key for record in records},
+            [record.body for record in records],
+        )
+
+    def renew(self) -> None:
+        """Look for credentials again before the next write."""
+        # A boto3 client keeps the credentials that it was made with, missing ones too.
+        self._connection.renew()
+
+
 class BatchSender:
     """Writes batches for one queue; used by several sender threads at once.
 
     Args:
-        connection: To the table; its client makes one wire attempt for a call.
+        writer: To the table.
         breaker: Sees each wire attempt.
         settings: Attempts and delays.
         wait: Sleep for some seconds; returns True when it was interrupted because the
             client is closing.
         redrive: Take the dead letters for which the argument says True back into the
             queue.
+        tell: Told what happened: the kind, how many records, a reason.
         clock: Monotonic time in seconds.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        writer: Writer,
         breaker: CircuitBreaker,
         settings: DeliverySettings,
         *,
         wait: Callable[[float], bool],
-        redrive: Callable[[Callable[[PendingRecord], bool]], int],
+        redrive: Callable[[Callable[[Key], bool]], int],
+        tell: Callable[[DeliveryEventKind, int, str | None], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection = connection
+        self._writer = writer
+        self._tell = tell
         self._breaker = breaker
         self._wait = wait
         self._redrive = redrive
@@ -141,6 +185,7 @@ class BatchSender:
         self._streak = RejectionStreak()
         self._hold = Hold()
         self._throttled = 0
+        self._throttle_reasons: Counter[str] = Counter()
         self._last_error: str | None = None
         self._said: str | None = None
 
@@ -153,6 +198,17 @@ class BatchSender:
     def throttled(self) -> int:
         """How often a record came back because DynamoDB was short of capacity."""
         return self._throttled
+
+    @property
+    def throttle_reasons(self) -> dict[str, int]:
+        """The same by DynamoDB's reason; a request may give several."""
+        with self._lock:
+            return dict(self._throttle_reasons)
+
+    @property
+    def pace(self) -> float:
+        """Batches a second that may leave; infinite until DynamoDB throttles."""
+        return self._pacer.rate
 
     @property
     def last_error(self) -> str | None:
@@ -181,11 +237,7 @@ class BatchSender:
             with self._breaker:
                 is_probe = self._breaker.state is not CircuitBreakerState.CLOSED
                 sent = part[:PROBE_RECORDS] if is_probe else part
-                unwritten = write_batch(
-                    self._connection.client(),
-                    self._connection.table_name,
-                    [record.item for record in sent],
-                )
+                unwritten = self._writer.write(sent)
         except Exception as error:
             self._note_failure(error, len(part))
             raise
@@ -199,31 +251,44 @@ class BatchSender:
     def _note_failure(self, error: Exception, records: int) -> None:
         if isinstance(error, CircuitBreakerOpenError):
             return  # Nothing was sent; the failures that opened it have been noted.
-        kind = classify_failure(error)
+        kind, summary = classify_failure(error), summarize_failure(error)
         with self._lock:
-            self._last_error = summarize_failure(error)
+            self._last_error = summary
             if kind is FailureKind.THROTTLED:
                 self._throttled += records
+                for reason in list_throttling_reasons(error) or [summary.partition(":")[0]]:
+                    self._throttle_reasons[reason] += records
             if self._breaker.state is not CircuitBreakerState.CLOSED:
                 self._pacer.restart()
             elif kind in (FailureKind.THROTTLED, FailureKind.OUTAGE):
                 self._pacer.record_batch(1.0)
+        if kind is FailureKind.THROTTLED:
+            self._tell(DeliveryEventKind.THROTTLED, records, summary)
+        elif kind is FailureKind.OUTAGE:
+            self._tell(DeliveryEventKind.FAILED, records, summary)
 
     def _note_reply(self, sent: int, unwritten: int) -> None:
         with self._lock:
-            self._throttled += unwritten
+            if unwritten:
+                self._throttled += unwritten
+                self._throttle_reasons[UNPROCESSED] += unwritten
             self._pacer.record_batch(unwritten / sent)
-            if unwritten == sent:
-                return
+        if unwritten:
+            self._tell(DeliveryEventKind.THROTTLED, unwritten, UNPROCESSED)
+        if unwritten < sent:
+            self._note_success()
+
+    def _note_success(self) -> None:
+        with self._lock:
             exonerated = self._streak.blames_the_table
             wrongly_dead, self._streak = self._streak, RejectionStreak()
             self._hold.end()
             recovered, self._said = self._said is not None, None
         if exonerated:
             # A neighbour may have dead-lettered its record just before the verdict.
-            self._redrive(lambda record: record.key in wrongly_dead)
+            self._redrive(lambda key: key in wrongly_dead)
         if recovered:
-            _logger.warning("table %s is written again", self._connection.table_name)
+            _logger.warning("table %s is written again", self._writer.table_name)
 
     def _judge(
         self, part: list[PendingRecord], error: Exception, outcome: _Round
@@ -251,7 +316,7 @@ class BatchSender:
             streak = self._streak
             is_blamed = bool(outcome.rejected) and streak.blames_the_table
         if is_blamed:
-            self._redrive(lambda record: record.key in streak)
+            self._redrive(lambda key: key in streak)
             return self._hold_back(outcome, outcome.rejected[-1][1])
         return FlushResult(outcome.retry, outcome.rejected, self._choose_delay(failure))
 
@@ -269,12 +334,12 @@ class BatchSender:
         with self._lock:
             delay = self._hold.begin(self._clock())
             is_news, self._said = self._said != reason, reason
-        # A boto3 client keeps the credentials that it was made with, missing ones too.
-        self._connection.renew()
+        self._writer.renew()
+        self._tell(DeliveryEventKind.MISCONFIGURED, len(records), reason)
         if is_news:
             _logger.error(
                 "table %s cannot be written: %s. The records wait; next try in %.0f s.",
-                self._connection.table_name,
+                self._writer.table_name,
                 reason,
                 delay,
             )

@@ -7,6 +7,7 @@ import os
 import ssl
 import threading
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from receipt_dynamo.utils.fork_safety import reset_in_child
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_sts import STSClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +82,20 @@ class Connection:
         target: Which table, where, and as whom.
         settings: How boto3 behaves.
         client: A boto3 client to use as it is, instead of making one.
+        prepare: Done to each client that is made.
     """
 
     def __init__(
-        self, target: Target, settings: SdkSettings, client: DynamoDBClient | None = None
+        self,
+        target: Target,
+        settings: SdkSettings,
+        client: DynamoDBClient | None = None,
+        *,
+        prepare: Callable[[DynamoDBClient], object] | None = None,
     ) -> None:
         self.target = target
         self._settings = settings
+        self._prepare = prepare
         self._injected = client
         self._lock = threading.Lock()
         self._made: DynamoDBClient | None = None
@@ -127,11 +136,22 @@ class Connection:
         self._lock = threading.Lock()
         self._made = None
 
+    def make_token_client(self) -> STSClient:
+        """Make a client of the security token service, with the same credentials."""
+        sts: STSClient = _make_session(self.target).client(
+            "sts",
+            region_name=self.target.region or os.environ.get("AWS_REGION") or None,
+            config=_make_config(self._settings),
+        )
+        return sts
+
     def _make(self) -> DynamoDBClient:
         with self._lock:
             made = self._made
             if made is None or self._made_in != os.getpid():
                 made = make_client(self.target, self._settings)
+                if self._prepare is not None:
+                    self._prepare(made)
                 self._made, self._made_in = made, os.getpid()
             return made
 
@@ -153,30 +173,39 @@ def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
 
     boto3's default session is shared and not safe to use from several threads at once.
     """
+    client: DynamoDBClient = _make_session(target).client(
+        "dynamodb",
+        region_name=target.region or os.environ.get("AWS_REGION") or None,
+        endpoint_url=target.endpoint_url,
+        config=_make_config(settings),
+    )
+    client.meta.events.register("response-received.dynamodb.*", _check_checksum)
+    return client
+
+
+def _make_session(target: Target) -> Any:
     # Imported late: the resilience patterns are useful without the time boto3 takes.
     import boto3
-    from botocore.config import Config
 
     session = boto3.session.Session()
     if target.credentials is not None:
         # The only way to hand over credentials that refresh themselves.
         botocore_session: Any = session._session  # noqa: SLF001
         botocore_session._credentials = target.credentials  # noqa: SLF001
-    client = session.client(
-        "dynamodb",
-        region_name=target.region or os.environ.get("AWS_REGION") or None,
-        endpoint_url=target.endpoint_url,
-        config=Config(
-            retries={"mode": "standard", "total_max_attempts": settings.total_max_attempts},
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-            max_pool_connections=settings.max_pool_connections,
-            parameter_validation=settings.parameter_validation,
-            tcp_keepalive=True,
-        ),
+    return session
+
+
+def _make_config(settings: SdkSettings) -> Any:
+    from botocore.config import Config
+
+    return Config(
+        retries={"mode": "standard", "total_max_attempts": settings.total_max_attempts},
+        connect_timeout=settings.connect_timeout,
+        read_timeout=settings.read_timeout,
+        max_pool_connections=settings.max_pool_connections,
+        parameter_validation=settings.parameter_validation,
+        tcp_keepalive=True,
     )
-    client.meta.events.register("response-received.dynamodb.*", _check_checksum)
-    return client
 
 
 def _check_checksum(response_dict: dict[str, Any] | None, **_: object) -> None:

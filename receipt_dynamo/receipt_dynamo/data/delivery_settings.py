@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from types import NoneType
+from typing import Final, Literal, TypeAlias, cast, get_args
 
 from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS
+from receipt_dynamo.utils.batch_outcome import Overflow
 
-Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
+Durability: TypeAlias = Literal["journal", "journal-sync", "memory"]
+
+DURABILITY_VARIABLE: Final = "AI_USAGE_DURABILITY"
+MAX_BYTES_VARIABLE: Final = "AI_USAGE_JOURNAL_MAX_BYTES"
+DEFAULT_JOURNAL_BYTES: Final = 512 * 1024 * 1024
 
 _ANY: Final = math.inf
 
@@ -33,6 +40,9 @@ class DeliverySettings:
     max_pending_records: int = 10_000
     max_pending_bytes: int = 64 * 1024 * 1024
     overflow: Overflow = "refuse"
+    durability: Durability | None = None
+    journal_dir: str | os.PathLike[str] | None = None
+    journal_max_bytes: int | None = None
 
     def __post_init__(self) -> None:
         """Check each value; a wrong one would show up much later, in a background thread."""
@@ -47,8 +57,51 @@ class DeliverySettings:
         self._check_whole("max_pending_bytes", 1, _ANY)
         if not isinstance(self.enable_batch_processing, bool):
             self._refuse("enable_batch_processing", "True and False")
-        if self.overflow not in get_args(Overflow):
-            self._refuse("overflow", ", ".join(map(repr, get_args(Overflow))))
+        self._check_choice("overflow", get_args(Overflow))
+        if self.durability is not None:
+            self._check_choice("durability", get_args(Durability))
+        if self.journal_max_bytes is not None:
+            self._check_whole("journal_max_bytes", 1, _ANY)
+        if not isinstance(self.journal_dir, (str, os.PathLike, NoneType)):
+            self._refuse("journal_dir", "paths")
+
+    def find_durability(self) -> Durability:
+        """Return the chosen durability; by default that of ``AI_USAGE_DURABILITY``, or "journal".
+
+        Raises:
+            ValueError: The variable is malformed.
+        """
+        if self.durability is not None:
+            return self.durability
+        given = os.environ.get(DURABILITY_VARIABLE, "").strip().lower()
+        for known in get_args(Durability):
+            if given == known:
+                return cast("Durability", known)
+        if given:
+            accepted = ", ".join(get_args(Durability))
+            raise ValueError(f"{DURABILITY_VARIABLE} is {given!r}; accepted are {accepted}")
+        return "journal"
+
+    def find_journal_max_bytes(self) -> int:
+        """Return the journal's bound; by default ``AI_USAGE_JOURNAL_MAX_BYTES``, or 512 MiB.
+
+        Raises:
+            ValueError: The variable is malformed.
+        """
+        if self.journal_max_bytes is not None:
+            return self.journal_max_bytes
+        given = os.environ.get(MAX_BYTES_VARIABLE, "").strip()
+        if not given:
+            return DEFAULT_JOURNAL_BYTES
+        if not (given.isascii() and given.isdigit()) or int(given) < 1:
+            raise ValueError(
+                f"{MAX_BYTES_VARIABLE} is {given!r}; accepted are whole numbers of 1 or more"
+            )
+        return int(given)
+
+    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
+        if getattr(self, name) not in choices:
+            self._refuse(name, ", ".join(map(repr, choices)))
 
     def _check_whole(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)

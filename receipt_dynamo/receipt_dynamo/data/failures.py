@@ -122,13 +122,15 @@ def summarize_failure(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"[:_LONGEST_SUMMARY]
     details = response.get("Error", {})
     summary = f"{details.get('Code', 'Unknown')}: {details.get('Message', '')}"
-    reasons = _list_throttling_reasons(response)
+    reasons = list_throttling_reasons(error)
     if reasons:
         summary += f" ({', '.join(reasons)})"
     return summary[:_LONGEST_SUMMARY]
 
 
-def _list_throttling_reasons(response: Mapping[str, Any]) -> list[str]:
+def list_throttling_reasons(error: BaseException) -> list[str]:
+    """Return DynamoDB's reasons for throttling; it may give none."""
+    response: Mapping[str, Any] = getattr(error, "response", None) or {}
     # ThrottlingException spells it with a small letter; the two others do not.
     found = response.get("ThrottlingReasons") or response.get("throttlingReasons") or ()
     return [str(entry.get("reason")) for entry in found if isinstance(entry, Mapping)]

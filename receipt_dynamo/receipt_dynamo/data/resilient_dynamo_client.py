@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Self
-from weakref import WeakSet
 
-from receipt_dynamo.data.batch_sender import BatchSender, PendingRecord, make_breaker
+from pydantic_core import from_json
+
+from receipt_dynamo.data.batch_write import accept_prepared_bodies
 from receipt_dynamo.data.connection import (
     Connection,
     SdkSettings,
@@ -19,14 +21,18 @@ from receipt_dynamo.data.connection import (
     prepare_process,
     read_target,
 )
-from receipt_dynamo.data.delivery_settings import DeliverySettings, Overflow
+from receipt_dynamo.data.delivery import Delivery
+from receipt_dynamo.data.delivery_events import EventListener
+from receipt_dynamo.data.delivery_settings import DeliverySettings, Durability
 from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.dynamo_client import DynamoClient, check_metric
+from receipt_dynamo.data.journal_directory import describe_target, open_directory
+from receipt_dynamo.data.lifecycle import EXIT_TIMEOUT, close_at_exit, forget_at_exit, is_open
 from receipt_dynamo.data.metric_queries import MetricQueries
+from receipt_dynamo.data.pending_record import DeliveryReport
 from receipt_dynamo.data.table_schema import create_table
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
-from receipt_dynamo.entities.attribute_values import measure_item
-from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult
+from receipt_dynamo.utils.batch_outcome import Overflow, QueueFullError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -39,11 +45,7 @@ _logger = logging.getLogger(__name__)
 _CONNECT_TIMEOUT: Final = 3.0
 _READ_TIMEOUT: Final = 5.0
 
-LONGEST_QUEUE_DELAY: Final = 5.0
-"""Seconds between two rounds in an outage that has not opened the breaker, at most."""
-
-EXIT_TIMEOUT: Final = 10.0
-"""Seconds that the end of the process waits for what is pending."""
+_FULL: Final = "the bound of the journal, or of the memory, is reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,9 @@ class ResilientDynamoClient(MetricQueries):
     """Accepts records at once, and delivers them in the background whatever DynamoDB does.
 
     ``put_ai_usage_metric`` never waits for DynamoDB and never fails because of it. A
-    record stays queued until DynamoDB confirms it, through throttling, an outage, and
-    missing credentials. What is pending is in this process's memory: it survives
-    everything but the end of the process, which waits for it (``close``, or at exit).
+    record is committed to a journal on disk before that returns, and stays there until
+    DynamoDB confirms it, through throttling, an outage, missing credentials and the end of
+    the process; the next process for the same table and directory delivers what is left.
     The queries, ``get_ai_usage_metric`` and ``create_table`` are those of
     :class:`DynamoClient`, and answer directly.
 
@@ -87,10 +89,21 @@ class ResilientDynamoClient(MetricQueries):
         endpoint_url: Of another DynamoDB; by default ``AWS_ENDPOINT_URL_DYNAMODB``,
             else what boto3 finds.
         senders: Requests to DynamoDB at a time, at most.
-        max_pending_records: Bound of the queue in records.
-        max_pending_bytes: Bound of the queue in bytes of DynamoDB's item size.
-        overflow: At a bound, "refuse" the new record (put returns False), "drop_oldest",
-            or "raise" :class:`QueueFullError` from put.
+        max_pending_records: Bound of the memory in records; what is more waits in the
+            journal alone.
+        max_pending_bytes: Bound of the memory in bytes, as on the wire.
+        overflow: At the journal's bound (without a journal: at the memory's), "refuse" the
+            new record (put returns False), "drop_oldest", or "raise"
+            :class:`QueueFullError` from put.
+        durability: "journal" survives the end of the process, ``kill -9`` too;
+            "journal-sync" a loss of power as well, at the price of a sync to disk for each
+            record; "memory" needs no disk. By default ``AI_USAGE_DURABILITY``, else
+            "journal".
+        journal_dir: The journals' directory. By default ``AI_USAGE_JOURNAL_DIR``, else
+            ``receipt_dynamo/journal`` under ``$XDG_STATE_HOME`` or ``~/.local/state``,
+            else one of this user's in the directory for temporary files.
+        journal_max_bytes: Bound of this process's journal. By default
+            ``AI_USAGE_JOURNAL_MAX_BYTES``, else 512 MiB.
         aws_access_key_id: With the secret key: credentials to use in place of what
             boto3 finds.
         aws_secret_access_key: See ``aws_access_key_id``.
@@ -118,6 +131,9 @@ class ResilientDynamoClient(MetricQueries):
         max_pending_records: int = 10_000,
         max_pending_bytes: int = 64 * 1024 * 1024,
         overflow: Overflow = "refuse",
+        durability: Durability | None = None,
+        journal_dir: str | os.PathLike[str] | None = None,
+        journal_max_bytes: int | None = None,
         aws_access_key_id: str | None = None,
         aws_secret_access_key: str | None = None,
         aws_session_token: str | None = None,
@@ -135,6 +151,9 @@ class ResilientDynamoClient(MetricQueries):
             max_pending_records=max_pending_records,
             max_pending_bytes=max_pending_bytes,
             overflow=overflow,
+            durability=durability,
+            journal_dir=journal_dir,
+            journal_max_bytes=journal_max_bytes,
         )
         self._start(Target(table_name, region, endpoint_url, credentials), settings)
 
@@ -184,51 +203,76 @@ class ResilientDynamoClient(MetricQueries):
             max_pool_connections=settings.senders,
             parameter_validation=False,
         )
-        self._breaker = make_breaker(settings, target.table_name)
-        batches = settings.enable_batch_processing
-        self._queue: BatchQueue[PendingRecord] = BatchQueue(
-            self._send,
-            settings.batch_size if batches else 1,
-            settings.batch_flush_interval if batches else 0.0,
-            max_items=settings.max_pending_records,
-            max_bytes=settings.max_pending_bytes,
-            size_of=_size_of,
-            key_of=_key_of,
-            overflow=settings.overflow,
-            workers=settings.senders,
-            retry_max_delay=LONGEST_QUEUE_DELAY,
-            name=f"dynamodb:{target.table_name}",
-        )
-        self._sender = BatchSender(
-            Connection(target, writer),
-            self._breaker,
+        self._raises = settings.overflow == "raise"
+        self._syncs = settings.find_durability() == "journal-sync"
+        self._delivery = Delivery(
+            Connection(target, writer, prepare=accept_prepared_bodies),
             settings,
-            wait=self._queue.wait,
-            redrive=self._queue.redrive,
+            open_directory(settings),
+            describe_target(target),
         )
-        _open_clients.add(self)
-
-    def _send(self, batch: list[PendingRecord]) -> FlushResult[PendingRecord]:
-        return self._sender.send(batch)
+        close_at_exit(self)
 
     @property
     def circuit_breaker(self) -> CircuitBreaker:
         """The breaker for this client's writes, for listeners and for ``isolate()``."""
-        return self._breaker
+        return self._delivery.breaker
 
-    def put_ai_usage_metric(self, metric: AIUsageMetric) -> bool:
+    def add_listener(self, listener: EventListener) -> None:
+        """Have ``listener`` called with each :class:`DeliveryEvent`, to count or export it.
+
+        It runs in the thread in which it happened, with no lock held; what it raises is
+        logged by type, and harms nobody.
+        """
+        self._delivery.events.add(listener)
+
+    def remove_listener(self, listener: EventListener) -> None:
+        """Call ``listener`` no more."""
+        self._delivery.events.remove(listener)
+
+    def put_ai_usage_metric(
+        self,
+        metric: AIUsageMetric,
+        *,
+        on_settled: Callable[[DeliveryReport], object] | None = None,
+    ) -> bool:
         """Accept one record for delivery, at once.
 
+        Args:
+            metric: The record.
+            on_settled: Called once, in a background thread, with what became of it. What it
+                raises is logged by type, and harms nobody.
+
         Returns:
-            True when it was accepted, False when it was refused because the queue is
-            full or the client closed; ``get_stats().refused`` counts these.
+            True when it was accepted, False when it was refused because the bounds are
+            reached or the client closed; ``get_stats().refused`` counts these.
 
         Raises:
             TypeError: ``metric`` is not an AIUsageMetric.
-            QueueFullError: The queue is full, with ``overflow="raise"`` only.
+            QueueFullError: The bounds are reached, with ``overflow="raise"`` only.
         """
-        item = check_metric(metric).to_dynamodb_item()
-        return self._queue.add_item(PendingRecord(metric.key, item, measure_item(item)))
+        checked = check_metric(metric)
+        refusal = self._delivery.accept(checked.key, checked.to_dynamodb_json(), on_settled)
+        if refusal == "full" and self._raises:
+            raise QueueFullError(_FULL)
+        return refusal is None
+
+    def submit_ai_usage_metric(self, metric: AIUsageMetric) -> Future[DeliveryReport]:
+        """Accept one record, and return a future of what becomes of it.
+
+        The future ends with a :class:`QueueFullError` when the record is refused. It cannot
+        be cancelled. A client that closes ends it with the fate "pending".
+
+        Raises:
+            TypeError: ``metric`` is not an AIUsageMetric.
+        """
+        future: Future[DeliveryReport] = Future()
+        future.set_running_or_notify_cancel()
+        checked = check_metric(metric)
+        refusal = self._delivery.accept(checked.key, checked.to_dynamodb_json(), future.set_result)
+        if refusal is not None:
+            future.set_exception(QueueFullError(f"the record was refused: {refusal}"))
+        return future
 
     def batch_put_ai_usage_metrics(self, metrics: Iterable[AIUsageMetric]) -> list[AIUsageMetric]:
         """Accept records for delivery, at once; return those that were refused.
@@ -255,7 +299,7 @@ class ResilientDynamoClient(MetricQueries):
             True when all are delivered, dead or dropped; False when the time was up.
             What is left stays queued.
         """
-        return self._queue.flush(timeout)
+        return self._delivery.flush(timeout)
 
     def close(self, timeout: float | None = EXIT_TIMEOUT) -> CloseReport:
         """Refuse new records, deliver what is pending, and stop. May be called again.
@@ -264,54 +308,47 @@ class ResilientDynamoClient(MetricQueries):
             timeout: Seconds to wait, at most; None waits for as long as it takes.
 
         Returns:
-            What was delivered and what was not.
+            What was delivered, what stays on disk, and what is lost: nothing, as long as
+            there is a journal.
         """
-        self._queue.stop(timeout)
-        _open_clients.discard(self)
-        stats = self._queue.get_stats()
-        if stats.pending:
+        is_first = forget_at_exit(self)
+        report = self._delivery.close(timeout)
+        if report.pending and is_first:
             _logger.error(
-                "table %s: %d records were not delivered within %s s; they are in this "
-                "process's memory only. Last failure: %s",
+                "table %s: %d records were not delivered within %s s; the next process "
+                "delivers %d of them from the journal, %d are lost. Last failure: %s",
                 self.table_name,
-                stats.pending,
+                report.pending,
                 timeout,
-                self._sender.last_error,
+                report.on_disk,
+                report.lost,
+                self._delivery.last_error,
             )
-        return CloseReport(delivered=stats.delivered, pending=stats.pending, dead=stats.dead)
+        return report
 
     def get_stats(self) -> DeliveryStats:
-        """Return one consistent snapshot of what became of the records."""
-        queued = self._queue.get_stats()
-        return DeliveryStats(
-            accepted=queued.accepted,
-            delivered=queued.delivered,
-            pending=queued.pending,
-            dead=queued.dead,
-            dropped=queued.dropped,
-            refused=queued.refused,
-            in_flight=queued.in_flight,
-            pending_bytes=queued.pending_bytes,
-            throttled=self._sender.throttled,
-            circuit_breaker_state=self._breaker.state,
-            last_error=self._sender.last_error,
-        )
+        """Return one snapshot of what became of the records; cheap enough to be polled."""
+        return self._delivery.get_stats()
 
     def dead_letters(self) -> list[DeadRecord]:
         """Return the records that DynamoDB rejected for good, with its reason."""
         return [
-            DeadRecord(
-                AIUsageMetric.from_dynamodb_item(letter.item.item), letter.reason, letter.attempts
-            )
-            for letter in self._queue.dead_letters()
+            DeadRecord(AIUsageMetric.from_dynamodb_item(from_json(body)), reason, attempts)
+            for body, reason, attempts in self._delivery.read_dead()
         ]
 
     def redrive(self) -> int:
         """Take all dead letters back into the queue; return how many."""
-        return self._queue.redrive()
+        return self._delivery.redrive()
 
     async def aput(self, metric: AIUsageMetric) -> bool:
-        """As :meth:`put_ai_usage_metric`, which blocks nothing, for asyncio code."""
+        """As :meth:`put_ai_usage_metric`, for asyncio code.
+
+        A commit to the journal takes microseconds. One that syncs to disk
+        (``durability="journal-sync"``) takes milliseconds, and leaves the event loop.
+        """
+        if self._syncs:
+            return await asyncio.to_thread(self.put_ai_usage_metric, metric)
         return self.put_ai_usage_metric(metric)
 
     async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
@@ -326,37 +363,17 @@ class ResilientDynamoClient(MetricQueries):
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self in _open_clients:  # An explicit close has waited already.
+        if is_open(self):  # An explicit close has waited already.
             self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if self in _open_clients:
+        if is_open(self):
             await self.aclose()
-
-
-def _size_of(record: PendingRecord) -> int:
-    return record.size
-
-
-def _key_of(record: PendingRecord) -> tuple[str, str]:
-    return record.key
 
 
 def _is_boto3_client(client: object) -> bool:
     meta = getattr(client, "meta", None)
     return getattr(getattr(meta, "service_model", None), "service_name", None) == "dynamodb"
-
-
-_open_clients: WeakSet[ResilientDynamoClient] = WeakSet()
-
-
-def _close_at_exit() -> None:
-    """Deliver what is pending when the process ends without a ``close``."""
-    for client in list(_open_clients):
-        client.close(EXIT_TIMEOUT)
-
-
-atexit.register(_close_at_exit)

@@ -237,7 +237,7 @@ def test_a_full_queue_refuses_counts_and_loses_nothing(
     proxy: FaultProxy, table: DynamoClient
 ) -> None:
     proxy.down()
-    client = open_client(proxy, table, max_pending_records=50)
+    client = open_client(proxy, table, max_pending_records=50, durability="memory")
     metrics = make_metrics(60)
     refused = client.batch_put_ai_usage_metrics(metrics)
     assert refused == metrics[50:]
@@ -249,8 +249,8 @@ def test_a_full_queue_refuses_counts_and_loses_nothing(
 
 def test_strict_mode_raises_at_the_bound(proxy: FaultProxy, table: DynamoClient) -> None:
     proxy.down()
-    client = open_client(proxy, table, max_pending_records=3, overflow="raise")
-    with pytest.raises(QueueFullError, match="3"):
+    client = open_client(proxy, table, max_pending_records=3, overflow="raise", durability="memory")
+    with pytest.raises(QueueFullError, match="bound"):
         client.batch_put_ai_usage_metrics(make_metrics(10))
     proxy.up()
     assert client.close(timeout=60).delivered == 3
@@ -258,7 +258,9 @@ def test_strict_mode_raises_at_the_bound(proxy: FaultProxy, table: DynamoClient)
 
 def test_drop_oldest_counts_what_it_drops(proxy: FaultProxy, table: DynamoClient) -> None:
     proxy.down()
-    client = open_client(proxy, table, max_pending_records=200, overflow="drop_oldest")
+    client = open_client(
+        proxy, table, max_pending_records=200, overflow="drop_oldest", durability="memory"
+    )
     assert client.batch_put_ai_usage_metrics(make_metrics(260)) == []
     stats = client.get_stats()
     assert stats.accepted == 260

@@ -1,0 +1,120 @@
+"""Take over the journals that dead processes left, once it is proven whose they are."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from receipt_dynamo.data.journal import JournalCounts, JournalError
+from receipt_dynamo.data.table_identity import TABLE_ARN, UnprovenTableError, prove_table
+from receipt_dynamo.utils.log_limiter import LogLimiter
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Connection
+    from receipt_dynamo.data.journal_directory import (
+        HeldJournal,
+        JournalDirectory,
+        JournalTarget,
+    )
+
+_logger = logging.getLogger(__name__)
+
+INTERVAL: Final = 60.0
+"""Seconds between two looks into the directory, at least."""
+
+
+class Adoption:
+    """Finds the journals of dead processes that hold records for this table.
+
+    Args:
+        directory: Where journals are.
+        target: This process's table, as configured.
+        connection: To prove which table that is.
+        adopt: Takes an open journal over; False when it is too late.
+        note_arn: Told the table's ARN, when it is proven.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        directory: JournalDirectory,
+        target: JournalTarget,
+        connection: Connection,
+        *,
+        adopt: Callable[[HeldJournal, JournalCounts], bool],
+        note_arn: Callable[[str], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._target = target
+        self._connection = connection
+        self._adopt = adopt
+        self._note_arn = note_arn
+        self._clock = clock
+        self._log = LogLimiter(_logger, clock=clock)
+        self._arn: str | None = None
+        self._next_look = 0.0
+        self._said: set[Path] = set()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a minute has passed since the last look, or there was none."""
+        return self._clock() >= self._next_look
+
+    def has_candidates(self) -> bool:
+        """Whether there are journals for this table, as configured, at all."""
+        return bool(self._directory.list(self._target))
+
+    def look(self) -> None:
+        """Prove which table this is, and take over what dead processes left for it.
+
+        Raises:
+            botocore.exceptions.ClientError: DynamoDB did not say which table it is.
+            botocore.exceptions.BotoCoreError: Likewise.
+        """
+        self._next_look = self._clock() + INTERVAL
+        if self._arn is None:
+            try:
+                self._arn = prove_table(self._connection)
+            except UnprovenTableError as error:
+                self._log.warn("unproven", f"journals of dead processes are left alone: {error}")
+                return
+            self._note_arn(self._arn)
+        for path in self._directory.list(self._target):
+            try:
+                self._look_at(path, self._arn)
+            except (JournalError, OSError, sqlite3.Error) as error:
+                self._say(path, f"{type(error).__name__}: {error}")
+
+    def _look_at(self, path: Path, arn: str) -> None:
+        held = self._directory.open_abandoned(path)
+        if held is None:
+            return
+        is_empty = is_taken = False
+        try:
+            counts = held.journal.count()
+            is_empty = not (counts.pending or counts.dead)
+            if not is_empty and self._is_ours(held, arn):
+                is_taken = self._adopt(held, counts)
+        finally:
+            if not is_taken:
+                held.close(delete=is_empty)
+
+    def _is_ours(self, held: HeldJournal, arn: str) -> bool:
+        proof = held.journal.read_target().get(TABLE_ARN)
+        if proof is None:
+            why = "it is unproven: its process ended before DynamoDB said which table it is"
+            self._say(held.journal.path, why)
+        elif proof != arn:
+            self._say(held.journal.path, "it is for the same name in another account or place")
+        return proof == arn
+
+    def _say(self, path: Path, why: str) -> None:
+        """Say once of each journal that it is left alone."""
+        if path not in self._said:
+            self._said.add(path)
+            _logger.warning("journal %s is left alone: %s", path.name, why)

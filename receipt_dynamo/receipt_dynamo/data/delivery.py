@@ -1,0 +1,419 @@
+"""Deliver what was accepted: the queue, the sender, the journal and the accounts, joined.
+
+A record's way: committed to the journal, queued (or, beyond the memory's bound, left on
+disk until there is room), sent in a batch, proven by the reply, deleted from the journal.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from receipt_dynamo.data.adoption import Adoption
+from receipt_dynamo.data.batch_sender import BatchSender, ConnectionWriter, Writer, make_breaker
+from receipt_dynamo.data.batch_write import MAX_BATCH_BYTES, Key
+from receipt_dynamo.data.delivery_events import DeliveryEventKind, EventHub
+from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
+from receipt_dynamo.data.failures import summarize_failure
+from receipt_dynamo.data.ledger import Ledger
+from receipt_dynamo.data.pending_record import (
+    DeliveryReport,
+    Fate,
+    Listener,
+    PendingRecord,
+    merge_records,
+    read_key,
+)
+from receipt_dynamo.data.record_store import Placement, RecordStore
+from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult
+from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.log_limiter import LogLimiter
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Connection
+    from receipt_dynamo.data.delivery_settings import DeliverySettings, Durability
+    from receipt_dynamo.data.journal import JournalCounts
+    from receipt_dynamo.data.journal_directory import (
+        HeldJournal,
+        JournalDirectory,
+        JournalTarget,
+    )
+
+_logger = logging.getLogger(__name__)
+
+LONGEST_QUEUE_DELAY: Final = 5.0
+"""Seconds between two rounds in an outage that has not opened the breaker, at most."""
+
+_ADOPTION_DELAY: Final = 1.0
+_LONGEST_ADOPTION_DELAY: Final = 60.0
+"""Seconds between two tries to prove which table it is."""
+
+_CHECKPOINT: Final = "checkpoint"
+_PULL: Final = "pull"
+"""Chores beside the sending."""
+
+
+class Delivery:
+    """Accepts records and settles them, in the background.
+
+    Args:
+        connection: To the table, for the writes.
+        settings: Every knob.
+        directory: Where journals are; None keeps records in memory only.
+        target: The table, as configured.
+        writer: The way to the table; by default through ``connection``.
+        wait: Sleeps for some seconds; True when there is no time for it. By default the
+            queue's.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        settings: DeliverySettings,
+        directory: JournalDirectory | None,
+        target: JournalTarget,
+        *,
+        writer: Writer | None = None,
+        wait: Callable[[float], bool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._overflow = settings.overflow
+        self._durability: Durability = settings.find_durability()
+        self._clock = clock
+        self._ledger = Ledger()
+        self._log = LogLimiter(_logger, clock=clock)
+        self.events = EventHub()
+        name = f"dynamodb:{connection.table_name}"
+        self._store = RecordStore(
+            directory,
+            target,
+            sync=self._durability == "journal-sync",
+            max_bytes=settings.find_journal_max_bytes(),
+            on_degraded=lambda why: self.events.tell(DeliveryEventKind.DEGRADED, 1, why),
+            on_unreadable=lambda count: self._ledger.count(dead=count),
+            clock=clock,
+        )
+        self.breaker = make_breaker(settings, connection.table_name)
+        batches = settings.enable_batch_processing
+        self._queue: BatchQueue[PendingRecord] = BatchQueue(
+            self._send,
+            settings.batch_size if batches else 1,
+            settings.batch_flush_interval if batches else 0.0,
+            max_items=settings.max_pending_records,
+            max_bytes=settings.max_pending_bytes,
+            size_of=_size_of,
+            max_batch_bytes=MAX_BATCH_BYTES,
+            key_of=_key_of,
+            merge=merge_records,
+            source=self._take,
+            workers=settings.senders,
+            retry_max_delay=LONGEST_QUEUE_DELAY,
+            name=name,
+            clock=clock,
+        )
+        self._chores: BatchQueue[str] = BatchQueue(
+            self._do_chores, flush_interval=0.0, key_of=str, name=f"{name}-journal"
+        )
+        self._looks: BatchQueue[str] = BatchQueue(
+            self._look,
+            flush_interval=0.0,
+            key_of=str,
+            retry_base_delay=_ADOPTION_DELAY,
+            retry_max_delay=_LONGEST_ADOPTION_DELAY,
+            name=f"{name}-adoption",
+        )
+        self._sender = BatchSender(
+            writer or ConnectionWriter(connection),
+            self.breaker,
+            settings,
+            wait=wait or self._queue.wait,
+            redrive=self._redrive_keys,
+            tell=self.events.tell,
+            clock=clock,
+        )
+        self._adoption: Adoption | None = None
+        if directory is not None:
+            self._adoption = Adoption(
+                directory,
+                target,
+                connection,
+                adopt=self._adopt,
+                note_arn=self._store.note_arn,
+                clock=clock,
+            )
+        self._begin()
+        reset_in_child(self)
+        if self._adoption is not None and self._adoption.has_candidates():
+            self._looks.add_item("look")
+
+    def _begin(self) -> None:
+        # Re-entrant: a finalizer may put a record in the thread that is inside.
+        self._lock = threading.RLock()
+        self._is_closed = False
+        self._refused: Counter[str] = Counter()
+        self._watched: set[PendingRecord] = set()
+        self._report: CloseReport | None = None
+
+    def reset_after_fork(self) -> None:
+        """Begin at nothing in a forked child: what was accepted stays the parent's."""
+        self._ledger.reset()
+        self._store.abandon()
+        self._begin()
+
+    def accept(self, key: Key, body: bytes, on_settled: Listener | None) -> str | None:
+        """Take a record in, at once; return why not, or None.
+
+        Args:
+            key: Its PK and SK.
+            body: DynamoDB's JSON of its item.
+            on_settled: Told once what became of it.
+        """
+        record = PendingRecord(key, body, on_settled=on_settled)
+        while (refusal := self._try_to_admit(record)) == "full":
+            if self._overflow != "drop_oldest" or not self._drop_oldest():
+                break
+        self._store.report_trouble()
+        if refusal is not None:
+            with self._lock:
+                self._refused[refusal] += 1
+            self.events.tell(DeliveryEventKind.REFUSED, 1, refusal)
+        elif on_settled is not None:
+            self._watched.add(record)
+        return refusal
+
+    def _try_to_admit(self, record: PendingRecord) -> str | None:
+        with self._lock:
+            if self._is_closed:
+                return "stopped"
+            placement = self._store.append(record)
+            if placement is Placement.NOWHERE:
+                return "full"
+            # Counted first: it may be delivered before the next line.
+            self._ledger.count(accepted=1)
+            is_journaled = placement is Placement.JOURNAL
+            if not (is_journaled and self._store.spills) and self._queue.add_item(record):
+                self._store.keep_in_memory(record)
+            elif is_journaled:
+                self._spill(record)
+            else:
+                self._ledger.count(accepted=-1)
+                return "full"
+        if self._store.wants_checkpoint:
+            self._chores.add_item(_CHECKPOINT)
+        return None
+
+    def _drop_oldest(self) -> bool:
+        oldest = self._queue.drop_oldest()
+        if oldest is None:
+            return False
+        dropped = list(oldest.chain())
+        self._store.forget(dropped)
+        self._ledger.count(dropped=len(dropped))
+        self.events.tell(DeliveryEventKind.DROPPED, len(dropped), None)
+        self._report_fate(dropped, Fate.DROPPED)
+        return True
+
+    def _spill(self, record: PendingRecord) -> None:
+        self._store.spill(record)
+        if not self._queue.get_stats().pending:
+            self._chores.add_item(_PULL)  # Else the next batch pulls.
+
+    def _send(self, batch: list[PendingRecord]) -> FlushResult[PendingRecord]:
+        """Send a batch, and book what became of its records before the queue forgets them."""
+        for record in batch:
+            record.attempts += 1
+        outcome = self._sender.send(batch)
+        unsettled = {*map(id, outcome.retry), *(id(record) for record, _ in outcome.dead)}
+        delivered = [
+            each for record in batch if id(record) not in unsettled for each in record.chain()
+        ]
+        self._settle_delivered(delivered)
+        kept = [letter for letter in outcome.dead if not self._bury(*letter)]
+        if self._store.wants_checkpoint:
+            self._chores.add_item(_CHECKPOINT)
+        if delivered and self._adoption is not None and self._adoption.is_due:
+            self._looks.add_item("look")
+        return FlushResult(outcome.retry, kept, outcome.retry_after)
+
+    def _settle_delivered(self, records: list[PendingRecord]) -> None:
+        if not records:
+            return
+        self._store.forget(records)
+        self._ledger.count(delivered=len(records))
+        self.events.tell(DeliveryEventKind.DELIVERED, len(records), None)
+        self._report_fate(records, Fate.DELIVERED)
+
+    def _bury(self, record: PendingRecord, reason: str) -> bool:
+        """Dead-letter a record and those that it replaced; False when the queue keeps it."""
+        chain = list(record.chain())
+        buried = [each for each in chain if self._store.bury(each, reason)]
+        self._ledger.count(dead=len(chain))
+        self.events.tell(DeliveryEventKind.DEAD, len(chain), reason)
+        self._report_fate(chain, Fate.DEAD, reason)
+        return record in buried
+
+    def _report_fate(
+        self, records: Iterable[PendingRecord], fate: Fate, reason: str | None = None
+    ) -> None:
+        for record in records:
+            listener, record.on_settled = record.on_settled, None
+            if listener is not None:
+                self._watched.discard(record)
+                self.events.call(listener, DeliveryReport(record.key, fate, reason))
+
+    def _take(self, room: int) -> list[PendingRecord]:
+        """Give the queue records from disk, now that it has room."""
+        records = self._store.take(room)
+        if not records and self._store.waiting:
+            self._chores.add_item(_PULL)  # The disk failed: tried again, with a pause.
+        return records
+
+    def _do_chores(self, chores: list[str]) -> FlushResult[str]:
+        again = []
+        for chore in chores:
+            if chore == _CHECKPOINT:
+                self._store.checkpoint()
+            elif not self._queue.pull() and self._needs_pull():
+                again.append(chore)
+        return FlushResult(again)
+
+    def _needs_pull(self) -> bool:
+        return self._store.waiting > 0 and not self._queue.get_stats().pending
+
+    def _look(self, looks: list[str]) -> FlushResult[str]:
+        """Take over what dead processes left; again later when that is not yet possible."""
+        if self._adoption is not None:
+            try:
+                self._adoption.look()
+            except Exception as error:  # noqa: BLE001 - tried again; nothing is lost
+                self._log.warn(
+                    "look", f"journals cannot be adopted yet: {summarize_failure(error)}"
+                )
+                return FlushResult(looks)
+        return FlushResult()
+
+    def _adopt(self, held: HeldJournal, counts: JournalCounts) -> bool:
+        # Counted first: a record may be delivered before the next line.
+        records = counts.pending + counts.dead
+        self._ledger.count(adopted=records, dead=counts.dead)
+        if not self._store.adopt(held, counts):
+            self._ledger.count(adopted=-records, dead=-counts.dead)
+            return False
+        self.events.tell(DeliveryEventKind.ADOPTED, records, None)
+        self._queue.pull()
+        return True
+
+    def _redrive_keys(self, match: Callable[[Key], bool]) -> int:
+        return self.redrive(match)
+
+    def redrive(self, match: Callable[[Key], bool] | None = None) -> int:
+        """Take dead letters back into the queue; return how many records.
+
+        Args:
+            match: Tells by PK and SK which ones; by default all.
+        """
+        rows = [
+            (backlog, row)
+            for backlog, row in self._store.read_dead()
+            if match is None or match(read_key(row.item))
+        ]
+        revived = self._store.revive(rows)
+        in_memory = self._queue.redrive(None if match is None else lambda record: match(record.key))
+        self._ledger.count(dead=-(revived + in_memory))
+        if revived:
+            self._queue.pull()
+        return revived + in_memory
+
+    def read_dead(self) -> Iterator[tuple[bytes, str, int]]:
+        """Iterate over the dead letters: the item's JSON, DynamoDB's reason, attempts."""
+        for _, row in self._store.read_dead():
+            yield row.item, row.reason, row.attempts
+        for letter in self._queue.dead_letters():
+            yield letter.item.body, letter.reason, letter.item.attempts
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until what was accepted and adopted before this call is settled."""
+        left = self._count_down(timeout)
+        # What dead processes left may still have to be taken over.
+        if not self._looks.flush(left()):
+            return False
+        while self._store.waiting:
+            self._queue.pull()
+            if not self._queue.flush(left()) or not left():
+                return False
+        return self._queue.flush(left())
+
+    def close(self, timeout: float | None) -> CloseReport:
+        """Refuse new records, settle what is pending, and stop."""
+        with self._lock:
+            self._is_closed = True
+            if self._report is not None:
+                return self._report
+        left = self._count_down(timeout)
+        self._looks.stop(left() / 2)
+        self._queue.pull()
+        self._queue.stop(left())
+        self._chores.stop(left())
+        return self._end()
+
+    def _end(self) -> CloseReport:
+        accounts = self._ledger.snapshot()
+        on_disk = min(accounts.pending, self._store.close())
+        self._report_fate(list(self._watched), Fate.PENDING)
+        self._report = CloseReport(
+            delivered=accounts.delivered,
+            pending=accounts.pending,
+            on_disk=on_disk,
+            lost=accounts.pending - on_disk,
+            dead=accounts.dead,
+        )
+        return self._report
+
+    def _count_down(self, timeout: float | None) -> Callable[[], float]:
+        end = math.inf if timeout is None else self._clock() + timeout
+        return lambda: max(0.0, end - self._clock())
+
+    def get_stats(self) -> DeliveryStats:
+        """Return one snapshot."""
+        queued, accounts = self._queue.get_stats(), self._ledger.snapshot()
+        with self._lock:
+            refused = dict(self._refused)
+        return DeliveryStats(
+            accepted=accounts.accepted,
+            adopted=accounts.adopted,
+            delivered=accounts.delivered,
+            pending=accounts.pending,
+            dead=accounts.dead,
+            dropped=accounts.dropped,
+            refused=refused,
+            in_flight=queued.in_flight,
+            spilled=self._store.waiting,
+            pending_bytes=queued.pending_bytes,
+            journal_bytes=self._store.bytes,
+            durability="memory" if self._store.is_degraded else self._durability,
+            undurable=self._store.undurable,
+            throttled=self._sender.throttled,
+            throttle_reasons=self._sender.throttle_reasons,
+            pace=self._sender.pace,
+            circuit_breaker_state=self.breaker.state,
+            last_error=self._sender.last_error,
+        )
+
+    @property
+    def last_error(self) -> str | None:
+        """The latest failure in one line, or None."""
+        return self._sender.last_error
+
+
+def _size_of(record: PendingRecord) -> int:
+    return record.size
+
+
+def _key_of(record: PendingRecord) -> Key:
+    return record.key

@@ -1,0 +1,89 @@
+"""What happens in delivery, for those who want to count it elsewhere: metrics, traces, pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from receipt_dynamo.utils.log_limiter import LogLimiter
+
+_logger = logging.getLogger(__name__)
+
+
+class DeliveryEventKind(Enum):
+    """What happened."""
+
+    DELIVERED = "delivered"
+    """DynamoDB confirmed records."""
+    THROTTLED = "throttled"
+    """DynamoDB was short of capacity for records; they are sent again."""
+    FAILED = "failed"
+    """DynamoDB was away or did not answer readably; the records are sent again."""
+    MISCONFIGURED = "misconfigured"
+    """The table or the credentials are wrong; the records wait."""
+    DEAD = "dead"
+    """DynamoDB rejected records for good."""
+    DROPPED = "dropped"
+    """Records were given up by the policy "drop_oldest"."""
+    REFUSED = "refused"
+    """A record was not accepted."""
+    ADOPTED = "adopted"
+    """Records of a dead process were taken over."""
+    DEGRADED = "degraded"
+    """The journal cannot be written: records are in memory only until it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEvent:
+    """One thing that happened.
+
+    Attributes:
+        kind: What.
+        records: How many records it is about.
+        detail: DynamoDB's reason or the error in one line, without payload, or None.
+    """
+
+    kind: DeliveryEventKind
+    records: int = 1
+    detail: str | None = None
+
+
+EventListener: TypeAlias = Callable[[DeliveryEvent], object]
+
+
+class EventHub:
+    """Tells listeners; what they raise is logged, and harms nobody.
+
+    It holds no lock while it tells them. They run in the thread in which it happened: a
+    slow one slows the sender, never a caller, except for "refused" and "degraded".
+    """
+
+    def __init__(self) -> None:
+        self._listeners: tuple[EventListener, ...] = ()
+        self._log = LogLimiter(_logger)
+
+    def add(self, listener: EventListener) -> None:
+        """Tell ``listener`` from now on."""
+        self._listeners = (*self._listeners, listener)
+
+    def remove(self, listener: EventListener) -> None:
+        """Tell ``listener`` no more."""
+        self._listeners = tuple(known for known in self._listeners if known != listener)
+
+    def tell(self, kind: DeliveryEventKind, records: int = 1, detail: str | None = None) -> None:
+        """Tell all of one event."""
+        if self._listeners:
+            event = DeliveryEvent(kind, records, detail)
+            for listener in self._listeners:
+                self.call(listener, event)
+
+    def call(self, listener: Callable[..., object], event: object) -> None:
+        """Call one listener with what it wants to know."""
+        try:
+            listener(event)
+        except Exception as error:  # noqa: BLE001 - a listener must not harm delivery
+            # By type only: the message may hold anything.
+            self._log.warn("listener", f"a delivery listener raised {type(error).__name__}")

@@ -1,0 +1,279 @@
+"""The private directory of the journals: where it is, what its files are called, whose they are.
+
+A journal is ``<target>-<process>-<random>.db``, beside a lock file of the same name. The
+first part is a hash of table, region and endpoint: others' journals need not be opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import stat
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from receipt_dynamo.data.journal import CorruptJournalError, Journal
+from receipt_dynamo.data.journal_lease import Lease
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Target
+    from receipt_dynamo.data.delivery_settings import DeliverySettings
+
+_logger = logging.getLogger(__name__)
+
+SUFFIX: Final = ".db"
+_SIDE_FILES: Final = ("-wal", "-shm")
+SET_ASIDE: Final = "set-aside"
+"""The folder for damaged journals, within the directory."""
+
+_MEMORY_FILE_SYSTEMS: Final = ("tmpfs", "ramfs")
+
+
+def find_directory(given: str | os.PathLike[str] | None) -> Path:
+    """Return where the journals are.
+
+    Args:
+        given: The caller's choice; None takes ``AI_USAGE_JOURNAL_DIR``, else
+            ``receipt_dynamo/journal`` under ``$XDG_STATE_HOME`` or ``~/.local/state``,
+            else a directory of this user's in the directory for temporary files.
+    """
+    chosen = given or os.environ.get("AI_USAGE_JOURNAL_DIR", "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    # "If [...] relative, the path should be ignored": XDG Base Directory Specification 0.8.
+    if not state.is_absolute():
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises without a home
+        if not home.is_absolute() or not os.access(home, os.W_OK):
+            return Path(tempfile.gettempdir()) / f"receipt_dynamo-{_user()}" / "journal"
+        state = home / ".local" / "state"
+    return state / "receipt_dynamo" / "journal"
+
+
+def open_directory(settings: DeliverySettings) -> JournalDirectory | None:
+    """Return the journals' directory, or None when all is to stay in memory."""
+    if settings.find_durability() == "memory":
+        return None
+    path = find_directory(settings.journal_dir)
+    if is_in_memory(path):
+        _logger.warning(
+            "the journal directory %s is on a disk of memory: the journal survives the "
+            "process, not a restart of the host",
+            path,
+        )
+    return JournalDirectory(path)
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalTarget:
+    """The table that a journal's records are for, as it was configured.
+
+    Attributes:
+        table_name: Name or ARN.
+        region: AWS region.
+        endpoint_url: Of DynamoDB; empty is AWS itself.
+    """
+
+    table_name: str
+    region: str
+    endpoint_url: str
+
+    @property
+    def digest(self) -> str:
+        """The first part of the journals' names."""
+        text = "\n".join((self.table_name, self.region, self.endpoint_url))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what a journal notes of its target."""
+        return [
+            ("table_name", self.table_name),
+            ("region", self.region),
+            ("endpoint_url", self.endpoint_url),
+        ]
+
+
+@dataclass(slots=True)
+class HeldJournal:
+    """An open journal together with its lease."""
+
+    journal: Journal
+    lease: Lease
+
+    def close(self, *, delete: bool) -> None:
+        """Close the journal and give the lease back.
+
+        Args:
+            delete: Whether nothing is left in it, so that the file goes too.
+        """
+        path = self.journal.path
+        self.journal.close()
+        if delete:
+            for name in (path, *(path.with_name(path.name + end) for end in _SIDE_FILES)):
+                with suppress(OSError):
+                    name.unlink(missing_ok=True)
+        self.lease.release(unlink=delete)
+
+    def abandon(self) -> None:
+        """Leave in a forked child what belongs to the parent."""
+        self.journal.abandon()
+        self.lease.abandon()
+
+
+def describe_target(target: Target) -> JournalTarget:
+    """Return what identifies a table as it is configured, without a network call."""
+    variables = os.environ
+    return JournalTarget(
+        target.table_name,
+        target.region or variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or "",
+        target.endpoint_url
+        or variables.get("AWS_ENDPOINT_URL_DYNAMODB")
+        or variables.get("AWS_ENDPOINT_URL")
+        or "",
+    )
+
+
+class JournalDirectory:
+    """The journals of one directory.
+
+    Args:
+        path: The directory; it is made when first needed, private to the user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, target: JournalTarget, *, sync: bool) -> HeldJournal:
+        """Make a journal for this process.
+
+        Raises:
+            OSError: The directory cannot be made or written, or belongs to someone else.
+            sqlite3.Error: The disk is full or broken.
+            JournalError: The file system has no write-ahead log.
+        """
+        self._make()
+        while True:
+            name = f"{target.digest}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+            path = self.path / name
+            lease = Lease.take(_lock_path(path))
+            if lease is not None:
+                break
+        try:
+            # Made here, so that it is private whatever the umask; SQLite's side files follow.
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            journal = Journal.create(path, sync=sync)
+            journal.note_target([*target.describe(), ("process", str(os.getpid()))])
+        except BaseException:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            lease.release(unlink=True)
+            raise
+        return HeldJournal(journal, lease)
+
+    def list(self, target: JournalTarget | None = None) -> list[Path]:
+        """Return the journals for ``target``, or all; oldest first."""
+        prefix = "" if target is None else f"{target.digest}-"
+        with suppress(OSError):
+            found = [path for path in self.path.glob(f"{prefix}*{SUFFIX}") if path.is_file()]
+            return sorted(found, key=_modified)
+        return []
+
+    def open_abandoned(self, path: Path) -> HeldJournal | None:
+        """Open the journal of a dead process; None when its process lives, or it is gone.
+
+        A damaged one is set aside.
+
+        Raises:
+            JournalError: It is damaged, or a newer release made it.
+            OSError: Its lease cannot be taken.
+            sqlite3.Error: It cannot be read now.
+        """
+        lease = Lease.take(_lock_path(path))
+        if lease is None:
+            return None
+        try:
+            if not path.exists():  # Delivered and deleted by another adopter in between.
+                lease.release(unlink=True)
+                return None
+            return HeldJournal(Journal.open(path), lease)
+        except CorruptJournalError:
+            self.set_aside(path)
+            lease.release(unlink=True)
+            raise
+        except BaseException:
+            lease.release(unlink=False)
+            raise
+
+    def is_alive(self, path: Path) -> bool:
+        """Tell whether a living process owns the journal."""
+        if not _lock_path(path).exists():
+            return False
+        lease = Lease.take(_lock_path(path))
+        if lease is not None:
+            lease.release(unlink=False)
+        return lease is None
+
+    def set_aside(self, path: Path) -> None:
+        """Move a damaged journal out of the way, untouched, for whoever wants to look at it."""
+        folder = self.path / SET_ASIDE
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for end in ("", *_SIDE_FILES):
+            source = path.with_name(path.name + end)
+            with suppress(FileNotFoundError):
+                source.rename(folder / source.name)
+
+    def count_set_aside(self) -> int:
+        """Return how many damaged journals there are."""
+        return len(list((self.path / SET_ASIDE).glob(f"*{SUFFIX}")))
+
+    def _make(self) -> None:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if sys.platform != "win32":
+            found = self.path.stat()
+            # In the directory for temporary files anybody could have made it before us.
+            if found.st_uid != os.geteuid():
+                raise PermissionError(f"{self.path} belongs to another user")
+            if stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
+                raise PermissionError(f"{self.path} can be written by every user")
+
+
+def name_file_system(path: Path) -> str | None:
+    """Return the type of the file system under ``path`` where Linux tells it, else None."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    real = path.resolve()
+    found: tuple[str, str | None] = ("", None)
+    for line in mounts.splitlines():
+        _, mount, kind, *_ = line.split(" ")
+        point = mount.replace("\\040", " ")
+        if real.is_relative_to(point) and len(point) >= len(found[0]):
+            found = (point, kind)
+    return found[1]
+
+
+def is_in_memory(path: Path) -> bool:
+    """Tell whether ``path`` lies on a disk of memory, which a restart of the host empties."""
+    return name_file_system(path) in _MEMORY_FILE_SYSTEMS
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

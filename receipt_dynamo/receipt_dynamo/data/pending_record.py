@@ -1,0 +1,107 @@
+"""A record on its way, as the bytes that go on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, TypeAlias
+
+from pydantic_core import from_json
+
+from receipt_dynamo.data.batch_write import Key, key_of
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.backlog import Backlog
+
+
+class Fate(Enum):
+    """What became of an accepted record."""
+
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    DROPPED = "dropped"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What became of one accepted record.
+
+    Attributes:
+        key: The record's PK and SK.
+        fate: Delivered (DynamoDB confirmed it), dead (rejected for good), dropped (by the
+            policy "drop_oldest"), or pending (the client closed before it was settled).
+        reason: Of a dead one, DynamoDB's answer.
+    """
+
+    key: Key
+    fate: Fate
+    reason: str | None = None
+
+
+Listener: TypeAlias = Callable[[DeliveryReport], object]
+
+
+class PendingRecord:
+    """One accepted record.
+
+    Attributes:
+        key: Its PK and SK.
+        body: DynamoDB's JSON of its item.
+        backlog: Whose row it is; None when it is in memory only.
+        seq: Number of the row.
+        attempts: How often it was sent.
+        earlier: The record that it replaced, of the same key, which is settled with it.
+        on_settled: Told once what became of it.
+    """
+
+    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "on_settled", "seq")
+
+    def __init__(
+        self,
+        key: Key,
+        body: bytes,
+        backlog: Backlog | None = None,
+        seq: int = 0,
+        on_settled: Listener | None = None,
+    ) -> None:
+        self.key = key
+        self.body = body
+        self.backlog = backlog
+        self.seq = seq
+        self.on_settled = on_settled
+        self.attempts = 0
+        self.earlier: PendingRecord | None = None
+
+    def __repr__(self) -> str:
+        return f"<PendingRecord of {len(self.body)} bytes>"
+
+    @property
+    def size(self) -> int:
+        """In bytes, as on the wire."""
+        return len(self.body)
+
+    def chain(self) -> Iterator[PendingRecord]:
+        """Iterate over the record and those that it replaced."""
+        record: PendingRecord | None = self
+        while record is not None:
+            yield record
+            record = record.earlier
+
+
+def merge_records(earlier: PendingRecord, later: PendingRecord) -> PendingRecord:
+    """Return the later record, which now stands for both: the last write wins."""
+    # One that waited on disk may come after a newer one.
+    if earlier.backlog is later.backlog is not None and earlier.seq > later.seq:
+        earlier, later = later, earlier
+    oldest = later
+    while oldest.earlier is not None:
+        oldest = oldest.earlier
+    oldest.earlier = earlier
+    return later
+
+
+def read_key(body: bytes) -> Key:
+    """Return the PK and SK in the JSON of an item."""
+    return key_of(from_json(body))

@@ -1,0 +1,353 @@
+"""Where accepted records are kept on disk: this process's journal and those that it adopted."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Final
+
+from receipt_dynamo.data.backlog import Backlog
+from receipt_dynamo.data.journal import (
+    ROW_OVERHEAD,
+    DeadRow,
+    JournalCounts,
+    JournalError,
+    is_corruption,
+)
+from receipt_dynamo.data.journal_directory import (
+    HeldJournal,
+    JournalDirectory,
+    JournalTarget,
+)
+from receipt_dynamo.data.pending_record import PendingRecord
+from receipt_dynamo.data.table_identity import TABLE_ARN
+from receipt_dynamo.utils.log_limiter import LogLimiter
+
+_logger = logging.getLogger(__name__)
+
+RETRY_DELAY: Final = 30.0
+"""Seconds before a journal that could not be made or written is tried again."""
+
+_DELETES_AT_ONCE: Final = 500
+
+
+class Placement(Enum):
+    """Where a record was put."""
+
+    JOURNAL = auto()
+    MEMORY = auto()
+    NOWHERE = auto()
+
+
+class RecordStore:
+    """This process's journal, made with the first record, and adopted ones. Thread-safe.
+
+    When the journal cannot be written, records go to memory only: loudly, counted, and
+    until it can be written again.
+
+    Args:
+        directory: Where journals are; None keeps everything in memory, by choice.
+        target: The table that they are for.
+        sync: Whether a commit also survives a loss of power.
+        max_bytes: Bound of this process's journal.
+        on_degraded: Told why a record is in memory only.
+        on_unreadable: Told how many pending records went with a journal that was set aside.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        directory: JournalDirectory | None,
+        target: JournalTarget,
+        *,
+        sync: bool,
+        max_bytes: int,
+        on_degraded: Callable[[str], object],
+        on_unreadable: Callable[[int], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._directory = directory
+        self._target = target
+        self._sync = sync
+        self._max_bytes = max_bytes
+        self._on_degraded = on_degraded
+        self._on_unreadable = on_unreadable
+        self._clock = clock
+        self._log = LogLimiter(_logger, clock=clock)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._own: Backlog | None = None
+        self._adopted: list[Backlog] = []
+        self._is_taking = False
+        self._is_closed = False
+        self._try_again_at: float | None = None
+        self._trouble: Exception | None = None
+        self._undeleted: list[PendingRecord] = []
+        self._arn: str | None = None
+        self.undurable = 0
+
+    def abandon(self) -> None:
+        """Begin anew in a forked child: the parent's journals are the parent's."""
+        for backlog in self._backlogs():
+            backlog.held.abandon()
+        self._begin()
+
+    def _backlogs(self) -> list[Backlog]:
+        return [*self._adopted, *([] if self._own is None else [self._own])]
+
+    @property
+    def waiting(self) -> int:
+        """Pending records that are on disk only."""
+        with self._lock:
+            return sum(backlog.waiting for backlog in self._backlogs())
+
+    @property
+    def bytes(self) -> int:
+        """What all held records take on disk, roughly."""
+        with self._lock:
+            return sum(backlog.bytes for backlog in self._backlogs())
+
+    @property
+    def is_degraded(self) -> bool:
+        """Whether new records are in memory only although a journal is wanted."""
+        return self._try_again_at is not None
+
+    @property
+    def spills(self) -> bool:
+        """Whether new records wait on disk only, behind others that do."""
+        own = self._own
+        return own is not None and own.waiting > 0
+
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether :meth:`checkpoint` is due."""
+        own = self._own
+        return own is not None and own.journal.wants_checkpoint
+
+    def append(self, record: PendingRecord) -> Placement:
+        """Commit ``record`` to this process's journal, if that can be."""
+        if self._directory is None:
+            return Placement.MEMORY
+        with self._lock:
+            try:
+                own = self._find_own(self._directory)
+                if own is not None:
+                    if own.bytes + record.size + ROW_OVERHEAD > self._max_bytes:
+                        return Placement.NOWHERE
+                    own.append(record)
+                    self._try_again_at = None
+                    return Placement.JOURNAL
+            except (OSError, sqlite3.Error, JournalError) as error:
+                self._trouble = error
+                self._try_again_at = self._clock() + RETRY_DELAY
+            self.undurable += 1
+        return Placement.MEMORY
+
+    def report_trouble(self) -> None:
+        """Say why records are in memory only; for after the locks are free."""
+        error = self._trouble
+        if error is None:
+            return
+        self._trouble = None
+        self._warn("write", error)
+        own = self._own
+        if own is not None and is_corruption(error):
+            self._set_aside(own)
+        self._on_degraded(f"{type(error).__name__}: {error}")
+
+    def keep_in_memory(self, record: PendingRecord) -> None:
+        """Note that the record just appended is with the queue."""
+        if record.backlog is not None:
+            record.backlog.keep_in_memory(record)
+
+    def spill(self, record: PendingRecord) -> None:
+        """Note that the record just appended is on disk only."""
+        if record.backlog is not None:
+            with self._lock:
+                record.backlog.spill(record)
+
+    def take(self, limit: int) -> list[PendingRecord]:
+        """Hand out waiting records, those of dead processes first."""
+        with self._lock:
+            if self._is_taking or self._is_closed:
+                return []
+            self._is_taking = True
+        try:
+            return self._take_from_first(limit)
+        finally:
+            self._is_taking = False
+
+    def _take_from_first(self, limit: int) -> list[PendingRecord]:
+        for backlog in self._backlogs():
+            if not backlog.waiting:
+                continue
+            try:
+                records = backlog.read(limit)
+            except (sqlite3.Error, ValueError) as error:
+                self._warn("read", error)
+                # What is no JSON any more is damage as well, which SQLite does not see.
+                if isinstance(error, ValueError) or is_corruption(error):
+                    self._set_aside(backlog)
+                continue
+            with self._lock:
+                backlog.hand_out(records)
+            if records:
+                return records
+        return []
+
+    def forget(self, records: Iterable[PendingRecord]) -> None:
+        """Delete the rows of records that are settled, or given up."""
+        with self._lock:
+            waiting, self._undeleted = self._undeleted, []
+        by_backlog: dict[Backlog, list[PendingRecord]] = {}
+        for record in (*waiting, *records):
+            if record.backlog is not None and not record.backlog.is_lost:
+                by_backlog.setdefault(record.backlog, []).append(record)
+        for backlog, rows in by_backlog.items():
+            for start in range(0, len(rows), _DELETES_AT_ONCE):
+                self._delete(backlog, rows[start : start + _DELETES_AT_ONCE])
+
+    def _delete(self, backlog: Backlog, records: list[PendingRecord]) -> None:
+        try:
+            backlog.journal.delete([record.seq for record in records])
+        except sqlite3.Error as error:
+            # Delivered all the same: after a crash they are sent once more, under their keys.
+            with self._lock:
+                if self._is_closed:
+                    return
+                self._undeleted += records
+            self._warn("delete settled records from", error)
+            return
+        with self._lock:
+            backlog.forget(records)
+            is_done = backlog in self._adopted and not backlog.rows
+            if is_done:
+                self._adopted.remove(backlog)
+        if is_done:
+            backlog.held.close(delete=True)
+
+    def bury(self, record: PendingRecord, reason: str) -> bool:
+        """Make the record's row a dead letter; False when it has none, or cannot be written."""
+        if record.backlog is None or record.backlog.is_lost:
+            return False
+        try:
+            record.backlog.journal.bury(record.seq, reason, record.attempts)
+        except sqlite3.Error as error:
+            self._warn("mark a dead letter in", error)
+            return False
+        return True
+
+    def read_dead(self) -> list[tuple[Backlog, DeadRow]]:
+        """Return the dead letters of all held journals."""
+        with self._lock:
+            backlogs = self._backlogs()
+        found: list[tuple[Backlog, DeadRow]] = []
+        for backlog in backlogs:
+            with suppress(sqlite3.Error):
+                found += [(backlog, row) for row in backlog.journal.read_dead()]
+        return found
+
+    def revive(self, letters: Iterable[tuple[Backlog, DeadRow]]) -> int:
+        """Make dead letters pending again; return how many."""
+        revived = 0
+        for backlog, row in letters:
+            try:
+                with self._lock:
+                    backlog.journal.revive(row.seq)
+                    backlog.waiting += 1
+            except sqlite3.Error as error:
+                self._warn("redrive dead letters of", error)
+            else:
+                revived += 1
+        return revived
+
+    def adopt(self, held: HeldJournal, counts: JournalCounts) -> bool:
+        """Deliver a dead process's records as one's own; False when this store is closed."""
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._adopted.append(Backlog(held, counts))
+        return True
+
+    def note_arn(self, arn: str) -> None:
+        """Note which table this process's records are for, by proof."""
+        with self._lock:
+            self._arn = arn
+            own = self._own
+        if own is not None:
+            self._stamp(own)
+
+    def checkpoint(self) -> None:
+        """Copy the journal's write-ahead log into its database."""
+        own = self._own
+        if own is not None:
+            try:
+                own.journal.checkpoint()
+            except sqlite3.Error as error:
+                self._warn("checkpoint", error)
+
+    def close(self) -> int:
+        """Leave what is not settled to the next process, and delete what is empty.
+
+        Returns:
+            How many pending records the journals hold.
+        """
+        self.forget(())
+        with self._lock:
+            self._is_closed = True
+            backlogs = self._backlogs()
+            self._own, self._adopted = None, []
+        pending = 0
+        for backlog in backlogs:
+            if backlog.rows:
+                with suppress(sqlite3.Error):
+                    pending += backlog.journal.count().pending
+            backlog.held.close(delete=not backlog.rows)
+        return pending
+
+    def _find_own(self, directory: JournalDirectory) -> Backlog | None:
+        """Return this process's journal, making it if need be; with the lock held.
+
+        None while it is not yet time to try again.
+        """
+        if self._try_again_at is not None and self._clock() < self._try_again_at:
+            return None
+        if self._own is None:
+            held = directory.create(self._target, sync=self._sync)
+            self._own = Backlog(held, JournalCounts(0, 0, 0, 0))
+            self._stamp(self._own)
+        return self._own
+
+    def _stamp(self, own: Backlog) -> None:
+        if self._arn is not None:
+            with suppress(sqlite3.Error):  # Unproven, it is left alone until it is proven.
+                own.journal.note_target([(TABLE_ARN, self._arn)])
+
+    def _set_aside(self, backlog: Backlog) -> None:
+        """Move a damaged journal out of the way; what of it is in memory goes on."""
+        with self._lock:
+            if backlog.is_lost or self._directory is None:
+                return
+            backlog.is_lost = True
+            lost, backlog.waiting = backlog.waiting, 0
+            if backlog is self._own:
+                self._own = None
+            else:
+                self._adopted.remove(backlog)
+        backlog.journal.close()
+        with suppress(OSError):
+            self._directory.set_aside(backlog.journal.path)
+        backlog.held.lease.release(unlink=True)
+        self._log.warn("damage", f"journal {backlog.journal.path.name} is damaged and set aside")
+        self._on_unreadable(lost)
+
+    def _warn(self, what: str, error: Exception) -> None:
+        # Of SQLite's and the system's errors: they name files and codes, never a record.
+        self._log.warn(what, f"cannot {what} the journal: {type(error).__name__}: {error}")

@@ -1,0 +1,66 @@
+"""Which table it really is: account, region and name, as DynamoDB itself says it.
+
+A name and an endpoint prove nothing: a test that runs on a fake AWS in the process, or an
+engine on a port that another had before, look the same as production.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from receipt_dynamo.errors import ReceiptDynamoError
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Connection
+
+TABLE_ARN: Final = "table_arn"
+"""Under which a journal notes the table's ARN."""
+
+
+class UnprovenTableError(ReceiptDynamoError):
+    """Nobody says which table it is: neither DynamoDB nor the security token service."""
+
+
+def prove_table(connection: Connection) -> str:
+    """Return the table's ARN, as DynamoDB tells it, else made of the caller's account.
+
+    The second way serves a role that may write but not describe the table. It is AWS's
+    only: of another endpoint the account proves nothing.
+
+    Raises:
+        UnprovenTableError: Both ways are closed.
+        botocore.exceptions.ClientError: DynamoDB refused otherwise.
+        botocore.exceptions.BotoCoreError: No reply came.
+    """
+    name = connection.table_name
+    try:
+        return str(connection.client().describe_table(TableName=name)["Table"]["TableArn"])
+    except KeyError as error:
+        raise UnprovenTableError(f"DynamoDB describes table {name} without an ARN") from error
+    except Exception as error:
+        if not _is_forbidden(error):
+            raise
+        if not _is_aws(connection.client().meta.endpoint_url):
+            raise UnprovenTableError(
+                f"table {name} may not be described, and the endpoint is not AWS"
+            ) from error
+        return name if name.startswith("arn:") else _make_arn(connection)
+
+
+def _is_forbidden(error: Exception) -> bool:
+    response = getattr(error, "response", None) or {}
+    return bool(response.get("Error", {}).get("Code") == "AccessDeniedException")
+
+
+def _is_aws(endpoint_url: str) -> bool:
+    host = urlsplit(endpoint_url).hostname or ""
+    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+
+
+def _make_arn(connection: Connection) -> str:
+    caller = connection.make_token_client().get_caller_identity()
+    partition = caller["Arn"].split(":")[1]
+    region = connection.client().meta.region_name
+    table = f"table/{connection.table_name}"
+    return f"arn:{partition}:dynamodb:{region}:{caller['Account']}:{table}"
