@@ -30,6 +30,7 @@ types: .venv/.dev  ## mypy --strict over both packages; mypy and pyright over th
 bench: .venv/.bench  ## side by side with peers, as ratios
 	$(BIN)/python benchmarks/bench_stress.py
 	$(BIN)/python benchmarks/bench_patterns.py
+	$(BIN)/python benchmarks/bench_delivery.py
 
 mutants: .venv/.mutants  ## break each line of the patterns: 90 % must make a test fail
 	$(BIN)/python tests/mutants/run.py

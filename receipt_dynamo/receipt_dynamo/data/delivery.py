@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.data.adoption import Adoption
@@ -107,9 +108,9 @@ class Delivery:
             settings.batch_flush_interval if batches else 0.0,
             max_items=settings.max_pending_records,
             max_bytes=settings.max_pending_bytes,
-            size_of=_size_of,
+            size_of=attrgetter("size"),
             max_batch_bytes=MAX_BATCH_BYTES,
-            key_of=_key_of,
+            key_of=attrgetter("key"),
             merge=merge_records,
             source=self._take,
             workers=settings.senders,
@@ -176,7 +177,7 @@ class Delivery:
         """
         record = PendingRecord(key, body, on_settled=on_settled)
         while (refusal := self._try_to_admit(record)) == "full":
-            if self._overflow != "drop_oldest" or not self._drop_oldest():
+            if not self._make_room():
                 break
         self._store.report_trouble()
         if refusal is not None:
@@ -208,12 +209,17 @@ class Delivery:
             self._chores.add_item(_CHECKPOINT)
         return None
 
+    def _make_room(self) -> bool:
+        if self._store.delete_settled():
+            return True
+        return self._overflow == "drop_oldest" and self._drop_oldest()
+
     def _drop_oldest(self) -> bool:
         oldest = self._queue.drop_oldest()
         if oldest is None:
             return False
         dropped = list(oldest.chain())
-        self._store.forget(dropped)
+        self._store.forget(dropped, at_once=True)
         self._ledger.count(dropped=len(dropped))
         self.events.tell(DeliveryEventKind.DROPPED, len(dropped), None)
         self._report_fate(dropped, Fate.DROPPED)
@@ -229,10 +235,11 @@ class Delivery:
         for record in batch:
             record.attempts += 1
         outcome = self._sender.send(batch)
-        unsettled = {*map(id, outcome.retry), *(id(record) for record, _ in outcome.dead)}
-        delivered = [
-            each for record in batch if id(record) not in unsettled for each in record.chain()
-        ]
+        unsettled = {*outcome.retry, *(record for record, _ in outcome.dead)}
+        delivered: list[PendingRecord] = []
+        for record in batch:
+            if record not in unsettled:
+                delivered += [record] if record.earlier is None else record.chain()
         self._settle_delivered(delivered)
         kept = [letter for letter in outcome.dead if not self._bury(*letter)]
         if self._store.wants_checkpoint:
@@ -244,8 +251,8 @@ class Delivery:
     def _settle_delivered(self, records: list[PendingRecord]) -> None:
         if not records:
             return
-        self._store.forget(records)
         self._ledger.count(delivered=len(records))
+        self._store.forget(records, at_once=not self._ledger.snapshot().pending)
         self.events.tell(DeliveryEventKind.DELIVERED, len(records), None)
         self._report_fate(records, Fate.DELIVERED)
 
@@ -409,11 +416,3 @@ class Delivery:
     def last_error(self) -> str | None:
         """The latest failure in one line, or None."""
         return self._sender.last_error
-
-
-def _size_of(record: PendingRecord) -> int:
-    return record.size
-
-
-def _key_of(record: PendingRecord) -> Key:
-    return record.key

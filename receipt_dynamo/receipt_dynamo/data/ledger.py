@@ -31,7 +31,7 @@ class Ledger:
         """Begin at zero."""
         # Re-entrant: a finalizer may put a record in the thread that is counting one.
         self._lock = threading.RLock()
-        self._accounts = Accounts()
+        self._accepted = self._adopted = self._delivered = self._dead = self._dropped = 0
 
     def count(
         self,
@@ -44,15 +44,15 @@ class Ledger:
     ) -> None:
         """Add to the accounts."""
         with self._lock:
-            old = self._accounts
-            self._accounts = Accounts(
-                old.accepted + accepted,
-                old.adopted + adopted,
-                old.delivered + delivered,
-                old.dead + dead,
-                old.dropped + dropped,
-            )
+            self._accepted += accepted
+            self._adopted += adopted
+            self._delivered += delivered
+            self._dead += dead
+            self._dropped += dropped
 
     def snapshot(self) -> Accounts:
         """Return the accounts."""
-        return self._accounts
+        with self._lock:
+            return Accounts(
+                self._accepted, self._adopted, self._delivered, self._dead, self._dropped
+            )

@@ -49,6 +49,7 @@ class PendingRecord:
     Attributes:
         key: Its PK and SK.
         body: DynamoDB's JSON of its item.
+        size: Of that, in bytes.
         backlog: Whose row it is; None when it is in memory only.
         seq: Number of the row.
         attempts: How often it was sent.
@@ -56,7 +57,7 @@ class PendingRecord:
         on_settled: Told once what became of it.
     """
 
-    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "on_settled", "seq")
+    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "on_settled", "seq", "size")
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class PendingRecord:
     ) -> None:
         self.key = key
         self.body = body
+        self.size = len(body)
         self.backlog = backlog
         self.seq = seq
         self.on_settled = on_settled
@@ -75,12 +77,7 @@ class PendingRecord:
         self.earlier: PendingRecord | None = None
 
     def __repr__(self) -> str:
-        return f"<PendingRecord of {len(self.body)} bytes>"
-
-    @property
-    def size(self) -> int:
-        """In bytes, as on the wire."""
-        return len(self.body)
+        return f"<PendingRecord of {self.size} bytes>"
 
     def chain(self) -> Iterator[PendingRecord]:
         """Iterate over the record and those that it replaced."""

@@ -33,7 +33,8 @@ _logger = logging.getLogger(__name__)
 RETRY_DELAY: Final = 30.0
 """Seconds before a journal that could not be made or written is tried again."""
 
-_DELETES_AT_ONCE: Final = 500
+DELETES_AT_ONCE: Final = 250
+"""Settled rows that are deleted in one commit, at most."""
 
 
 class Placement(Enum):
@@ -89,7 +90,7 @@ class RecordStore:
         self._is_closed = False
         self._try_again_at: float | None = None
         self._trouble: Exception | None = None
-        self._undeleted: list[PendingRecord] = []
+        self._settled: list[PendingRecord] = []
         self._arn: str | None = None
         self.undurable = 0
 
@@ -202,17 +203,36 @@ class RecordStore:
                 return records
         return []
 
-    def forget(self, records: Iterable[PendingRecord]) -> None:
-        """Delete the rows of records that are settled, or given up."""
+    def forget(self, records: Iterable[PendingRecord], *, at_once: bool) -> None:
+        """Delete the rows of records that are settled, or given up.
+
+        Args:
+            records: Which ones.
+            at_once: False lets them wait for others: one commit for many rows costs half.
+                After a crash in between they are sent once more, under their keys.
+        """
         with self._lock:
-            waiting, self._undeleted = self._undeleted, []
+            self._settled += [
+                record
+                for record in records
+                if record.backlog is not None and not record.backlog.is_lost
+            ]
+            waits = not at_once and len(self._settled) < DELETES_AT_ONCE
+        if not waits:
+            self.delete_settled()
+
+    def delete_settled(self) -> bool:
+        """Delete the rows that wait for it; False when there are none."""
+        with self._lock:
+            settled, self._settled = self._settled, []
         by_backlog: dict[Backlog, list[PendingRecord]] = {}
-        for record in (*waiting, *records):
-            if record.backlog is not None and not record.backlog.is_lost:
+        for record in settled:
+            if record.backlog is not None:
                 by_backlog.setdefault(record.backlog, []).append(record)
         for backlog, rows in by_backlog.items():
-            for start in range(0, len(rows), _DELETES_AT_ONCE):
-                self._delete(backlog, rows[start : start + _DELETES_AT_ONCE])
+            for start in range(0, len(rows), DELETES_AT_ONCE):
+                self._delete(backlog, rows[start : start + DELETES_AT_ONCE])
+        return bool(settled)
 
     def _delete(self, backlog: Backlog, records: list[PendingRecord]) -> None:
         try:
@@ -222,7 +242,7 @@ class RecordStore:
             with self._lock:
                 if self._is_closed:
                     return
-                self._undeleted += records
+                self._settled += records
             self._warn("delete settled records from", error)
             return
         with self._lock:
@@ -299,7 +319,7 @@ class RecordStore:
         Returns:
             How many pending records the journals hold.
         """
-        self.forget(())
+        self.delete_settled()
         with self._lock:
             self._is_closed = True
             backlogs = self._backlogs()

@@ -186,19 +186,22 @@ class BatchBuffer(Generic[T]):
         """
         if key is None:
             return self.append(item, size, now)
-        self._line_up(self._line_length)
+        if self._arrivals:
+            self._line_up(self._line_length)
         if self._replace(item, size, key):
             return True
         if self._free_items <= 0 or size > self._free_bytes:
             return False
-        self.admit(item, size, key, now)
+        self._enter(item, size, key, now)
         return True
 
     def admit(self, item: T, size: int, key: Hashable | None, now: float) -> None:
         """Take ``item`` in, whatever the bounds say."""
         self._line_up(self._line_length)
-        if key is not None and self._replace(item, size, key):
-            return
+        if key is None or not self._replace(item, size, key):
+            self._enter(item, size, key, now)
+
+    def _enter(self, item: T, size: int, key: Hashable | None, now: float) -> None:
         entry = Entry(item, size, key, now, self._numbered + 1)
         self._free_items -= 1
         self._free_bytes -= size

@@ -95,6 +95,8 @@ def read_outcome(
         raise TypeError(
             f"the callback returned {type(outcome).__name__}; accepted are None and FlushResult"
         )
+    if not outcome.retry and not outcome.dead:
+        return [], [], outcome.retry_after
     by_item: dict[int, list[Entry[T]]] = {}
     for entry in batch:
         by_item.setdefault(id(entry.item), []).append(entry)
