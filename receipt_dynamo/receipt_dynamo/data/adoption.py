@@ -34,6 +34,7 @@ class Adoption:
         directory: Where journals are.
         target: This process's table, as configured.
         connection: To prove which table that is.
+        is_held: Tells whether this process holds a journal already.
         adopt: Takes an open journal over; False when it is too late.
         note_arn: Told the table's ARN, when it is proven.
         clock: Monotonic time in seconds.
@@ -45,6 +46,7 @@ class Adoption:
         target: JournalTarget,
         connection: Connection,
         *,
+        is_held: Callable[[Path], bool],
         adopt: Callable[[HeldJournal, JournalCounts], bool],
         note_arn: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
@@ -52,6 +54,7 @@ class Adoption:
         self._directory = directory
         self._target = target
         self._connection = connection
+        self._is_held = is_held
         self._adopt = adopt
         self._note_arn = note_arn
         self._clock = clock
@@ -66,8 +69,8 @@ class Adoption:
         return self._clock() >= self._next_look
 
     def has_candidates(self) -> bool:
-        """Whether there are journals for this table, as configured, at all."""
-        return bool(self._directory.list(self._target))
+        """Whether there are other processes' journals for this table, as configured."""
+        return any(not self._is_held(path) for path in self._directory.list(self._target))
 
     def look(self) -> None:
         """Prove which table this is, and take over what dead processes left for it.
@@ -85,6 +88,8 @@ class Adoption:
                 return
             self._note_arn(self._arn)
         for path in self._directory.list(self._target):
+            if self._is_held(path):
+                continue
             try:
                 self._look_at(path, self._arn)
             except (JournalError, OSError, sqlite3.Error) as error:

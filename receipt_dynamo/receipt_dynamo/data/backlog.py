@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from receipt_dynamo.data.journal import ROW_OVERHEAD, Journal, JournalCounts
 from receipt_dynamo.data.journal_directory import HeldJournal
-from receipt_dynamo.data.pending_record import Listener, PendingRecord, read_key
+from receipt_dynamo.data.pending_record import PendingRecord, Watch, read_key
 
 
 class Backlog:
@@ -16,7 +16,7 @@ class Backlog:
         waiting: Pending rows that are not in memory.
         rows: All rows, dead letters included.
         bytes: What they take, roughly.
-        listeners: Who wants to know of a row that is not in memory, by its number.
+        watches: Who wants to know of a row that is not in memory, by its number.
     """
 
     def __init__(self, held: HeldJournal, counts: JournalCounts) -> None:
@@ -25,7 +25,7 @@ class Backlog:
         self.waiting = counts.pending
         self.rows = counts.pending + counts.dead
         self.bytes = counts.bytes
-        self.listeners: dict[int, Listener] = {}
+        self.watches: dict[int, Watch] = {}
         self._handed_out = 0
 
     @property
@@ -47,13 +47,13 @@ class Backlog:
     def spill(self, record: PendingRecord) -> None:
         """Note that the record just appended is on disk only."""
         self.waiting += 1
-        if record.on_settled is not None:
-            self.listeners[record.seq] = record.on_settled
+        if record.watch is not None:
+            self.watches[record.seq] = record.watch
 
     def read(self, limit: int) -> list[PendingRecord]:
         """Return the next waiting records, in order; they wait until :meth:`hand_out`."""
         return [
-            PendingRecord(read_key(row.item), row.item, self, row.seq, self.listeners.get(row.seq))
+            PendingRecord(read_key(row.item), row.item, self, row.seq, self.watches.get(row.seq))
             for row in self.journal.read_pending(self._handed_out, limit)
         ]
 
@@ -65,7 +65,7 @@ class Backlog:
         self._handed_out = records[-1].seq
         self.waiting = max(0, self.waiting - len(records))
         for record in records:
-            self.listeners.pop(record.seq, None)
+            self.watches.pop(record.seq, None)
 
     def forget(self, records: list[PendingRecord]) -> None:
         """Note that these rows are gone."""

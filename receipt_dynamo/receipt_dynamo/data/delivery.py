@@ -27,6 +27,7 @@ from receipt_dynamo.data.pending_record import (
     Fate,
     Listener,
     PendingRecord,
+    Watch,
     merge_records,
     read_key,
 )
@@ -144,6 +145,7 @@ class Delivery:
                 directory,
                 target,
                 connection,
+                is_held=self._store.holds,
                 adopt=self._adopt,
                 note_arn=self._store.note_arn,
                 clock=clock,
@@ -158,7 +160,7 @@ class Delivery:
         self._lock = threading.RLock()
         self._is_closed = False
         self._refused: Counter[str] = Counter()
-        self._watched: set[PendingRecord] = set()
+        self._watches: set[Watch] = set()
         self._report: CloseReport | None = None
 
     def reset_after_fork(self) -> None:
@@ -175,17 +177,20 @@ class Delivery:
             body: DynamoDB's JSON of its item.
             on_settled: Told once what became of it.
         """
-        record = PendingRecord(key, body, on_settled=on_settled)
+        watch = None if on_settled is None else Watch(key, on_settled)
+        if watch is not None:
+            self._watches.add(watch)
+        record = PendingRecord(key, body, watch=watch)
         while (refusal := self._try_to_admit(record)) == "full":
             if not self._make_room():
                 break
         self._store.report_trouble()
         if refusal is not None:
+            if watch is not None:
+                self._watches.discard(watch)
             with self._lock:
                 self._refused[refusal] += 1
             self.events.tell(DeliveryEventKind.REFUSED, 1, refusal)
-        elif on_settled is not None:
-            self._watched.add(record)
         return refusal
 
     def _try_to_admit(self, record: PendingRecord) -> str | None:
@@ -269,10 +274,14 @@ class Delivery:
         self, records: Iterable[PendingRecord], fate: Fate, reason: str | None = None
     ) -> None:
         for record in records:
-            listener, record.on_settled = record.on_settled, None
-            if listener is not None:
-                self._watched.discard(record)
-                self.events.call(listener, DeliveryReport(record.key, fate, reason))
+            if record.watch is not None:
+                self._tell_watch(record.watch, fate, reason)
+
+    def _tell_watch(self, watch: Watch, fate: Fate, reason: str | None = None) -> None:
+        """Tell once: a dead letter that is redriven has been reported."""
+        if watch in self._watches:
+            self._watches.discard(watch)
+            self.events.call(watch.listener, DeliveryReport(watch.key, fate, reason))
 
     def _take(self, room: int) -> list[PendingRecord]:
         """Give the queue records from disk, now that it has room."""
@@ -348,7 +357,8 @@ class Delivery:
         """Wait until what was accepted and adopted before this call is settled."""
         left = self._count_down(timeout)
         # What dead processes left may still have to be taken over.
-        if not self._looks.flush(left()):
+        is_looking = self._adoption is not None and self._adoption.has_candidates()
+        if is_looking and not self._looks.flush(left()):
             return False
         while self._store.waiting:
             self._queue.pull()
@@ -372,7 +382,8 @@ class Delivery:
     def _end(self) -> CloseReport:
         accounts = self._ledger.snapshot()
         on_disk = min(accounts.pending, self._store.close())
-        self._report_fate(list(self._watched), Fate.PENDING)
+        for watch in list(self._watches):
+            self._tell_watch(watch, Fate.PENDING)
         self._report = CloseReport(
             delivered=accounts.delivered,
             pending=accounts.pending,

@@ -43,6 +43,21 @@ class DeliveryReport:
 Listener: TypeAlias = Callable[[DeliveryReport], object]
 
 
+class Watch:
+    """Somebody who wants to know what becomes of one record.
+
+    Attributes:
+        key: The record's PK and SK.
+        listener: Whom to tell.
+    """
+
+    __slots__ = ("key", "listener")
+
+    def __init__(self, key: Key, listener: Listener) -> None:
+        self.key = key
+        self.listener = listener
+
+
 class PendingRecord:
     """One accepted record.
 
@@ -54,10 +69,10 @@ class PendingRecord:
         seq: Number of the row.
         attempts: How often it was sent.
         earlier: The record that it replaced, of the same key, which is settled with it.
-        on_settled: Told once what became of it.
+        watch: Who wants to know what becomes of it, if anybody does.
     """
 
-    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "on_settled", "seq", "size")
+    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "seq", "size", "watch")
 
     def __init__(
         self,
@@ -65,14 +80,14 @@ class PendingRecord:
         body: bytes,
         backlog: Backlog | None = None,
         seq: int = 0,
-        on_settled: Listener | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.key = key
         self.body = body
         self.size = len(body)
         self.backlog = backlog
         self.seq = seq
-        self.on_settled = on_settled
+        self.watch = watch
         self.attempts = 0
         self.earlier: PendingRecord | None = None
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum, auto
+from pathlib import Path
 from typing import Final
 
 from receipt_dynamo.data.backlog import Backlog
@@ -101,7 +102,12 @@ class RecordStore:
         self._begin()
 
     def _backlogs(self) -> list[Backlog]:
-        return [*self._adopted, *([] if self._own is None else [self._own])]
+        own = self._own
+        return [*self._adopted, *([] if own is None else [own])]
+
+    def holds(self, path: Path) -> bool:
+        """Tell whether the journal at ``path`` is held here."""
+        return any(backlog.journal.path == path for backlog in self._backlogs())
 
     @property
     def waiting(self) -> int:

@@ -61,10 +61,9 @@ class BatchQueue(Generic[T]):
             when the one is.
         merge: Gets a waiting item and a later one with its key, and returns what is sent
             for both; by default the later one. It must not call the queue.
-        source: A store behind the queue, for what is more than the bounds allow. After
-            each batch, while the queue is less than half full, it is asked for so many
-            more items at most, in a background thread; it returns some, or none. They
-            are taken even while the queue stops.
+        source: A store behind the queue, for what is beyond its bounds: after each batch,
+            in a background thread, while the queue is less than half full, it is asked
+            for so many items at most. They are taken even while the queue stops.
         workers: Threads that call the callback, at most.
         retry_base_delay: Seconds of the first pause after a failure, at most.
         retry_max_delay: Seconds of the longest pause.
@@ -114,8 +113,7 @@ class BatchQueue(Generic[T]):
         self._source = source
         self._overflow = overflow
         self._largest = min(max_bytes, max_batch_bytes or max_bytes)
-        # Without automatic flushing only a flush or a stop starts a worker.
-        self._max_workers = workers if auto_flush else 0
+        self._max_workers = workers if auto_flush else 0  # then only a flush starts one
         self._name = name
         self._clock = clock
         self._make_pause = partial(Pause, retry_base_delay, retry_max_delay, random)
@@ -277,14 +275,14 @@ class BatchQueue(Generic[T]):
         with self._lock:
             entry = self._edit(self._buffer.drop_oldest)
             self._progress.notify_all()
-        return None if entry is None else entry.item
+            return None if entry is None else entry.item
 
     def pull(self) -> int:
         """Ask the source for items now, as after each batch; return how many came."""
         items = self._ask_source(self._buffer.room)
         with self._lock:
             self._take_in(items)
-            needs_thread = bool(items) and self._workers.call()
+            needs_thread = len(items) > 0 and self._workers.call()
         self._workers.start(needs_thread)
         return len(items)
 
@@ -394,6 +392,8 @@ class BatchQueue(Generic[T]):
                 self._pause.begin_as_asked(self._clock(), pause or 0.0)
             self._take_in(more)
             self._settle(batch, retry, dead)
+        if not self._buffer.pending:
+            self.pull()  # What came since then nobody else would fetch.
 
     def _settle(self, batch: list[Entry[T]], retry: list[Entry[T]], dead: list[Entry[T]]) -> None:
         self._flushes += 1
@@ -407,8 +407,8 @@ class BatchQueue(Generic[T]):
         try:
             return [self._measure(item) for item in self._source(room)]
         except Exception as error:  # noqa: BLE001 - the store's trouble must not stop the queue
-            what = f"the source raised {type(error).__name__}"
-            self._log.warn("source", f"queue {self._name}: {what}")
+            kind = type(error).__name__
+            self._log.warn("source", f"queue {self._name}: the source raised {kind}")
             return []
 
     def _take_in(self, arrivals: list[Arrival[T]]) -> None:
@@ -425,8 +425,8 @@ class BatchQueue(Generic[T]):
             self._pause.begin_after_failure(self._clock(), seconds)
             self._settle(batch, batch, [])
         # By type only: the message may hold what the item holds.
-        what = f"the callback raised {type(error).__name__}; its {len(batch)} items are kept"
-        self._log.warn("callback", f"queue {self._name}: {what} and sent again")
+        what = f"queue {self._name}: the callback raised {type(error).__name__}"
+        self._log.warn("callback", f"{what}; its {len(batch)} items are kept and sent again")
 
     def _wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for ``is_done``; do the work in this thread if no worker can."""

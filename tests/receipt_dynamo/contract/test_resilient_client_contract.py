@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
@@ -10,7 +11,12 @@ import boto3
 import pytest
 
 from engines.fixtures import Engine
-from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
+from receipt_dynamo import (
+    AIUsageMetric,
+    DeliveryEventKind,
+    DynamoClient,
+    ResilientDynamoClient,
+)
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -139,8 +145,12 @@ def test_a_missing_table_is_misconfigured_and_the_records_wait(
     engine: Engine, table_name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = ResilientDynamoClient(table_name, "us-east-1", endpoint_url=engine.endpoint_url)
+    refused = threading.Event()
+    client.add_listener(
+        lambda event: event.kind is DeliveryEventKind.MISCONFIGURED and refused.set()
+    )
     client.batch_put_ai_usage_metrics(make_metrics(3))
-    assert not client.flush(timeout=1)
+    assert refused.wait(60)
     stats = client.get_stats()
     assert (stats.pending, stats.dead) == (3, 0)
     assert "ResourceNotFoundException" in (stats.last_error or "")
