@@ -12,6 +12,7 @@ import pytest
 from receipt_dynamo import (
     AIUsageMetric,
     CircuitBreakerState,
+    DeliveryEvent,
     DeliveryEventKind,
     DeliveryStats,
     DynamoClient,
@@ -294,12 +295,16 @@ def test_missing_credentials_are_said_once_and_records_kept(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     client = open_client(proxy, table)
-    noticed = threading.Event()
-    client.add_listener(
-        lambda event: event.kind is DeliveryEventKind.MISCONFIGURED and noticed.set()
-    )
+    held = threading.Semaphore(0)
+
+    def note(event: DeliveryEvent) -> None:
+        if event.kind is DeliveryEventKind.MISCONFIGURED:
+            held.release(event.records)
+
+    client.add_listener(note)
     client.batch_put_ai_usage_metrics(make_metrics(60))
-    assert noticed.wait(60)
+    for _ in range(60):
+        assert held.acquire(timeout=60)
     assert client.get_stats().pending == 60
     said = [record for record in caplog.records if "NoCredentialsError" in record.getMessage()]
     assert len(said) == 1
