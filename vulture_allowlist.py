@@ -6,6 +6,7 @@ Everything else that vulture finds is dead code.
 # The public interface of receipt_dynamo.
 _.batch_put_ai_usage_metrics
 _.to_dynamodb_json
+api_calls
 _.get_ai_usage_metric
 _.query_ai_usage_metrics_by_date
 _.query_ai_usage_metrics_by_job

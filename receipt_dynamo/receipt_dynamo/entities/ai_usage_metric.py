@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
+from pydantic_core import from_json
 
 from receipt_dynamo.entities.attribute_values import (
     MAX_ITEM_BYTES,
@@ -20,28 +21,26 @@ from receipt_dynamo.entities.attribute_values import (
     METADATA_LEVEL,
     AttributeValue,
     Item,
-    format_number,
+    encode_value,
     from_attribute_value,
     measure_item,
     normalize_document,
     normalize_number,
     normalize_text,
     parse_number,
-    to_attribute_value,
 )
 from receipt_dynamo.entities.wire_form import (
     ITEM_TYPE,
     NUMBER_ATTRIBUTES,
     TEXT_ATTRIBUTES,
-    Attributes,
     batch_partition_key,
     cost_sort_key,
+    encode_call,
+    encode_group_keys,
     encode_numbers,
-    encode_shared_texts,
+    encode_shared_attributes,
     encode_texts,
-    encode_value,
     job_partition_key,
-    shared_texts,
     usage_partition_key,
     usage_sort_key,
 )
@@ -192,6 +191,9 @@ class AIUsageMetric:
     # timestamp of an earlier writer), so that writing it again overwrites it.
     _stored_key: ClassVar[tuple[str, str] | None] = None
 
+    # The timestamp in ISO 8601, which four attributes hold.
+    _timestamp_text: ClassVar[str]
+
     def __post_init__(self) -> None:
         """Complete the total, and check what only the whole item shows."""
         if self.total_tokens is None:
@@ -200,6 +202,7 @@ class AIUsageMetric:
             ]
             if known:
                 object.__setattr__(self, "total_tokens", sum(known))
+        object.__setattr__(self, "_timestamp_text", self.timestamp.isoformat())
         self._check_keys()
         self._check_size()
 
@@ -210,7 +213,7 @@ class AIUsageMetric:
     def _check_keys(self) -> None:
         keys = [
             ("service and model", usage_partition_key(self.service, self.model), "PK"),
-            ("request_id", usage_sort_key(self.timestamp.isoformat(), self.request_id), "SK"),
+            ("request_id", usage_sort_key(self._timestamp_text, self.request_id), "SK"),
             ("service", cost_sort_key("YYYY-MM-DD", self.service), "SK"),
         ]
         if self.job_id:
@@ -239,66 +242,30 @@ class AIUsageMetric:
     @property
     def key(self) -> tuple[str, str]:
         """The record's PK and SK in the table."""
-        return self._stored_key or self._key_at(self.timestamp.isoformat())
-
-    def _key_at(self, timestamp: str) -> tuple[str, str]:
-        return (
+        return self._stored_key or (
             usage_partition_key(self.service, self.model),
-            usage_sort_key(timestamp, self.request_id),
+            usage_sort_key(self._timestamp_text, self.request_id),
         )
 
     def to_dynamodb_item(self) -> Item:
         """Return the item as the typed maps of DynamoDB's low-level API."""
-        timestamp = self.timestamp.isoformat()
-        texts = shared_texts(self.service, self.model, timestamp[:10])
-        item: Item = {name: {"S": text} for name, text in texts + self._own_texts(timestamp)}
-        item |= {name: {"N": number} for name, number in self._numbers()}
-        if self.metadata:
-            item["metadata"] = to_attribute_value(self.metadata)
+        item: Item = from_json(self.to_dynamodb_json())
         return item
 
     def to_dynamodb_json(self) -> bytes:
-        """Return :meth:`to_dynamodb_item` as compact JSON in UTF-8, for half of its cost."""
-        timestamp = self.timestamp.isoformat()
-        members = [encode_shared_texts(self.service, self.model, timestamp[:10])]
-        members += encode_texts(self._own_texts(timestamp))
-        members += encode_numbers(self._numbers())
-        if self.metadata:
-            members.append(f'"metadata":{encode_value(to_attribute_value(self.metadata))}')
-        return f"{{{','.join(members)}}}".encode()
-
-    def _own_texts(self, timestamp: str) -> Attributes:
-        """Return the text attributes that no other call has."""
-        partition_key, sort_key = self._stored_key or self._key_at(timestamp)
-        texts = [
-            ("PK", partition_key),
-            ("SK", sort_key),
-            ("operation", self.operation),
-            ("timestamp", timestamp),
-            ("requestId", self.request_id),
-            ("hour", f"{timestamp[:10]}-{timestamp[11:13]}"),
+        """Return the item as compact JSON in UTF-8, as DynamoDB's low-level API sends it."""
+        timestamp = self._timestamp_text
+        members = [
+            encode_shared_attributes(self.service, self.model, timestamp[:10]),
+            encode_call(self.key, self.operation, timestamp, self.request_id),
         ]
-        given = zip(TEXT_ATTRIBUTES.values(), _read_texts(self), strict=True)
-        texts += [(name, text) for name, text in given if text is not None]
+        members += encode_texts(_read_texts(self))
+        members += encode_numbers(_read_numbers(self))
         if self.job_id or self.batch_id:
-            texts += self._group_keys(timestamp)
-        return texts
-
-    def _numbers(self) -> Attributes:
-        """Return the number attributes, in plain digits."""
-        given = zip(NUMBER_ATTRIBUTES.values(), _read_numbers(self), strict=True)
-        return [(name, format_number(number)) for name, number in given if number is not None]
-
-    def _group_keys(self, timestamp: str) -> Attributes:
-        """Return the sparse index keys: GSI3 by job, else batch; GSI4 by batch beside a job."""
-        sort_key = f"AI_USAGE#{timestamp}"
-        keys: Attributes = []
-        if self.job_id:
-            keys += [("GSI3PK", job_partition_key(self.job_id)), ("GSI3SK", sort_key)]
-        if self.batch_id:
-            index = "GSI4" if self.job_id else "GSI3"
-            keys += [(f"{index}PK", batch_partition_key(self.batch_id)), (f"{index}SK", sort_key)]
-        return keys
+            members += encode_group_keys(self.job_id, self.batch_id, timestamp)
+        if self.metadata:
+            members.append(f'"metadata":{encode_value(self.metadata)}')
+        return f"{{{','.join(members)}}}".encode()
 
     @classmethod
     def from_dynamodb_item(cls, item: Mapping[str, AttributeValue]) -> AIUsageMetric:
@@ -342,7 +309,6 @@ class AIUsageMetric:
         return metric
 
 
-# One call for all fields costs a third of a call for each.
 _read_texts: Final = attrgetter(*TEXT_ATTRIBUTES)
 _read_numbers: Final = attrgetter(*NUMBER_ATTRIBUTES)
 

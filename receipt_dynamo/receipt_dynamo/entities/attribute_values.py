@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any, Final, TypeAlias
 
 AttributeValue: TypeAlias = Mapping[str, Any]
@@ -28,6 +29,10 @@ MAX_EXPONENT: Final = 125
 MIN_EXPONENT: Final = -130
 
 _ACCEPTED = "accepted are str, int, float, Decimal, bool, None, list, tuple and dict"
+
+
+quote: Final = encode_basestring
+"""Encodes a text as JSON, in C; what is not ASCII stays as it is, for fewer bytes."""
 
 
 def normalize_text(text: str, path: str) -> str:
@@ -143,7 +148,9 @@ def format_number(number: int | Decimal) -> str:
 
     Readers of earlier writers parse counts by ``int(...)``, which fails on "1e-07".
     """
-    return str(number) if isinstance(number, int) else format(number, "f")
+    text = str(number)
+    # An "e" where the caller's decimal context says so.
+    return format(number, "f") if "E" in text or "e" in text else text
 
 
 def parse_number(text: str) -> int | Decimal:
@@ -152,19 +159,20 @@ def parse_number(text: str) -> int | Decimal:
     return int(number) if number == number.to_integral_value() else number
 
 
-def to_attribute_value(value: Any) -> AttributeValue:
-    """Encode a normalized document value as a typed map."""
+def encode_value(value: Any) -> str:
+    """Encode a normalized document value as a typed map in JSON."""
     if isinstance(value, str):
-        return {"S": value}
-    if value is None:
-        return {"NULL": True}
-    if isinstance(value, bool):
-        return {"BOOL": value}
-    if isinstance(value, (int, Decimal)):
-        return {"N": format_number(value)}
+        return f'{{"S":{quote(value)}}}'
     if isinstance(value, dict):
-        return {"M": {key: to_attribute_value(element) for key, element in value.items()}}
-    return {"L": [to_attribute_value(element) for element in value]}
+        members = [f"{quote(key)}:{encode_value(element)}" for key, element in value.items()]
+        return f'{{"M":{{{",".join(members)}}}}}'
+    if value is None:
+        return '{"NULL":true}'
+    if isinstance(value, bool):
+        return '{"BOOL":true}' if value else '{"BOOL":false}'
+    if isinstance(value, (int, Decimal)):
+        return f'{{"N":"{format_number(value)}"}}'
+    return f'{{"L":[{",".join([encode_value(element) for element in value])}]}}'
 
 
 def from_attribute_value(attribute: AttributeValue) -> Any:

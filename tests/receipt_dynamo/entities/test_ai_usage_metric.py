@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -152,6 +153,12 @@ def test_money_is_taken_by_its_printed_value(cost: object, stored: str) -> None:
     metric = AIUsageMetric("openai", "m", "o", START, cost_usd=cost)  # type: ignore[arg-type]
     assert isinstance(metric.cost_usd, Decimal)
     assert metric.to_dynamodb_item()["costUSD"] == {"N": stored}
+
+
+def test_the_callers_decimal_context_changes_no_number() -> None:
+    with decimal.localcontext(capitals=0, prec=3):
+        metric = AIUsageMetric("openai", "m", "o", START, cost_usd=Decimal("0.000000123456"))
+        assert metric.to_dynamodb_item()["costUSD"] == {"N": "0.000000123456"}
 
 
 def test_the_total_is_the_sum_only_when_not_given() -> None:
