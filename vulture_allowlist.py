@@ -45,6 +45,7 @@ _.track_openai_embedding
 _.track_anthropic_completion
 _.track_google_places
 _.track_github_claude_review
+_.create_wrapped_openai_client
 
 # Called by Python, by http.server, socketserver or the providers' SDKs.
 exc_info

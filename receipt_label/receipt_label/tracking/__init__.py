@@ -4,7 +4,7 @@ from receipt_label.tracking.context import ai_usage_context, batch_ai_usage_cont
 from receipt_label.tracking.file_log import UsageLogFile
 from receipt_label.tracking.resilient_usage_tracker import ResilientAIUsageTracker
 from receipt_label.tracking.tracker_stats import TrackerStats
-from receipt_label.tracking.usage_tracker import AIUsageTracker, create_wrapped_openai_client
+from receipt_label.tracking.usage_tracker import AIUsageTracker
 
 __all__ = [
     "AIUsageTracker",
@@ -13,5 +13,4 @@ __all__ = [
     "UsageLogFile",
     "ai_usage_context",
     "batch_ai_usage_context",
-    "create_wrapped_openai_client",
 ]

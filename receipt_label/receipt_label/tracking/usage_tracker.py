@@ -203,6 +203,17 @@ class AIUsageTracker:
         self._load_prices()
         return wrap_anthropic_client(client, self._recorder)
 
+    @staticmethod
+    def create_wrapped_openai_client(client: ClientT, tracker: AIUsageTracker) -> ClientT:
+        """Return a copy of an OpenAI client whose calls ``tracker`` records.
+
+        As ``tracker.wrap_openai(client)``, under the name that earlier code calls.
+
+        Raises:
+            TypeError: ``client`` is no OpenAI client.
+        """
+        return tracker.wrap_openai(client)
+
     def _load_prices(self) -> None:
         """Load them while things are set up, so that the first call does not wait for it."""
         try:
@@ -351,16 +362,3 @@ def _check_parts(whole: int, parts: Mapping[str, object]) -> None:
 
 def _read_nothing(result: object) -> Reply:  # noqa: ARG001
     return Reply()
-
-
-def create_wrapped_openai_client(client: ClientT, tracker: AIUsageTracker) -> ClientT:
-    """Return a copy of an OpenAI client whose calls ``tracker`` records.
-
-    Args:
-        client: An ``openai.OpenAI`` or ``openai.AsyncOpenAI``.
-        tracker: Records them.
-
-    Raises:
-        TypeError: ``client`` is something else.
-    """
-    return tracker.wrap_openai(client)

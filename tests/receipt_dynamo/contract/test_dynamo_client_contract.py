@@ -144,6 +144,20 @@ def test_a_query_reads_page_after_page_to_the_end(client: DynamoClient) -> None:
     assert len(list(client.query_ai_usage_costs_by_date(NOON, limit=17))) == 17
 
 
+def test_a_sum_over_many_rows_holds_one_page_at_a_time(client: DynamoClient, raw: Any) -> None:
+    """Every row of a month in memory for a sum: pages are read as they are consumed."""
+    for number in range(30):
+        client.put_ai_usage_metric(make_metric(number, metadata={"pad": "x" * 90_000}))
+    queries: list[str] = []
+    raw.meta.events.register("before-call.dynamodb.Query", lambda **_: queries.append("query"))
+    found = DynamoClient(client.table_name, client=raw).query_ai_usage_costs_by_date(NOON)
+    assert queries == []
+    next(found)
+    assert len(queries) == 1
+    assert len(list(found)) == 29
+    assert len(queries) > 2
+
+
 def test_dates_are_utc_days_and_ranges_include_both_ends(client: DynamoClient) -> None:
     last_moment = datetime(2026, 3, 1, 23, 59, 59, 999_999, tzinfo=UTC)
     write(

@@ -18,7 +18,6 @@ from receipt_label.tracking import (
     AIUsageTracker,
     ResilientAIUsageTracker,
     ai_usage_context,
-    create_wrapped_openai_client,
 )
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
@@ -60,7 +59,7 @@ def test_the_last_tracker_to_wrap_a_client_records_alone(
     other_writer = MemoryWriter()
     other = ResilientAIUsageTracker(other_writer)
     with openai.OpenAI(api_key="any", base_url=stub.openai_base_url) as plain:
-        twice = create_wrapped_openai_client(tracker.wrap_openai(plain), other)
+        twice = AIUsageTracker.create_wrapped_openai_client(tracker.wrap_openai(plain), other)
         twice.with_options(timeout=5).chat.completions.create(model="gpt-4o", messages=QUESTION)
 
     assert (len(writer.records), len(other_writer.records)) == (0, 1)
