@@ -104,6 +104,17 @@ _CHECKED: Final[Mapping[str, _Setting]] = {
     "track_to_file": _switch(),
 }
 
+# None is accepted for each: it means that something else decides.
+_TYPES: Final[Mapping[str, type]] = {
+    "openai_api_key": str,
+    "anthropic_api_key": str,
+    "user_id": str,
+    "ai_usage_log_file": Path,
+    "environment": Environment,
+    "endpoint_url": str,
+    "check_table": bool,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig:
@@ -160,6 +171,8 @@ class ClientConfig:
         _check_table_name("dynamo_table", self.dynamo_table)
         for name, setting in _CHECKED.items():
             setting.check(name, getattr(self, name))
+        for name, kind in _TYPES.items():
+            _check_type(name, getattr(self, name), kind)
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None) -> Self:
@@ -243,6 +256,14 @@ def _check_table_name(name: str, value: object) -> str:
             "characters A-Z a-z 0-9 _ . -, and a table's ARN"
         )
     return value
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    """Refuse a value of another type, without showing it: it may be a key."""
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(
+            f"{name} is of type {type(value).__name__}; accepted are {kind.__name__} and None"
+        )
 
 
 def _refuse_journal(given: Mapping[str, str]) -> None:

@@ -51,13 +51,16 @@ class ClientManager:
 
     Raises:
         ConfigurationError: A test environment with a table that may hold production data.
-        TypeError: ``dynamo_client`` would bypass the resilience.
+        TypeError: ``config`` is no ClientConfig, or ``dynamo_client`` would bypass the
+            resilience.
 
     Warns:
         UserWarning: Production with a table that looks like a test table.
     """
 
     def __init__(self, config: ClientConfig, *, dynamo_client: object = None) -> None:
+        if not isinstance(config, ClientConfig):
+            raise TypeError(f"config is of type {type(config).__name__}; accepted is ClientConfig")
         self.config = config
         self.environment = config.environment or detect_environment(config.dynamo_table)
         # What was checked is what is used, whatever becomes of the variables later.

@@ -62,7 +62,14 @@ def detect_environment(
         :class:`Environment`, prod, stage, dev, ci, ci/cd, ci-cd or testing. Any other value
         means production, with a ``UserWarning``. When it is not set: test if the table looks
         like a test table, else production.
+
+    Raises:
+        TypeError: ``table_name`` is neither a str nor None.
     """
+    if not isinstance(table_name, str | None):
+        raise TypeError(
+            f"table_name is of type {type(table_name).__name__}; accepted are str and None"
+        )
     given = (os.environ if variables is None else variables).get("ENVIRONMENT", "").strip()
     if given:
         return _read_environment(given)

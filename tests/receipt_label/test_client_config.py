@@ -193,6 +193,29 @@ def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
     assert str(caught.value).startswith(f"{name} is {value!r}; accepted are ")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        # A str there would pass for no test environment, and so for any table.
+        ("environment", "test", "Environment and None"),
+        ("openai_api_key", b"sk-secret", "str and None"),
+        ("anthropic_api_key", 7, "str and None"),
+        ("user_id", 7, "str and None"),
+        ("ai_usage_log_file", "usage.jsonl", "Path and None"),
+        ("endpoint_url", 8000, "str and None"),
+        ("check_table", "off", "bool and None"),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named_and_its_value_is_not_shown(
+    name: str, value: Any, accepted: str
+) -> None:
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(ConfigurationError) as caught:
+        ClientConfig(dynamo_table="my-test", **arguments)
+    kind = type(value).__name__
+    assert str(caught.value) == f"{name} is of type {kind}; accepted are {accepted}"
+
+
 @pytest.mark.parametrize(("variable", "kind", "text"), ACCEPTED)
 def test_what_is_accepted_here_is_accepted_by_the_client(
     variable: str, kind: type, text: str

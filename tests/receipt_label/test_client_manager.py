@@ -151,6 +151,11 @@ def test_trap_two_threads_do_not_make_two_trackers(
     assert found == [(manager.usage_tracker, manager.dynamo)] * 16
 
 
+def test_what_is_no_configuration_is_refused() -> None:
+    with pytest.raises(TypeError, match="config is of type str; accepted is ClientConfig"):
+        ClientManager("my-test")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("table", ["receipts", "contest-results", "latest-table"])
 def test_a_test_environment_refuses_a_table_of_production(table: str) -> None:
     with pytest.raises(ConfigurationError, match=f"environment is test, but the table '{table}'"):

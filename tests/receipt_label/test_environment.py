@@ -220,3 +220,8 @@ def test_an_environment_is_its_name() -> None:
         "cicd",
         "test",
     ]
+
+
+def test_a_table_that_is_no_text_is_refused() -> None:
+    with pytest.raises(TypeError, match="table_name is of type int; accepted are str and None"):
+        detect_environment(7, {})  # type: ignore[arg-type]

@@ -41,7 +41,8 @@ class ReplyReader:
 
     def __init__(self, reply: object) -> None:
         self._reply = reply
-        self._invalid: list[str] = []
+        # A field may be asked for twice, and is named once.
+        self._invalid: dict[str, None] = {}
 
     @property
     def invalid_fields(self) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ class ReplyReader:
             return None
         if isinstance(value, str):
             return value
-        self._invalid.append(path)
+        self._invalid[path] = None
         return None
 
     def count(self, path: str) -> int | None:
@@ -65,7 +66,7 @@ class ReplyReader:
             return None
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
-        self._invalid.append(path)
+        self._invalid[path] = None
         return None
 
     def counts(self, parent: str, names: tuple[str, ...]) -> dict[str, int]:

@@ -127,10 +127,11 @@ class _FunctionWatch:
     def finish(self, attempt: _Attempt, result: object) -> ObservedCall | None:
         """Return what there is to record of a function that returned ``result``."""
         try:
-            if _is_stream(result):
+            reply = self._kind.read(result)
+            # What tells its usage is a whole reply, even if it can be iterated.
+            if reply.usage is None and _is_stream(result):
                 self.sink.count_untracked()
                 return None
-            reply = self._kind.read(result)
             if is_recorded(result) or _is_among(reply, attempt.recorded_inside):
                 return None
             mark_recorded(result, reply.request_id)

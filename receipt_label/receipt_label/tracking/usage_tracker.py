@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_label.environment import Environment, detect_environment, validate_table
@@ -18,11 +18,9 @@ from receipt_label.providers.openai_replies import read_chat_completion, read_em
 from receipt_label.providers.reply import Reply
 from receipt_label.tracking.context import UsageContext
 from receipt_label.tracking.decorators import TrackedFunction, track
+from receipt_label.tracking.file_log import UsageLogFile
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.tracker_stats import TrackerStats, utc_now
-
-if TYPE_CHECKING:
-    from receipt_label.tracking.file_log import UsageLogFile
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,12 +73,11 @@ class AIUsageTracker:
         usage_log: UsageLogFile | None = None,
         price_book: PriceBook | None = None,
     ) -> None:
-        name = table_name or getattr(dynamo_client, "table_name", None)
-        found = detect_environment(name) if environment is None else environment
-        if not isinstance(found, Environment):
-            raise TypeError(
-                f"environment is of type {type(found).__name__}; accepted are Environment and None"
-            )
+        _check_type("table_name", table_name, str)
+        _check_type("environment", environment, Environment)
+        _check_type("usage_log", usage_log, UsageLogFile)
+        _check_type("price_book", price_book, PriceBook)
+        found = environment or detect_environment(table_name or _read_table_name(dynamo_client))
         if dynamo_client is not None:
             client = self._adopt_client(dynamo_client, found, table_name)
         elif table_name:
@@ -349,6 +346,19 @@ class AIUsageTracker:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_type(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(
+            f"{name} is of type {type(value).__name__}; accepted are {kind.__name__} and None"
+        )
+
+
+def _read_table_name(client: object) -> str | None:
+    """Return the table that a client is for; an object of the user's own may say none."""
+    name = getattr(client, "table_name", None)
+    return name if isinstance(name, str) else None
 
 
 def _check_parts(whole: int, parts: Mapping[str, object]) -> None:

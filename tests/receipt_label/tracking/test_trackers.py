@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -127,8 +128,23 @@ def test_bad_arguments_are_refused(kind: type[AIUsageTracker], writer: MemoryWri
         kind(writer, environment="production")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="user_id is of type int"):
         kind(writer, user_id=7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="table_name is of type int; accepted are str and None"):
+        kind(writer, 7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="usage_log is of type str; accepted are UsageLogFile"):
+        kind(writer, usage_log="usage.jsonl")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="price_book is of type dict; accepted are PriceBook"):
+        kind(writer, price_book={})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="metric is of type dict"):
         kind(writer).record({})  # type: ignore[arg-type]
+
+
+def test_a_client_that_can_do_everything_names_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A MagicMock has a ``table_name`` too, which is no text."""
+    monkeypatch.delenv("ENVIRONMENT", raising=False)
+    client = MagicMock()
+    assert AIUsageTracker(client).record(make_metric())
+    (metric,) = client.put_ai_usage_metric.call_args.args
+    assert metric.environment == "production"
 
 
 @pytest.mark.parametrize("kind", TRACKERS)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import anthropic
 import openai
@@ -204,6 +205,21 @@ def test_a_generator_passes_untouched_and_is_counted(
     assert asyncio.run(collect()) == [3]
     assert writer.records == []
     assert tracker.get_stats().untracked == 2
+
+
+def test_a_reply_that_can_be_iterated_is_no_stream(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    """The replies of users' own tests are often a MagicMock, which can do everything."""
+    reply = MagicMock(id="chatcmpl-1", model="gpt-4o-mini")
+    reply.usage.prompt_tokens = 10
+    reply.usage.completion_tokens = 5
+
+    assert tracker.track_openai_completion(lambda: reply)() is reply
+    assert (writer.only.request_id, writer.only.total_tokens) == ("chatcmpl-1", 15)
+    assert writer.only.cost_usd == Decimal("0.0000045")
+    invalid = writer.only.metadata["invalid_fields"]
+    assert sorted(invalid) == sorted(set(invalid))
 
 
 def test_a_reply_that_cannot_be_read_does_not_raise_into_the_caller(
