@@ -49,7 +49,8 @@ class MetricQueries:
     or to ``limit``. A ``date`` is a UTC day, given as :class:`datetime.date`, an aware
     datetime or "YYYY-MM-DD"; ranges include both ends. A query raises
     ``botocore.exceptions.ClientError`` when DynamoDB refuses it, and
-    :class:`InvalidItemError` at an item that is not a whole record.
+    :class:`InvalidItemError` at an item that is not a whole record. A bad argument is a
+    ``ValueError`` that names it, its value and what is accepted, when the query is made.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -72,6 +73,10 @@ class MetricQueries:
                 earlier writers stored under a naive timestamp are found as well.
             request_id: The record's request id.
         """
+        for name, text in {"service": service, "model": model, "request_id": request_id}.items():
+            _check_text(name, text)
+        if not isinstance(timestamp, datetime):
+            raise ValueError(f"timestamp is {timestamp!r}; accepted is a datetime")  # noqa: TRY004
         utc = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
         utc = utc.astimezone(UTC)
         partition_key = usage_partition_key(service.lower(), model)
@@ -103,6 +108,7 @@ class MetricQueries:
         limit: int | None = None,
     ) -> Iterator[AIUsageMetric]:
         """Iterate over one service's records of a range of days, day by day."""
+        _check_text("service", service)
         start, end = _check_range(start_date, end_date)
         return _take(
             self._query(
@@ -117,6 +123,7 @@ class MetricQueries:
         self, job_id: str, *, limit: int | None = None
     ) -> Iterator[AIUsageMetric]:
         """Iterate over one job's records, oldest first."""
+        _check_text("job_id", job_id)
         return _take(self._query(GROUP_INDEX, job_partition_key(job_id)), limit)
 
     def query_ai_usage_metrics_by_batch(
@@ -139,10 +146,10 @@ class MetricQueries:
         Raises:
             MissingIndexError: The table has no GSI4 and no days are given.
         """
-        days = None
-        if start_date is not None and end_date is not None:
-            days = _check_range(start_date, end_date)
-        return _take(self._query_batch(batch_id, days), limit)
+        _check_text("batch_id", batch_id)
+        return _take(
+            self._query_batch(batch_id, _check_optional_range(start_date, end_date)), limit
+        )
 
     def query_ai_usage_costs_by_date(
         self,
@@ -223,9 +230,27 @@ def _says_index_is_missing(error: Any, index: str) -> bool:
 
 
 def _take(metrics: Iterable[_T], limit: int | None) -> Iterator[_T]:
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; accepted are None and 1 or more")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(f"limit is {limit!r}; accepted are None and whole numbers of 1 or more")
     return islice(metrics, limit)
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} is {value!r}; accepted is a non-empty str")
+
+
+def _check_optional_range(
+    start: date | str | None, end: date | str | None
+) -> tuple[str, str] | None:
+    if start is not None and end is not None:
+        return _check_range(start, end)
+    if start is None and end is None:
+        return None
+    missing = "start_date" if start is None else "end_date"
+    raise ValueError(
+        f"{missing} is None; accepted are a date and 'YYYY-MM-DD', or neither of the two"
+    )
 
 
 def _check_range(start: date | str, end: date | str) -> tuple[str, str]:
