@@ -230,8 +230,13 @@ class AIUsageMetric:
 
     def _check_size(self) -> None:
         texts = (self.operation, self.user_id, self.environment, self.error)
-        if not self.metadata and sum(len(text) for text in texts if text) < MAX_ITEM_BYTES // 8:
-            return  # The keys are bounded, so the whole item is far below the limit.
+        characters = sum([len(text) for text in texts if text])
+        if self.metadata:
+            characters += len(repr(self.metadata))
+        # A cheap bound first: UTF-8 takes at most 4 bytes a character, a printed document has
+        # more characters than a stored one has bytes / 4, and the keys and ids are bounded.
+        if characters < MAX_ITEM_BYTES // 8:
+            return
         size = measure_item(self.to_dynamodb_item())
         if size > MAX_ITEM_BYTES:
             raise ValueError(

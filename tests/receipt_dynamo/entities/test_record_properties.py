@@ -77,6 +77,14 @@ def test_an_item_is_within_dynamodbs_size(metric: AIUsageMetric) -> None:
     assert measure_item(metric.to_dynamodb_item()) <= 400 * 1024
 
 
+@settings(max_examples=400)
+@given(metrics().filter(lambda metric: metric.metadata))
+def test_a_printed_document_bounds_the_size_of_the_stored_one(metric: AIUsageMetric) -> None:
+    """The cheap check of the size rests on this."""
+    stored = measure_item({"x": metric.to_dynamodb_item()["metadata"]})
+    assert stored <= 4 * len(repr(metric.metadata))
+
+
 @given(metrics())
 def test_a_record_can_be_pickled(metric: AIUsageMetric) -> None:
     assert pickle.loads(pickle.dumps(metric)) == metric
