@@ -8,11 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, get_args
 
+from receipt_dynamo.data.delivery_settings import Durability
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.environment import (
     Environment,
+    default_durability,
     detect_environment,
     find_endpoint,
     read_table_check,
@@ -97,6 +99,15 @@ _DELIVERY: Final[Mapping[str, _Setting]] = {
     "batch_flush_interval": _seconds(zero=True),
     "enable_batch_processing": _switch(),
 }
+# These may be left open, and then the client finds them.
+_JOURNAL: Final[Mapping[str, _Setting]] = {
+    "durability": _Setting(
+        "journal, journal-sync and memory",
+        str.lower,
+        lambda value: value in get_args(Durability),
+    ),
+    "journal_max_bytes": _whole_number(1),
+}
 _CHECKED: Final[Mapping[str, _Setting]] = {
     **_DELIVERY,
     "track_ai_usage": _switch(),
@@ -112,6 +123,7 @@ _TYPES: Final[Mapping[str, type]] = {
     "ai_usage_log_file": Path,
     "environment": Environment,
     "endpoint_url": str,
+    "journal_dir": Path,
     "check_table": bool,
 }
 
@@ -135,6 +147,13 @@ class ClientConfig:
         batch_size: Records in a request, 1 to 25.
         batch_flush_interval: Seconds that a record waits for others to fill a batch.
         enable_batch_processing: False sends each record by itself.
+        durability: "journal" keeps accepted records on disk until they are delivered,
+            "journal-sync" also through a loss of power, "memory" keeps them in memory
+            only. None: "memory" in the test environment, else "journal".
+        journal_dir: Directory of the journals; None takes ``AI_USAGE_JOURNAL_DIR``, else
+            one in the user's state directory.
+        journal_max_bytes: Bound of this process's journal; None takes
+            ``AI_USAGE_JOURNAL_MAX_BYTES``, else 512 MiB.
         track_to_file: True keeps a copy of each record as a line of JSON.
         ai_usage_log_file: Where that copy goes; None takes ``receipt_label/ai_usage.jsonl``
             in the user's state directory (``$XDG_STATE_HOME``, else ``~/.local/state``).
@@ -160,6 +179,9 @@ class ClientConfig:
     batch_size: int = 25
     batch_flush_interval: float = 5.0
     enable_batch_processing: bool = True
+    durability: Durability | None = None
+    journal_dir: Path | None = None
+    journal_max_bytes: int | None = None
     track_to_file: bool = False
     ai_usage_log_file: Path | None = None
     environment: Environment | None = None
@@ -171,6 +193,9 @@ class ClientConfig:
         _check_table_name("dynamo_table", self.dynamo_table)
         for name, setting in _CHECKED.items():
             setting.check(name, getattr(self, name))
+        for name, setting in _JOURNAL.items():
+            if (value := getattr(self, name)) is not None:
+                setting.check(name, value)
         for name, kind in _TYPES.items():
             _check_type(name, getattr(self, name), kind)
 
@@ -195,28 +220,34 @@ class ClientConfig:
         """
         given = _keep_set(os.environ if variables is None else variables)
         table = _read_table(given)
-        _refuse_journal(given)
         checked = {
             name: setting.read(name.upper(), given[name.upper()])
             for name, setting in _CHECKED.items()
             if name.upper() in given
         }
-        log_file = given.get("AI_USAGE_LOG_FILE")
+        journal = {
+            name: setting.read(variable, given[variable])
+            for name, setting in _JOURNAL.items()
+            if (variable := f"AI_USAGE_{name.upper()}") in given
+        }
         options: dict[str, Any] = {
             **checked,
+            **journal,
+            "journal_dir": _read_path(given, "AI_USAGE_JOURNAL_DIR"),
             "openai_api_key": given.get("OPENAI_API_KEY"),
             "anthropic_api_key": given.get("ANTHROPIC_API_KEY"),
             "user_id": given.get("USER_ID"),
-            "ai_usage_log_file": Path(log_file).expanduser() if log_file else None,
+            "ai_usage_log_file": _read_path(given, "AI_USAGE_LOG_FILE"),
             "environment": detect_environment(table, given),
             "endpoint_url": find_endpoint(given),
             "check_table": read_table_check(given),
         }
         return cls(dynamo_table=table, **options)
 
-    def delivery_settings(self) -> dict[str, Any]:
+    def delivery_settings(self, environment: Environment) -> dict[str, Any]:
         """Return the settings of a ResilientDynamoClient, by the names of its arguments."""
-        return {name: getattr(self, name) for name in _DELIVERY}
+        settings = {name: getattr(self, name) for name in (*_DELIVERY, *_JOURNAL, "journal_dir")}
+        return settings | {"durability": self.durability or default_durability(environment)}
 
     def find_log_file(self) -> Path:
         """Return where the copy of each record goes."""
@@ -266,11 +297,5 @@ def _check_type(name: str, value: object, kind: type) -> None:
         )
 
 
-def _refuse_journal(given: Mapping[str, str]) -> None:
-    """Say what this release lacks, instead of promising a durability that is not there."""
-    durability = given.get("AI_USAGE_DURABILITY", "memory")
-    if durability.lower() != "memory":
-        raise ConfigurationError(
-            f"AI_USAGE_DURABILITY is {durability!r}; accepted is memory: this release has no "
-            "journal yet, and records that wait are kept in memory"
-        )
+def _read_path(given: Mapping[str, str], variable: str) -> Path | None:
+    return Path(given[variable]).expanduser() if variable in given else None

@@ -210,7 +210,7 @@ class ClientManager:
             client,
             environment=self.environment,
             table_name=config.dynamo_table,
-            **config.delivery_settings(),
+            **config.delivery_settings(self.environment),
         )
 
     def _make_dynamo(self) -> MetricWriter:
@@ -220,7 +220,9 @@ class ClientManager:
         if not config.use_resilient_tracker:
             return DynamoClient(config.dynamo_table, endpoint_url=self._endpoint_url)
         return ResilientDynamoClient(
-            config.dynamo_table, endpoint_url=self._endpoint_url, **config.delivery_settings()
+            config.dynamo_table,
+            endpoint_url=self._endpoint_url,
+            **config.delivery_settings(self.environment),
         )
 
     def _make_tracker(self) -> AIUsageTracker:

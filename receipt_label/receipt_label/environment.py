@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from receipt_label.caller_warnings import warn_caller
@@ -76,6 +76,15 @@ def detect_environment(
     if table_name is not None and looks_like_test_table(table_name):
         return Environment.TEST
     return Environment.PRODUCTION
+
+
+def default_durability(environment: Environment) -> Literal["memory"] | None:
+    """Return the durability of delivery where the user chose none; None leaves it to the client.
+
+    A test keeps its records in memory: what a killed test run leaves in a journal must not
+    surface in a later one.
+    """
+    return "memory" if environment is Environment.TEST else None
 
 
 def _read_environment(given: str) -> Environment:

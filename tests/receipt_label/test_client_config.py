@@ -51,6 +51,9 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "batch_size": 25,
         "batch_flush_interval": 5.0,
         "enable_batch_processing": True,
+        "durability": None,
+        "journal_dir": None,
+        "journal_max_bytes": None,
         "track_to_file": False,
         "ai_usage_log_file": None,
         "environment": Environment.PRODUCTION,
@@ -86,7 +89,9 @@ def test_every_variable_is_read() -> None:
             "ENABLE_BATCH_PROCESSING": "no",
             "TRACK_TO_FILE": "on",
             "AI_USAGE_LOG_FILE": "/var/log/usage.jsonl",
-            "AI_USAGE_DURABILITY": "memory",
+            "AI_USAGE_DURABILITY": "journal-sync",
+            "AI_USAGE_JOURNAL_DIR": "/var/lib/usage",
+            "AI_USAGE_JOURNAL_MAX_BYTES": "1000000",
             "AI_USAGE_TABLE_CHECK": "off",
             "AWS_ENDPOINT_URL_DYNAMODB": "http://localhost:8000",
         }
@@ -105,6 +110,9 @@ def test_every_variable_is_read() -> None:
         batch_size=10,
         batch_flush_interval=2.0,
         enable_batch_processing=False,
+        durability="journal-sync",
+        journal_dir=Path("/var/lib/usage"),
+        journal_max_bytes=1_000_000,
         track_to_file=True,
         ai_usage_log_file=Path("/var/log/usage.jsonl"),
         environment=Environment.TEST,
@@ -184,6 +192,9 @@ def test_a_malformed_number_names_variable_value_and_what_is_accepted(
         ("track_ai_usage", "false"),
         ("use_resilient_tracker", None),
         ("track_to_file", "no"),
+        ("durability", "disk"),
+        ("journal_max_bytes", 0),
+        ("journal_max_bytes", "1000"),
     ],
 )
 def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
@@ -202,6 +213,7 @@ def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
         ("anthropic_api_key", 7, "str and None"),
         ("user_id", 7, "str and None"),
         ("ai_usage_log_file", "usage.jsonl", "Path and None"),
+        ("journal_dir", "journal", "Path and None"),
         ("endpoint_url", 8000, "str and None"),
         ("check_table", "off", "bool and None"),
     ],
@@ -221,7 +233,7 @@ def test_what_is_accepted_here_is_accepted_by_the_client(
     variable: str, kind: type, text: str
 ) -> None:
     """The bounds are written in both packages, and must not part."""
-    settings = ClientConfig.from_env(TABLE | {variable: text}).delivery_settings()
+    settings = ClientConfig.from_env(TABLE | {variable: text}).delivery_settings(Environment.TEST)
     ResilientDynamoClient("receipts", **settings).close(0)
 
 
@@ -260,18 +272,35 @@ def test_names_and_arns_are_accepted(table: str) -> None:
     assert ClientConfig(dynamo_table=table).dynamo_table == table
 
 
-@pytest.mark.parametrize("text", ["journal", "journal-sync", "JOURNAL", "disk"])
-def test_a_durability_that_this_release_lacks_is_refused(text: str) -> None:
-    with pytest.raises(
-        ConfigurationError,
-        match=f"AI_USAGE_DURABILITY is '{text}'; accepted is memory: .*no journal",
-    ):
-        ClientConfig.from_env(TABLE | {"AI_USAGE_DURABILITY": text})
+@pytest.mark.parametrize("text", ["journal", "JOURNAL", "journal-sync", "Memory "])
+def test_the_durability_is_read_in_any_case(text: str) -> None:
+    config = ClientConfig.from_env(TABLE | {"AI_USAGE_DURABILITY": text})
+    assert config.durability == text.strip().lower()
 
 
-@pytest.mark.parametrize("text", ["", "memory", "Memory "])
-def test_memory_is_the_one_durability(text: str) -> None:
-    ClientConfig.from_env(TABLE | {"AI_USAGE_DURABILITY": text})
+@pytest.mark.parametrize(
+    ("variable", "text", "accepted"),
+    [
+        ("AI_USAGE_DURABILITY", "disk", "journal, journal-sync and memory"),
+        ("AI_USAGE_JOURNAL_MAX_BYTES", "0", "whole numbers of 1 or more"),
+        ("AI_USAGE_JOURNAL_MAX_BYTES", "64M", "whole numbers of 1 or more"),
+    ],
+)
+def test_a_malformed_variable_of_the_journal_is_named(
+    variable: str, text: str, accepted: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ClientConfig.from_env(TABLE | {variable: text})
+    assert str(caught.value) == f"{variable} is {text!r}; accepted are {accepted}"
+
+
+def test_a_test_keeps_its_records_in_memory_unless_told_otherwise() -> None:
+    """The journal of a killed test run would be there for the next one."""
+    config = ClientConfig(dynamo_table="my-test")
+    assert config.delivery_settings(Environment.TEST)["durability"] == "memory"
+    assert config.delivery_settings(Environment.CICD)["durability"] is None
+    config = ClientConfig(dynamo_table="my-test", durability="journal")
+    assert config.delivery_settings(Environment.TEST)["durability"] == "journal"
 
 
 def test_a_malformed_table_check_is_an_error() -> None:

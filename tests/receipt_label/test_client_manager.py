@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 
+from engines.inside import read_writer
 from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_label.client_config import ClientConfig
@@ -99,7 +100,9 @@ def test_by_default_records_are_delivered_resiliently(
     assert manager.dynamo.table_name == "my-test"
 
 
-def test_each_delivery_setting_reaches_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_delivery_setting_reaches_the_client(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     given: dict[str, Any] = {}
 
     class Spy(ResilientDynamoClient):
@@ -116,6 +119,9 @@ def test_each_delivery_setting_reaches_the_client(monkeypatch: pytest.MonkeyPatc
         "batch_size": 6,
         "batch_flush_interval": 7.0,
         "enable_batch_processing": False,
+        "durability": "journal",
+        "journal_dir": tmp_path,
+        "journal_max_bytes": 1_000_000,
     }
     config = ClientConfig(dynamo_table="my-test", endpoint_url=DEAD_ENDPOINT, **settings)
     with ClientManager(config) as manager:
@@ -200,13 +206,13 @@ def test_the_endpoint_that_was_checked_is_the_one_that_is_used(
     with ClientManager.from_env(variables) as manager:
         dynamo = manager.dynamo
         assert isinstance(dynamo, ResilientDynamoClient)
-        assert dynamo._sender._connection.client().meta.endpoint_url == DEAD_ENDPOINT
+        assert read_writer(dynamo).meta.endpoint_url == DEAD_ENDPOINT
     monkeypatch.setenv("AWS_ENDPOINT_URL", DEAD_ENDPOINT)
     with ClientManager(ClientConfig(dynamo_table="receipts")) as manager:
         monkeypatch.delenv("AWS_ENDPOINT_URL")
         dynamo = manager.dynamo
         assert isinstance(dynamo, ResilientDynamoClient)
-        assert dynamo._sender._connection.client().meta.endpoint_url == DEAD_ENDPOINT
+        assert read_writer(dynamo).meta.endpoint_url == DEAD_ENDPOINT
 
 
 @pytest.mark.usefixtures("production")

@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.credentials import RefreshableCredentials
 
+from engines.inside import read_writer
 from engines.memory_writer import MemoryWriter
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_label.environment import Environment
@@ -60,11 +61,6 @@ def make_dynamo_client(table: str = "its-table") -> DynamoClient:
         aws_access_key_id="its-key",
         aws_secret_access_key="its-secret",
     )
-
-
-def read_writer(client: ResilientDynamoClient) -> Any:
-    """The boto3 client that sends the records."""
-    return client._sender._connection.client()
 
 
 def assert_reaches_the_same(client: object) -> None:

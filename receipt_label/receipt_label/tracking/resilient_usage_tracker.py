@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from receipt_dynamo import ResilientDynamoClient
-from receipt_label.environment import Environment
+from receipt_label.environment import Environment, default_durability
 from receipt_label.injected_client import MetricWriter, adopt_client
 from receipt_label.tracking.usage_tracker import AIUsageTracker
 
@@ -27,7 +27,8 @@ class ResilientAIUsageTracker(AIUsageTracker):
         usage_log: As above.
         price_book: As above.
         **settings: Of the ``ResilientDynamoClient`` that this tracker makes, such as
-            ``batch_size``; a client that is used as it is keeps its own.
+            ``batch_size``; a client that is used as it is keeps its own. In the test
+            environment ``durability`` is "memory" unless it is given.
 
     Raises:
         ValueError: As of :class:`AIUsageTracker`, or a bad setting.
@@ -61,9 +62,11 @@ class ResilientAIUsageTracker(AIUsageTracker):
     def _adopt_client(
         self, client: object, environment: Environment, table_name: str | None
     ) -> MetricWriter:
-        return adopt_client(
-            client, environment=environment, table_name=table_name, **self._settings
-        )
+        settings = self._complete_settings(environment)
+        return adopt_client(client, environment=environment, table_name=table_name, **settings)
 
-    def _make_client(self, table_name: str) -> MetricWriter:
-        return ResilientDynamoClient(table_name, **self._settings)
+    def _make_client(self, table_name: str, environment: Environment) -> MetricWriter:
+        return ResilientDynamoClient(table_name, **self._complete_settings(environment))
+
+    def _complete_settings(self, environment: Environment) -> dict[str, Any]:
+        return {"durability": default_durability(environment), **self._settings}

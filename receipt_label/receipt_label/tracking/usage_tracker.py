@@ -82,7 +82,7 @@ class AIUsageTracker:
             client = self._adopt_client(dynamo_client, found, table_name)
         elif table_name:
             validate_table(table_name, found)
-            client = self._make_client(table_name)
+            client = self._make_client(table_name, found)
         else:
             raise ValueError("neither dynamo_client nor table_name is given; one is needed")
         self._client = client
@@ -107,7 +107,7 @@ class AIUsageTracker:
             return taken
         return adopt_direct_client(client, environment=environment, table_name=table_name)
 
-    def _make_client(self, table_name: str) -> MetricWriter:
+    def _make_client(self, table_name: str, environment: Environment) -> MetricWriter:  # noqa: ARG002
         return DynamoClient(table_name)
 
     def record(self, metric: AIUsageMetric) -> bool:

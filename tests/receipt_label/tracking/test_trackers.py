@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
+import boto3
 import pytest
 
 from engines.memory_writer import MemoryWriter
@@ -136,6 +137,20 @@ def test_bad_arguments_are_refused(kind: type[AIUsageTracker], writer: MemoryWri
         kind(writer, price_book={})  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="metric is of type dict"):
         kind(writer).record({})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_tracker_in_a_test_leaves_no_journal(
+    *, is_given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = tmp_path / "journal"
+    monkeypatch.setenv("AI_USAGE_JOURNAL_DIR", str(journal))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", NOWHERE)
+    client = boto3.client("dynamodb", "us-east-1") if is_given else None
+    with ResilientAIUsageTracker(client, "my-test") as tracker:
+        assert tracker.record(make_metric())
+        assert not journal.exists()
+        tracker.close(0)
 
 
 def test_a_client_that_can_do_everything_names_no_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,13 @@
+"""What tests look at inside of a client; the one place that knows the way there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receipt_dynamo import ResilientDynamoClient
+
+
+def read_writer(client: ResilientDynamoClient) -> Any:
+    """Return the boto3 client that sends the records."""
+    writer: Any = client._delivery._sender._writer
+    return writer._connection.client()
