@@ -89,7 +89,8 @@ def open_world() -> Iterator[World]:
 
 
 def _make_client(endpoint_url: str) -> ResilientDynamoClient:
-    # As in production, but for the waits: the demo has seconds, not minutes.
+    # As in production, but for the waits, since the demo has seconds, not minutes, and for the
+    # journal: nothing of the demo is left for the next process to deliver.
     return ResilientDynamoClient(
         TABLE_NAME,
         _REGION,
@@ -97,6 +98,7 @@ def _make_client(endpoint_url: str) -> ResilientDynamoClient:
         circuit_breaker_timeout=0.5,
         retry_base_delay=0.1,
         batch_flush_interval=0.25,
+        durability="memory",
         aws_access_key_id=_NOBODY,
         aws_secret_access_key=_NOBODY,
     )

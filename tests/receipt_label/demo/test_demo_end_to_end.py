@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,21 @@ def test_in_a_hostile_shell_every_call_has_exactly_one_row() -> None:
     assert re.search(r"total +60 +\d+ +\d+ +0\.0\d*[1-9]", ended.stdout)
     assert "unpriced" not in ended.stdout
     assert ended.stdout.endswith("OK: every call has exactly one row.\n")
+
+
+def test_nothing_of_the_demo_stays_in_the_users_home(tmp_path: Path) -> None:
+    """A journal of the demo's in the user's own directory would be there for real services."""
+    for name in ("home", "state", "temp"):
+        (tmp_path / name).mkdir()
+    shell = bare_shell() | {
+        "HOME": str(tmp_path / "home"),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "TMPDIR": str(tmp_path / "temp"),
+    }
+    ended = run_command("-m", "receipt_label.cli", "demo", *SMALL, env=shell)
+
+    assert ended.returncode == 0, ended.stdout
+    assert [path for folder in tmp_path.iterdir() for path in folder.iterdir()] == []
 
 
 def test_the_breaker_opens_in_the_outage_and_closes_after_it() -> None:
