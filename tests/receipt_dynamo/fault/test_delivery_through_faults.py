@@ -305,6 +305,8 @@ def test_missing_credentials_are_said_once_and_records_kept(
     client.batch_put_ai_usage_metrics(make_metrics(60))
     for _ in range(60):
         assert held.acquire(timeout=60)
+    while client.get_stats().in_flight:  # until the queue pauses as well
+        client.flush(timeout=0.05)
     assert client.get_stats().pending == 60
     said = [record for record in caplog.records if "NoCredentialsError" in record.getMessage()]
     assert len(said) == 1
