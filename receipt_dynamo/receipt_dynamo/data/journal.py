@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -31,9 +31,10 @@ CHECKPOINT_COMMITS: Final = 2_000
 because a commit writes one page of 4 KiB, or two."""
 
 _BUSY_TIMEOUT: Final = 0.25
+_ERASED_AT_ONCE: Final = 500
 _CORRUPT_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
-_SCHEMA: Final = f"""
+SCHEMA: Final = f"""
 BEGIN;
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY,              -- order of acceptance; never used twice
@@ -100,12 +101,20 @@ class Journal:
         path: The database file.
         writer: The connection that changes rows.
         sync: Whether a commit also survives a loss of power.
+        reader: The connection for reading; by default it is made when it is needed.
     """
 
-    def __init__(self, path: Path, writer: sqlite3.Connection, *, sync: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: sqlite3.Connection,
+        *,
+        sync: bool,
+        reader: sqlite3.Connection | None = None,
+    ) -> None:
         self.path = path
         self._writer = writer
-        self._reader: sqlite3.Connection | None = None
+        self._reader = reader
         # Re-entrant: a finalizer may append in the thread that is inside. Commits are one
         # statement each, so that what comes in between is a commit of its own.
         self._lock = threading.RLock()
@@ -122,7 +131,7 @@ class Journal:
             sqlite3.Error: The disk is full, read-only or broken.
             JournalError: The file system has no write-ahead log.
         """
-        journal = cls(path, _connect(path), sync=sync)
+        journal = cls(path, connect(path), sync=sync)
         try:
             journal._prepare(is_new=True)
         except BaseException:
@@ -139,7 +148,7 @@ class Journal:
             NewerJournalError: A newer release made it.
             sqlite3.Error: The disk is full, read-only or broken.
         """
-        journal = cls(path, _connect(path), sync=False)
+        journal = cls(path, connect(path), sync=False)
         try:
             journal._check_version()
             journal._prepare(is_new=False)
@@ -162,7 +171,7 @@ class Journal:
         # No checkpoint on the thread that happens to commit: that is a caller's.
         self._writer.execute("PRAGMA wal_autocheckpoint = 0")
         if is_new:
-            self._writer.executescript(_SCHEMA)
+            self._writer.executescript(SCHEMA)
 
     def _check_version(self) -> None:
         (version,) = self._writer.execute("PRAGMA user_version").fetchone()
@@ -172,7 +181,7 @@ class Journal:
             )
         if version == 0:
             # Made, but never filled: the process died before the tables were committed.
-            self._writer.executescript(_SCHEMA)
+            self._writer.executescript(SCHEMA)
             return
         for older in range(version, VERSION):
             self._writer.executescript(
@@ -228,10 +237,18 @@ class Journal:
         sql = "SELECT seq, item FROM records WHERE seq > ? AND reason IS NULL ORDER BY seq LIMIT ?"
         return [PendingRow(*row) for row in self._read(sql, (after, limit))]
 
-    def read_dead(self) -> list[DeadRow]:
-        """Return the dead letters, oldest first."""
-        sql = "SELECT seq, item, reason, attempts FROM records WHERE reason IS NOT NULL"
-        return [DeadRow(*row) for row in self._read(f"{sql} ORDER BY seq", ())]
+    def read_dead(self, after: int = 0, limit: int = -1) -> list[DeadRow]:
+        """Return the dead letters whose number is above ``after``, oldest first.
+
+        Args:
+            after: A number.
+            limit: How many at most; below 0 all.
+        """
+        sql = (
+            "SELECT seq, item, reason, attempts FROM records "
+            "WHERE seq > ? AND reason IS NOT NULL ORDER BY seq LIMIT ?"
+        )
+        return [DeadRow(*row) for row in self._read(sql, (after, limit))]
 
     def count(self) -> JournalCounts:
         """Count what is there, by reading all of it."""
@@ -255,7 +272,7 @@ class Journal:
         """Read on a connection of its own: a long read must not stop a caller's commit."""
         with self._reading:
             if self._reader is None:
-                self._reader = _connect(self.path)
+                self._reader = connect(self.path)
             return self._reader.execute(sql, values).fetchall()
 
     def checkpoint(self) -> None:
@@ -273,11 +290,21 @@ class Journal:
         self._read("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def erase(self, seqs: Sequence[int]) -> None:
-        """Forget records so that no byte of them stays in the file."""
+        """Forget records so that no byte of them stays in the file, nor of any forgotten before.
+
+        Raises:
+            JournalError: Somebody reads the file: bytes may be left, erase once more.
+            sqlite3.Error: It could not be written: likewise.
+        """
         with self._lock:
             self._writer.execute("PRAGMA secure_delete = ON")
-            self.delete(seqs)
-            self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
+            for start in range(0, len(seqs), _ERASED_AT_ONCE):
+                self.delete(seqs[start : start + _ERASED_AT_ONCE])
+            # The free space still holds what was delivered and deleted before.
+            self._writer.execute("VACUUM")
+            ((is_busy, *_),) = self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
+            if is_busy:
+                raise JournalError(f"journal {self.path.name} is being read by somebody else")
 
     def close(self) -> None:
         """Close the file; what it holds stays."""
@@ -305,22 +332,8 @@ def is_corruption(error: Exception) -> bool:
     return code is not None and code & 0xFF in _CORRUPT_CODES
 
 
-def peek(path: Path) -> tuple[JournalCounts, dict[str, str]]:
-    """Return what a journal holds and is for, without changing it, whoever owns it.
-
-    Raises:
-        CorruptJournalError: The file is damaged, or is no journal.
-    """
-    try:
-        with closing(_connect(path, mode="ro")) as connection:
-            journal = Journal(path, connection, sync=False)
-            journal._reader = connection  # noqa: SLF001 - of this module
-            return journal.count(), journal.read_target()
-    except sqlite3.DatabaseError as error:
-        raise CorruptJournalError(f"journal {path.name} cannot be read: {error}") from error
-
-
-def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
+    """Connect to the file as it is; ``mode`` is that of SQLite's URI file names."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -328,11 +341,3 @@ def _connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-
-
-def list_rows(journal: Journal) -> Iterator[PendingRow]:
-    """Iterate over the pending records of a journal, page by page."""
-    after = 0
-    while rows := journal.read_pending(after, 500):
-        yield from rows
-        after = rows[-1].seq

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.data.journal import CorruptJournalError, Journal
-from receipt_dynamo.data.journal_lease import Lease
+from receipt_dynamo.data.journal_lease import Lease, find_holder
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Target
@@ -195,9 +195,11 @@ class JournalDirectory:
 
         Raises:
             JournalError: It is damaged, or a newer release made it.
-            OSError: Its lease cannot be taken.
+            OSError: Its lease cannot be taken, or others may write to the directory.
             sqlite3.Error: It cannot be read now.
         """
+        # What somebody else put there would be delivered as ours.
+        self._check_private()
         lease = Lease.take(_lock_path(path))
         if lease is None:
             return None
@@ -214,14 +216,16 @@ class JournalDirectory:
             lease.release(unlink=False)
             raise
 
-    def is_alive(self, path: Path) -> bool:
-        """Tell whether a living process owns the journal."""
-        if not _lock_path(path).exists():
-            return False
-        lease = Lease.take(_lock_path(path))
-        if lease is not None:
-            lease.release(unlink=False)
-        return lease is None
+    def find_owner(self, path: Path) -> int | None:
+        """Return the id of the living process that owns the journal; None without one.
+
+        Nobody is disturbed: whoever wants to take the journal over can. See
+        :func:`find_holder` for what the id is.
+
+        Raises:
+            OSError: The lock file cannot be read.
+        """
+        return find_holder(_lock_path(path))
 
     def set_aside(self, path: Path) -> None:
         """Move a damaged journal out of the way, untouched, for whoever wants to look at it."""
@@ -238,6 +242,9 @@ class JournalDirectory:
 
     def _make(self) -> None:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._check_private()
+
+    def _check_private(self) -> None:
         if sys.platform != "win32":
             found = self.path.stat()
             # In the directory for temporary files anybody could have made it before us.

@@ -65,11 +65,49 @@ class Lease:
             os.close(descriptor)
 
 
+def find_holder(path: Path) -> int | None:
+    """Return the id of the process that holds the lease; None when nobody does.
+
+    The id is as that process sees itself: in a container it is the container's. It is 0
+    when the holder could not write it down.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        # A shared lock: whoever wants the lease meanwhile knows it from a holder's.
+        if _try_lock(descriptor, shared=True):
+            return None
+        noted = os.pread(descriptor, 20, 0).strip()
+        return int(noted) if noted.isdigit() else 0
+    finally:
+        os.close(descriptor)
+
+
 def _lock(descriptor: int) -> bool:
+    """Lock the file and write down whose it is; False when another holder lives."""
+    for _ in range(_TRIES):
+        if _try_lock(descriptor, shared=False):
+            # Only for people to read: on a full disk the lease holds without it.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, str(os.getpid()).encode())
+            return True
+        # Beside a shared lock there is no holder, only somebody who looks for one.
+        if not _try_lock(descriptor, shared=True):
+            return False
+    return False
+
+
+def _try_lock(descriptor: int, *, shared: bool) -> bool:
     if sys.platform == "win32":
         return True  # One process a journal directory, by documentation.
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
