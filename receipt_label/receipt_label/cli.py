@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
+from receipt_dynamo.commands.command_line import add_journal
 from receipt_label.demo.launch import MissingExtraError, launch_demo
 from receipt_label.demo.options import DemoOptions
 
@@ -26,14 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the command's name; by default those of the process.
 
     Returns:
-        The exit status: 0 for success, 1 when the demo lost or doubled a row, 2 when a
-        package is missing, 130 when interrupted.
+        The exit status: 0 for success, 1 when the demo lost or doubled a row or a journal
+        command found something (see its help), 2 when a package is missing, 130 when
+        interrupted.
 
     Raises:
         SystemExit: With 2 for bad arguments, with 0 for ``--help``.
     """
     parser = _make_parser()
     chosen = parser.parse_args(argv)
+    if "run" in chosen:
+        status: int = chosen.run(chosen)
+        return status
     try:
         return launch_demo(DemoOptions.from_namespace(chosen))
     except ValueError as error:
@@ -53,6 +58,7 @@ def _make_parser() -> argparse.ArgumentParser:
         description=_DEMO,
     )
     DemoOptions.add_arguments(demo)
+    add_journal(commands)
     return parser
 
 

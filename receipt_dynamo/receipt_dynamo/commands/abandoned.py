@@ -1,0 +1,72 @@
+"""Change the journals of dead processes, one after the other, each under its lease."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from receipt_dynamo.commands.survey import JournalView, list_troubles
+from receipt_dynamo.data.journal import JournalError
+from receipt_dynamo.data.journal_directory import HeldJournal, JournalDirectory
+
+
+@dataclass(slots=True)
+class Visit:
+    """What came of it.
+
+    Attributes:
+        results: By the journal's name, what the work returned.
+        living: Journals that were not touched, because their process lives.
+        troubles: Of the others, why they were not touched.
+    """
+
+    results: dict[str, int] = field(default_factory=dict)
+    living: list[JournalView] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+
+def visit_abandoned(
+    directory: JournalDirectory,
+    views: Iterable[JournalView],
+    work: Callable[[HeldJournal], int],
+) -> Visit:
+    """Do ``work`` on each journal whose process is dead; one that is empty then is deleted.
+
+    Raises:
+        OSError: The directory is another user's, or cannot be used.
+    """
+    visit = Visit()
+    for view in views:
+        if view.trouble is not None:
+            visit.troubles += list_troubles([view])
+        elif not view.is_abandoned:
+            visit.living.append(view)
+        else:
+            _visit_one(directory, view, work, visit)
+    return visit
+
+
+def _visit_one(
+    directory: JournalDirectory,
+    view: JournalView,
+    work: Callable[[HeldJournal], int],
+    visit: Visit,
+) -> None:
+    try:
+        held = directory.open_abandoned(view.path)
+        if held is None:
+            if view.path.exists():  # Taken over by a living process in between.
+                visit.living.append(view)
+            return
+        is_empty = False
+        try:
+            visit.results[view.path.name] = work(held)
+            with suppress(sqlite3.Error):
+                counts = held.journal.count()
+                is_empty = not (counts.pending or counts.dead)
+        finally:
+            held.close(delete=is_empty)
+    except (JournalError, sqlite3.Error) as error:
+        visit.troubles.append(f"{view.path.name}: {error}")

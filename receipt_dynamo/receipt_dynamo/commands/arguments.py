@@ -1,0 +1,95 @@
+"""What the commands' arguments have in common."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any, Final
+
+from receipt_dynamo.data.journal_directory import JournalDirectory, find_directory
+from receipt_dynamo.errors import ReceiptDynamoError
+
+DONE: Final = 0
+SOMETHING_LEFT: Final = 1
+BAD_ARGUMENTS: Final = 2
+"""Exit statuses; each command's help says what the second one means for it."""
+
+
+class CommandError(ReceiptDynamoError):
+    """A command cannot be carried out as it was given; the message says why."""
+
+
+def add_command(
+    commands: Any, name: str, *, summary: str, details: str, something_left: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a command, with the arguments that all of them have.
+
+    Args:
+        commands: What ``ArgumentParser.add_subparsers`` returned.
+        name: Its name.
+        summary: What it does, in a line of the list of commands.
+        details: What it does, in its own help.
+        something_left: What exit status 1 means.
+        example: Its arguments, as one may give them.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=details,
+        epilog=(
+            f"exit status: 0 when all is well; 1 {something_left};\n"
+            "2 for bad arguments, and for files that cannot be read or written\n\n"
+            f"example: %(prog)s {example}"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--journal-dir",
+        metavar="DIR",
+        help="the journals' directory; by default AI_USAGE_JOURNAL_DIR, else where a client "
+        "of this user puts it",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser
+
+
+def add_table(parser: argparse.ArgumentParser) -> None:
+    """Add ``--table``."""
+    parser.add_argument(
+        "--table", metavar="NAME", help="only journals for this table, named as it is configured"
+    )
+
+
+def find_journals(given: str | None) -> JournalDirectory:
+    """Return the journals' directory, which need not exist when it is the default one.
+
+    Args:
+        given: ``--journal-dir``.
+
+    Raises:
+        CommandError: There is no such directory.
+        OSError: It cannot be read.
+    """
+    if given is not None and not given:
+        raise CommandError("--journal-dir is empty; accepted is a directory")
+    path = find_directory(given)
+    if path.exists():
+        next(path.iterdir(), None)  # Says why it cannot be read; a search would find nothing.
+    elif given is not None:
+        raise CommandError(f"--journal-dir is {given}; there is no such directory")
+    return JournalDirectory(path)
+
+
+def read_seconds(text: str) -> float:
+    """Return the seconds that ``text`` says.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no finite number of 0 or more.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; accepted are seconds, 0 or more")
+    return seconds

@@ -1,0 +1,104 @@
+"""The command line of ``python -m receipt_dynamo``, a part of which others can take over."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from receipt_dynamo.commands import dead, drain, erase, export, redrive, status
+from receipt_dynamo.commands.arguments import BAD_ARGUMENTS, SOMETHING_LEFT
+from receipt_dynamo.commands.output import make_printable, say
+from receipt_dynamo.errors import ReceiptDynamoError
+
+_JOURNAL: Final = """\
+Records that DynamoDB has not confirmed yet are in journals on disk, one for each process.
+These commands look into them, and finish what dead processes left."""
+
+_INTERRUPTED: Final = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: The arguments; by default those of the process.
+
+    Returns:
+        The exit status: 0 when all is well, 1 when something is left or was found as the
+        command's help says, 2 for bad arguments and files that cannot be used, 130 when
+        interrupted.
+
+    Raises:
+        SystemExit: With 2 for bad arguments, with 0 for ``--help``.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m receipt_dynamo", description="Operations on what delivers usage records."
+    )
+    add_journal(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
+    chosen = parser.parse_args(argv)
+    status: int = chosen.run(chosen)
+    return status
+
+
+def add_journal(commands: Any) -> None:
+    """Add the command ``journal`` to those of a command line.
+
+    Args:
+        commands: What ``ArgumentParser.add_subparsers`` returned. With the command chosen,
+            the parsed arguments have ``run``, which takes them and returns the exit status.
+    """
+    journal = commands.add_parser(
+        "journal", help="look into the journals, and deliver what is left", description=_JOURNAL
+    )
+    parts = journal.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (status, drain, dead, redrive, export, erase):
+        parser = module.add(parts)
+        parser.set_defaults(run=_guard(module.run, parser))
+
+
+def _guard(
+    run: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser
+) -> Callable[[argparse.Namespace], int]:
+    """Turn what a user can meet with into a line and an exit status."""
+
+    def guarded(chosen: argparse.Namespace) -> int:
+        try:
+            with _log_to_stderr():
+                exit_status = run(chosen)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Who reads our output has seen enough. Python would fail again while it exits.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return SOMETHING_LEFT
+        except (ReceiptDynamoError, OSError, sqlite3.Error) as error:
+            say(f"{parser.prog}: error: {error}", to=sys.stderr)
+            return BAD_ARGUMENTS
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        return exit_status
+
+    return guarded
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return make_printable(super().format(record))
+
+
+@contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Show what the package logs, safe against what the messages of others hold."""
+    logger = logging.getLogger("receipt_dynamo")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
