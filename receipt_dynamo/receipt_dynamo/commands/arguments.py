@@ -37,9 +37,11 @@ def add_command(
         help=summary,
         description=details,
         epilog=(
-            f"exit status: 0 when all is well; 1 {something_left};\n"
-            "2 for bad arguments, and for files that cannot be read or written\n\n"
-            f"example: %(prog)s {example}"
+            "exit status:\n"
+            "  0 all is well\n"
+            f"  1 {something_left}\n"
+            "  2 bad arguments, or files that cannot be read or written\n\n"
+            f"example:\n  %(prog)s {example}"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -54,7 +54,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         summary="list the records that DynamoDB rejected for good",
         details="Lists the dead letters: key, DynamoDB's reason, attempts and size, of living\n"
         "processes' journals too. What a record says is not shown; see export.",
-        something_left="when there are dead letters, or a journal that cannot be read",
+        something_left="there are dead letters, or journals that cannot be read",
         example="--table ai-usage",
     )
     add_table(parser)

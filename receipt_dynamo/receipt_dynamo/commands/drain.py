@@ -68,8 +68,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "region and endpoint that each journal notes, with this shell's credentials. What\n"
         "living processes hold, they deliver themselves. Records are only ever sent to the\n"
         "table that DynamoDB named to their process (account, region and name).",
-        something_left="when records or dead letters are left in journals of dead processes,\n"
-        "or a journal cannot be read",
+        something_left="records or dead letters are left in journals of dead processes, or\n"
+        "    there are journals that cannot be read",
         example="--table ai-usage --timeout 120",
     )
     add_table(parser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from receipt_dynamo.commands.arguments import (
 from receipt_dynamo.commands.output import count_of, say, say_all, say_json
 from receipt_dynamo.commands.records import read_item, read_text
 from receipt_dynamo.commands.survey import JournalView, mention_set_aside, survey
-from receipt_dynamo.data.journal import Journal, JournalError
+from receipt_dynamo.data.journal import DeadRow, Journal, JournalError, PendingRow
 from receipt_dynamo.data.journal_peek import iterate, peek
 
 _USER_ID: Final = "userId"
@@ -33,8 +34,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "processes, undelivered, so that no byte stays in these files, nor of records that\n"
         "were delivered from there before. It does not reach DynamoDB, the journals of living\n"
         "processes, damaged journals that were set aside, exports, or a disk's snapshots.",
-        something_left="when there are journals that it could not reach: of living processes\n"
-        "(stop them and run it again), set aside (delete them by hand), or unreadable",
+        something_left="there are journals that it could not reach: of living processes (stop\n"
+        "    them and run it again), set aside (delete them by hand), or unreadable",
         example="--user-id user-42",
     )
     parser.add_argument("--user-id", metavar="ID", required=True, help="the records' user_id")
@@ -73,7 +74,9 @@ def _erase(journal: Journal, user_id: str) -> int:
 
 
 def _find(journal: Journal, user_id: str) -> list[int]:
-    rows = chain(iterate(journal.read_pending), iterate(journal.read_dead))
+    rows: Iterator[PendingRow | DeadRow] = chain(
+        iterate(journal.read_pending), iterate(journal.read_dead)
+    )
     return [row.seq for row in rows if _belongs_to(row.item, user_id)]
 
 

@@ -41,7 +41,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         details="Writes the records, each on a line with its journal, table and state, to a new\n"
         "file that only this user can read. Living processes' journals are read as well, and\n"
         "go on meanwhile. The items hold what a record says, user ids and errors too.",
-        something_left="when a journal cannot be read, or an item in it (it is left out)",
+        something_left="a journal cannot be read, or an item in it (it is left out)",
         example="--dead dead-letters.jsonl",
     )
     add_table(parser)

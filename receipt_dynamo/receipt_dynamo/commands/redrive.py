@@ -30,8 +30,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         details="Makes dead letters pending again. The next process for the same table delivers\n"
         "them, or drain does. Journals of living processes are not touched: such a process\n"
         "has client.redrive() for its own.",
-        something_left="when dead letters are left in journals of living processes or in ones\n"
-        "that cannot be read, or when there is none with the given key",
+        something_left="dead letters are left in journals of living processes or in ones that\n"
+        "    cannot be read, or none has the given key",
         example="--key 'AI_USAGE#openai#gpt-4o' 'USAGE#2026-03-01T12:00:00+00:00#id-7'",
     )
     add_table(parser)

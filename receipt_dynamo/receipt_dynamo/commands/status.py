@@ -39,8 +39,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         details="Shows each journal: its table, whether DynamoDB has proven which one that is,\n"
         "whether a living process owns it, and how many records it holds. Changes nothing,\n"
         "disturbs nobody, and never shows what a record says.",
-        something_left="when somebody should look: a dead process left records, there are\n"
-        "dead letters, or a journal that cannot be read",
+        something_left="somebody should look: a dead process left records, or there are\n"
+        "    dead letters or journals that cannot be read",
         example="--table ai-usage --json",
     )
     add_table(parser)

@@ -1,0 +1,58 @@
+"""The commands, run on journals that real processes left or own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from left_journals import Ended, Processes
+from receipt_dynamo import DynamoClient
+from receipt_dynamo.commands.command_line import main
+from receipt_dynamo.data.journal_directory import JournalDirectory
+from receipt_dynamo.testing import FaultProxy
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run ``journal`` with some arguments, as ``python -m receipt_dynamo`` does."""
+
+    def run_command(*arguments: str | Path) -> Ended:
+        capsys.readouterr()
+        try:
+            status = main(["journal", *map(str, arguments)])
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            status = ended.code
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err
+        return Ended(status, shown.out, shown.err)
+
+    return run_command
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> JournalDirectory:
+    """The test's own journal directory, which the environment names."""
+    return JournalDirectory(tmp_path / "journal")
+
+
+@pytest.fixture
+def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
+    with FaultProxy(moto_endpoint) as started:
+        yield started
+
+
+@pytest.fixture
+def table(moto_endpoint: str, table_name: str) -> DynamoClient:
+    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
+    client.create_table()
+    return client
+
+
+@pytest.fixture
+def processes(table: DynamoClient, proxy: FaultProxy) -> Iterator[Processes]:
+    started = Processes(table.table_name, proxy)
+    yield started
+    started.stop()
