@@ -43,6 +43,11 @@ class LivingProcess:
     def pid(self) -> int:
         return self.process.pid
 
+    def kill(self) -> None:
+        """End it as the system does that is out of memory."""
+        self.process.kill()
+        self.process.communicate(timeout=60)
+
     def end(self) -> str:
         """Have it close its client; return what came of its records."""
         out, err = self.process.communicate(timeout=60)
@@ -86,7 +91,6 @@ class Processes:
         self,
         *,
         lives: bool,
-        table: str | None = None,
         pending: int = 0,
         dead: int = 0,
         proven: bool = True,
@@ -101,7 +105,7 @@ class Processes:
         }
         refusals = [ErrorReply(400, "ValidationException")] * dead
         self._proxy.script(*([None] if proven else []), *refusals)
-        arguments = [table or self._table_name, self._proxy.endpoint_url, json.dumps(plan)]
+        arguments = [self._table_name, self._proxy.endpoint_url, json.dumps(plan)]
         return subprocess.Popen(
             [sys.executable, str(PROGRAM), *arguments],
             stdin=subprocess.PIPE,
