@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -95,6 +96,17 @@ def test_help_needs_none_of_the_demos_packages() -> None:
     ended = run_without({"anthropic", "flask", "moto", "openai", "rich"}, "--help")
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_the_journal_commands_of_receipt_dynamo_are_here_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["journal", "status", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["journals"] == []
+    with pytest.raises(SystemExit) as ended:
+        main(["journal", "drain", "--help"])
+    assert ended.value.code == 0
+    assert "receipt-usage journal drain --table" in capsys.readouterr().out
 
 
 def test_packages_are_looked_for_by_name() -> None:
