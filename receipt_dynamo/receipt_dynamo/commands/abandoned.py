@@ -41,8 +41,6 @@ def visit_abandoned(
     for view in views:
         if view.trouble is not None:
             visit.troubles += list_troubles([view])
-        elif not view.is_abandoned:
-            visit.living.append(view)
         else:
             _visit_one(directory, view, work, visit)
     return visit
@@ -57,7 +55,7 @@ def _visit_one(
     try:
         held = directory.open_abandoned(view.path)
         if held is None:
-            if view.path.exists():  # Taken over by a living process in between.
+            if view.path.exists():  # Else it was delivered in between.
                 visit.living.append(view)
             return
         is_empty = False

@@ -181,13 +181,12 @@ def _note_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> N
     """Take the operator's word for what no process could prove."""
 
     def note(held: HeldJournal) -> int:
-        # Looked at again under the lease: what is proven stays as it is.
+        # What is proven stays as it is.
         if TABLE_ARN not in held.journal.read_target():
             held.journal.note_target([(TABLE_ARN, arn)])
         return 0
 
-    unproven = [view for view in _list_abandoned(directory, None, target) if view.arn is None]
-    visit_abandoned(directory, unproven, note)
+    visit_abandoned(directory, _list_abandoned(directory, None, target), note)
 
 
 def _deliver(
