@@ -14,6 +14,7 @@ _.query_ai_usage_metrics_by_batch
 _.aput
 _.aflush
 _.cancel
+_.submit_ai_usage_metric
 no_waits
 
 # What statistics, events and snapshots say.
@@ -30,6 +31,8 @@ probes
 successes
 rejections
 openings
+spilled
+journal_bytes
 
 # The fault proxy and the provider stub, for users' tests.
 _.wait_for_requests
