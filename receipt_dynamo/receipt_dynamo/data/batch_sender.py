@@ -72,7 +72,9 @@ def _proves_nothing(error: BaseException) -> bool:
     return classify_failure(error) is FailureKind.MISCONFIGURED
 
 
-def make_breaker(settings: DeliverySettings, table_name: str) -> CircuitBreaker:
+def make_breaker(
+    settings: DeliverySettings, table_name: str, clock: Callable[[], float] = time.monotonic
+) -> CircuitBreaker:
     """Return the breaker for the writes to one table.
 
     Only an outage counts as a failure. Throttling is an answer of a living service; a
@@ -84,6 +86,7 @@ def make_breaker(settings: DeliverySettings, table_name: str) -> CircuitBreaker:
         is_outage,
         ignored_exceptions=_proves_nothing,
         name=f"dynamodb:{table_name}",
+        clock=clock,
     )
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.data.adoption import Adoption
-from receipt_dynamo.data.batch_sender import BatchSender, ConnectionWriter, Writer, make_breaker
+from receipt_dynamo.data.batch_sender import BatchSender, ConnectionWriter, make_breaker
 from receipt_dynamo.data.batch_write import MAX_BATCH_BYTES, Key
 from receipt_dynamo.data.delivery_events import DeliveryEventKind, EventHub
 from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
@@ -34,6 +33,7 @@ from receipt_dynamo.data.pending_record import (
 from receipt_dynamo.data.record_store import Placement, RecordStore
 from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult
 from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.host import THIS_HOST, Host
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ class Delivery:
         settings: Every knob.
         directory: Where journals are; None keeps records in memory only.
         target: The table, as configured.
-        writer: The way to the table; by default through ``connection``.
-        wait: Sleeps for some seconds; True when there is no time for it. By default the
-            queue's.
-        clock: Monotonic time in seconds.
+        host: Its clock and its threads; a simulation has its own.
     """
 
     def __init__(
@@ -81,13 +78,11 @@ class Delivery:
         directory: JournalDirectory | None,
         target: JournalTarget,
         *,
-        writer: Writer | None = None,
-        wait: Callable[[float], bool] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        host: Host = THIS_HOST,
     ) -> None:
         self._overflow = settings.overflow
         self._durability: Durability = settings.find_durability()
-        self._clock = clock
+        self._clock = clock = host.clock
         self._ledger = Ledger()
         self._log = LogLimiter(_logger, clock=clock)
         self.events = EventHub()
@@ -101,7 +96,7 @@ class Delivery:
             on_unreadable=lambda count: self._ledger.count(dead=count),
             clock=clock,
         )
-        self.breaker = make_breaker(settings, connection.table_name)
+        self.breaker = make_breaker(settings, connection.table_name, clock)
         batches = settings.enable_batch_processing
         self._queue: BatchQueue[PendingRecord] = BatchQueue(
             self._send,
@@ -117,10 +112,10 @@ class Delivery:
             workers=settings.senders,
             retry_max_delay=LONGEST_QUEUE_DELAY,
             name=name,
-            clock=clock,
+            host=host,
         )
         self._chores: BatchQueue[str] = BatchQueue(
-            self._do_chores, flush_interval=0.0, key_of=str, name=f"{name}-journal"
+            self._do_chores, flush_interval=0.0, key_of=str, name=f"{name}-journal", host=host
         )
         self._looks: BatchQueue[str] = BatchQueue(
             self._look,
@@ -129,12 +124,13 @@ class Delivery:
             retry_base_delay=_ADOPTION_DELAY,
             retry_max_delay=_LONGEST_ADOPTION_DELAY,
             name=f"{name}-adoption",
+            host=host,
         )
         self._sender = BatchSender(
-            writer or ConnectionWriter(connection),
+            ConnectionWriter(connection),
             self.breaker,
             settings,
-            wait=wait or self._queue.wait,
+            wait=self._queue.wait,
             redrive=self._redrive_keys,
             tell=self.events.tell,
             clock=clock,

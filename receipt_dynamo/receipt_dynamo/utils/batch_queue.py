@@ -10,7 +10,6 @@ import logging
 import math
 import random as _random
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
@@ -29,6 +28,7 @@ from receipt_dynamo.utils.batch_outcome import (
 from receipt_dynamo.utils.batch_pause import Pause
 from receipt_dynamo.utils.batch_workers import Workers
 from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.host import THIS_HOST, Host
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
 __all__ = ["BatchQueue", "BatchQueueStats", "DeadLetter", "FlushResult", "QueueFullError"]
@@ -68,7 +68,7 @@ class BatchQueue(Generic[T]):
         retry_base_delay: Seconds of the first pause after a failure, at most.
         retry_max_delay: Seconds of the longest pause.
         name: For threads and log lines.
-        clock: Monotonic time in seconds.
+        host: Its clock and its threads; a simulation has its own.
         random: Uniform random numbers from 0 to 1, for the jitter of the pauses.
 
     Raises:
@@ -94,7 +94,7 @@ class BatchQueue(Generic[T]):
         retry_base_delay: float = 0.1,
         retry_max_delay: float = 30.0,
         name: str = "batch-queue",
-        clock: Callable[[], float] = time.monotonic,
+        host: Host = THIS_HOST,
         random: Callable[[], float] = _random.random,
     ) -> None:
         check_whole(batch_size=batch_size, max_items=max_items, max_bytes=max_bytes)
@@ -113,9 +113,9 @@ class BatchQueue(Generic[T]):
         self._source = source
         self._overflow = overflow
         self._largest = min(max_bytes, max_batch_bytes or max_bytes)
-        self._max_workers = workers if auto_flush else 0  # then only a flush starts one
         self._name = name
-        self._clock = clock
+        self._host, self._clock = host, host.clock
+        self._make_workers = partial(Workers, host, workers if auto_flush else 0, name)
         self._make_pause = partial(Pause, retry_base_delay, retry_max_delay, random)
         self._buffer: BatchBuffer[T] = BatchBuffer(
             batch_size, max_batch_bytes or math.inf, max_items, max_bytes, merge
@@ -127,14 +127,14 @@ class BatchQueue(Generic[T]):
         # Re-entrant: a finalizer or signal handler may call add_item in the thread that
         # is inside the lock; a plain lock would stop that thread for ever.
         self._lock = threading.RLock()
-        self._work = threading.Condition(self._lock)
-        self._progress = threading.Condition(self._lock)
+        self._work = self._host.make_condition(self._lock)
+        self._progress = self._host.make_condition(self._lock)
         self._buffer.clear()
         self._is_editing = False
         self._stop_at: float | None = None
         self._plain_limit = self._find_plain_limit()
         self._late: deque[Arrival[T]] = deque()
-        self._workers = Workers(self._max_workers, self._name, self._work, self._work_once)
+        self._workers = self._make_workers(self._work, self._work_once)
         self._pause = self._make_pause()
         self._refused: Counter[str] = Counter()
         self._flushers = self._flushes = self._callback_errors = 0

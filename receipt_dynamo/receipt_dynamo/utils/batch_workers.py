@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from receipt_dynamo.utils.host import Host
+
 
 class Workers:
     """At most ``limit`` threads that do ``work`` again and again until it says False.
 
     Args:
+        host: Starts them.
         limit: Threads, at most.
         name: Of the threads.
         condition: Where idle ones sleep; its lock guards the counts here.
@@ -21,8 +24,14 @@ class Workers:
     """
 
     def __init__(
-        self, limit: int, name: str, condition: threading.Condition, work: Callable[[], bool]
+        self,
+        host: Host,
+        limit: int,
+        name: str,
+        condition: threading.Condition,
+        work: Callable[[], bool],
     ) -> None:
+        self._host = host
         self._limit = limit
         self._name = name
         self._condition = condition
@@ -46,7 +55,7 @@ class Workers:
         if not is_reserved:
             return True
         try:
-            threading.Thread(target=self._run, name=f"{self._name}-worker", daemon=True).start()
+            self._host.start_thread(self._run, f"{self._name}-worker")
         except RuntimeError:
             with self._condition:
                 self.free += 1
