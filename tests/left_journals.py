@@ -71,6 +71,7 @@ class Processes:
         """Have a process killed that holds records."""
         process = self._start(**plan, lives=False)
         _, err = process.communicate(timeout=60)
+        self._proxy.heal()
         assert process.returncode == -signal.SIGKILL, err
 
     def keep(self, **plan: Any) -> LivingProcess:
@@ -103,6 +104,8 @@ class Processes:
             "proven": proven,
             "user_id": user_id,
         }
+        if not proven:
+            self._proxy.always(ErrorReply(), operations=("DescribeTable",))
         refusals = [ErrorReply(400, "ValidationException")] * dead
         self._proxy.script(*([None] if proven else []), *refusals)
         arguments = [self._table_name, self._proxy.endpoint_url, json.dumps(plan)]

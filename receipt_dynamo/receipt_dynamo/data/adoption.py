@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.data.journal import JournalCounts, JournalError
 from receipt_dynamo.data.table_identity import TABLE_ARN, UnprovenTableError, prove_table
+from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
@@ -59,9 +61,17 @@ class Adoption:
         self._note_arn = note_arn
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
+        self._begin()
+        reset_in_child(self)
+
+    def _begin(self) -> None:
         self._arn: str | None = None
-        self._next_look = 0.0
+        self._next_look = -math.inf
         self._said: set[Path] = set()
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child: its journal is another, and needs a proof of its own."""
+        self._begin()
 
     @property
     def is_due(self) -> bool:

@@ -57,6 +57,7 @@ _LONGEST_ADOPTION_DELAY: Final = 60.0
 
 _CHECKPOINT: Final = "checkpoint"
 _PULL: Final = "pull"
+_LOOK: Final = "look"
 """Chores beside the sending."""
 
 
@@ -149,7 +150,7 @@ class Delivery:
         self._begin()
         reset_in_child(self)
         if self._adoption is not None and self._adoption.has_candidates():
-            self._looks.add_item("look")
+            self._looks.add_item(_LOOK)
 
     def _begin(self) -> None:
         # Re-entrant: a finalizer may put a record in the thread that is inside.
@@ -208,6 +209,8 @@ class Delivery:
                 return "full"
         if self._store.wants_checkpoint:
             self._chores.add_item(_CHECKPOINT)
+        # From the first record on: a journal whose process is killed unproven is left alone.
+        self._look_if_due()
         return None
 
     def _make_room(self) -> bool:
@@ -245,9 +248,13 @@ class Delivery:
         kept = [letter for letter in outcome.dead if not self._bury(*letter)]
         if self._store.wants_checkpoint:
             self._chores.add_item(_CHECKPOINT)
-        if delivered and self._adoption is not None and self._adoption.is_due:
-            self._looks.add_item("look")
+        if delivered:
+            self._look_if_due()
         return FlushResult(outcome.retry, kept, outcome.retry_after)
+
+    def _look_if_due(self) -> None:
+        if self._adoption is not None and self._adoption.is_due:
+            self._looks.add_item(_LOOK)
 
     def _settle_delivered(self, records: list[PendingRecord]) -> None:
         if not records:
@@ -304,9 +311,11 @@ class Delivery:
             try:
                 self._adoption.look()
             except Exception as error:  # noqa: BLE001 - tried again; nothing is lost
-                self._log.warn(
-                    "look", f"journals cannot be adopted yet: {summarize_failure(error)}"
-                )
+                # Without any, the sender says what is wrong, and saying it twice helps nobody.
+                if self._adoption.has_candidates():
+                    self._log.warn(
+                        "look", f"journals cannot be adopted yet: {summarize_failure(error)}"
+                    )
                 return FlushResult(looks)
         return FlushResult()
 

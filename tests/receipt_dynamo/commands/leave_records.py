@@ -39,7 +39,7 @@ def main() -> None:
     if plan["proven"]:
         put("first")
         assert client.flush()
-        # The first delivery makes it ask DynamoDB, in the background, which table that is.
+        # The first record makes it ask DynamoDB, in the background, which table that is.
         assert client._delivery._looks.flush()
     for number in range(plan["dead"]):
         put(f"dead-{number}")
