@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 MANIFESTS := pyproject.toml receipt_dynamo/pyproject.toml receipt_label/pyproject.toml
 PACKAGES := -e ./receipt_dynamo -e './receipt_label[demo]'
+# A process for each core; a file's tests share theirs, and its engines.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo test performance lint types bench mutants engines clean
@@ -11,7 +13,7 @@ demo: .venv/.demo  ## real SDK calls become rows while DynamoDB throttles and go
 	$(BIN)/receipt-usage demo
 
 test: .venv/.dev engines  ## the whole suite, under 6 minutes on 2 cores
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 performance: .venv/.dev  ## a coarse guard; the figures come from `make bench`
 	$(BIN)/pytest tests/performance
