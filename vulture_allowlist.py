@@ -50,9 +50,10 @@ _.track_google_places
 _.track_github_claude_review
 _.create_wrapped_openai_client
 
-# Called by Python, by http.server, socketserver or the providers' SDKs.
+# Called or read by Python, by sqlite3, http.server, socketserver or the providers' SDKs.
 exc_info
 __call__
+_.text_factory
 _.__context__
 _.with_options
 _.request_queue_size

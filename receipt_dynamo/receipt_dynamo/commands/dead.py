@@ -15,7 +15,6 @@ from receipt_dynamo.commands.arguments import (
     find_journals,
 )
 from receipt_dynamo.commands.output import count_of, describe_bytes, say_all, say_json
-from receipt_dynamo.commands.records import find_key
 from receipt_dynamo.commands.survey import (
     JournalView,
     describe_target_in_json,
@@ -25,6 +24,7 @@ from receipt_dynamo.commands.survey import (
 )
 from receipt_dynamo.data.journal import JournalError
 from receipt_dynamo.data.journal_peek import iterate, peek
+from receipt_dynamo.data.stored_item import find_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ def _list_letters(view: JournalView) -> Iterator[Letter]:
     try:
         with peek(view.path) as journal:
             for row in iterate(journal.read_dead):
-                yield Letter(view, find_key(row.item), row.reason, row.attempts, len(row.item))
+                key = find_key(row.item) if row.is_whole else None
+                yield Letter(view, key, row.reason, row.attempts, len(row.item))
     except JournalError:
         if view.path.exists():  # Else it was redriven and delivered in between.
             raise

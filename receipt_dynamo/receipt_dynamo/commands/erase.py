@@ -16,10 +16,10 @@ from receipt_dynamo.commands.arguments import (
     find_journals,
 )
 from receipt_dynamo.commands.output import count_of, say, say_all, say_json
-from receipt_dynamo.commands.records import read_item, read_text
 from receipt_dynamo.commands.survey import JournalView, mention_set_aside, survey
 from receipt_dynamo.data.journal import DeadRow, Journal, JournalError, PendingRow
 from receipt_dynamo.data.journal_peek import iterate, peek
+from receipt_dynamo.data.stored_item import read_item, read_text
 
 _USER_ID: Final = "userId"
 
@@ -77,14 +77,14 @@ def _find(journal: Journal, user_id: str) -> list[int]:
     rows: Iterator[PendingRow | DeadRow] = chain(
         iterate(journal.read_pending), iterate(journal.read_dead)
     )
-    return [row.seq for row in rows if _belongs_to(row.item, user_id)]
+    return [row.seq for row in rows if _belongs_to(row, user_id)]
 
 
-def _belongs_to(body: bytes, user_id: str) -> bool:
-    item = read_item(body)
+def _belongs_to(row: PendingRow | DeadRow, user_id: str) -> bool:
+    item = read_item(row.item) if row.is_whole else None
     if item is None:
         # Damaged: whose it is cannot be told from anything but its bytes.
-        return user_id.encode() in body
+        return user_id.encode() in row.item
     return read_text(item, _USER_ID) == user_id
 
 

@@ -19,7 +19,6 @@ from receipt_dynamo.commands.arguments import (
     find_journals,
 )
 from receipt_dynamo.commands.output import count_of, say, say_json, to_json
-from receipt_dynamo.commands.records import read_item
 from receipt_dynamo.commands.survey import (
     JournalView,
     describe_target_in_json,
@@ -28,6 +27,7 @@ from receipt_dynamo.commands.survey import (
 )
 from receipt_dynamo.data.journal import DeadRow, Journal, JournalError, PendingRow
 from receipt_dynamo.data.journal_peek import iterate, peek
+from receipt_dynamo.data.stored_item import read_item
 
 _STANDARD_OUTPUT: Final = "-"
 
@@ -107,7 +107,7 @@ def _write_journal(view: JournalView, states: _States, output: TextIO, troubles:
     written = 0
     with peek(view.path) as journal:
         for row in _list_rows(journal, states):
-            item = read_item(row.item)
+            item = read_item(row.item) if row.is_whole else None
             if item is None:
                 troubles.append(f"{view.path.name}: record {row.seq} is damaged and left out")
                 continue

@@ -14,11 +14,11 @@ from receipt_dynamo.commands.arguments import (
     find_journals,
 )
 from receipt_dynamo.commands.output import count_of, say, say_all, say_json
-from receipt_dynamo.commands.records import find_key
 from receipt_dynamo.commands.survey import JournalView, survey
 from receipt_dynamo.data.batch_write import Key
 from receipt_dynamo.data.journal_directory import HeldJournal
 from receipt_dynamo.data.journal_peek import iterate
+from receipt_dynamo.data.stored_item import find_key
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -64,8 +64,7 @@ def _revive(held: HeldJournal, key: Key | None) -> int:
     revived = 0
     for row in iterate(held.journal.read_dead):
         if key is None or find_key(row.item) == key:
-            held.journal.revive(row.seq)
-            revived += 1
+            revived += held.journal.revive(row)
     return revived
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from receipt_dynamo.data.journal import ROW_OVERHEAD, Journal, JournalCounts
+from receipt_dynamo.data.journal import ROW_OVERHEAD, Journal, JournalCounts, PendingRow
 from receipt_dynamo.data.journal_directory import HeldJournal
-from receipt_dynamo.data.pending_record import PendingRecord, Watch, read_key
+from receipt_dynamo.data.pending_record import PendingRecord, Watch
+from receipt_dynamo.data.stored_item import find_key
 
 
 class Backlog:
@@ -26,7 +27,8 @@ class Backlog:
         self.rows = counts.pending + counts.dead
         self.bytes = counts.bytes
         self.watches: dict[int, Watch] = {}
-        self._handed_out = 0
+        self._handed_out: int | None = None
+        self._unplaced: int | None = None
 
     @property
     def journal(self) -> Journal:
@@ -34,8 +36,11 @@ class Backlog:
         return self.held.journal
 
     def append(self, record: PendingRecord) -> None:
-        """Commit ``record``, which stays in memory as well until :meth:`spill`."""
-        record.seq = self.journal.append(record.body)
+        """Commit ``record``; :meth:`keep_in_memory` or :meth:`spill` is to follow.
+
+        Nobody else hands it out in between.
+        """
+        record.seq = self._unplaced = self.journal.append(record.body)
         record.backlog = self
         self.rows += 1
         self.bytes += record.size + ROW_OVERHEAD
@@ -43,29 +48,48 @@ class Backlog:
     def keep_in_memory(self, record: PendingRecord) -> None:
         """Note that the record just appended is with the queue."""
         self._handed_out = record.seq
+        self._unplaced = None
 
     def spill(self, record: PendingRecord) -> None:
         """Note that the record just appended is on disk only."""
         self.waiting += 1
+        self._unplaced = None
         if record.watch is not None:
             self.watches[record.seq] = record.watch
 
-    def read(self, limit: int) -> list[PendingRecord]:
-        """Return the next waiting records, in order; they wait until :meth:`hand_out`."""
-        return [
-            PendingRecord(read_key(row.item), row.item, self, row.seq, self.watches.get(row.seq))
-            for row in self.journal.read_pending(self._handed_out, limit)
-        ]
+    def read(self, limit: int) -> list[PendingRow]:
+        """Return the next waiting rows, in order; they wait until :meth:`hand_out`."""
+        return self.journal.read_pending(self._handed_out, limit)
 
-    def hand_out(self, records: list[PendingRecord]) -> None:
-        """Note that what :meth:`read` returned is with the queue from now on."""
-        if not records:
-            self.waiting = 0  # Erased by hand, or never there.
-            return
-        self._handed_out = records[-1].seq
-        self.waiting = max(0, self.waiting - len(records))
-        for record in records:
-            self.watches.pop(record.seq, None)
+    def hand_out(self, rows: list[PendingRow]) -> tuple[list[PendingRecord], list[PendingRow]]:
+        """Make records of what :meth:`read` returned, which are with the queue from now on.
+
+        Returns:
+            The records, and the rows that are damaged.
+        """
+        records: list[PendingRecord] = []
+        damaged: list[PendingRow] = []
+        for row in rows:
+            if row.seq == self._unplaced:
+                break
+            if self._handed_out is not None and row.seq <= self._handed_out:
+                continue
+            key = find_key(row.item) if row.is_whole else None
+            if key is None:
+                damaged.append(row)
+            else:
+                watch = self.watches.pop(row.seq, None)
+                records.append(PendingRecord(key, row.item, self, row.seq, watch))
+            self._handed_out = row.seq
+        self.waiting = max(0, self.waiting - len(records) - len(damaged))
+        return records, damaged
+
+    def give_up_waiting(self) -> tuple[int, list[Watch]]:
+        """Note that what waits cannot be read; return how many rows, and who watches them."""
+        lost, self.waiting = self.waiting, 0
+        watches = list(self.watches.values())
+        self.watches.clear()
+        return lost, watches
 
     def forget(self, records: list[PendingRecord]) -> None:
         """Note that these rows are gone."""

@@ -28,9 +28,9 @@ from receipt_dynamo.data.pending_record import (
     PendingRecord,
     Watch,
     merge_records,
-    read_key,
 )
 from receipt_dynamo.data.record_store import Placement, RecordStore
+from receipt_dynamo.data.stored_item import find_key
 from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
@@ -94,7 +94,7 @@ class Delivery:
             sync=self._durability == "journal-sync",
             max_bytes=settings.find_journal_max_bytes(),
             on_degraded=lambda why: self.events.tell(DeliveryEventKind.DEGRADED, 1, why),
-            on_unreadable=lambda count: self._ledger.count(dead=count),
+            on_damaged=self._note_damage,
             clock=clock,
         )
         self.breaker = make_breaker(settings, connection.table_name, clock)
@@ -273,6 +273,13 @@ class Delivery:
         self._report_fate(chain, Fate.DEAD, reason)
         return record in buried
 
+    def _note_damage(self, records: int, reason: str, watches: Iterable[Watch]) -> None:
+        """Book pending records whose bytes on disk are damaged: they are never sent."""
+        self._ledger.count(dead=records)
+        self.events.tell(DeliveryEventKind.DEAD, records, reason)
+        for watch in watches:
+            self._tell_watch(watch, Fate.DEAD, reason)
+
     def _report_fate(
         self, records: Iterable[PendingRecord], fate: Fate, reason: str | None = None
     ) -> None:
@@ -342,7 +349,7 @@ class Delivery:
         rows = [
             (backlog, row)
             for backlog, row in self._store.read_dead()
-            if match is None or match(read_key(row.item))
+            if match is None or ((key := find_key(row.item)) is not None and match(key))
         ]
         revived = self._store.revive(rows)
         in_memory = self._queue.redrive(None if match is None else lambda record: match(record.key))
@@ -351,10 +358,13 @@ class Delivery:
             self._queue.pull()
         return revived + in_memory
 
-    def read_dead(self) -> Iterator[tuple[bytes, str, int]]:
-        """Iterate over the dead letters: the item's JSON, DynamoDB's reason, attempts."""
+    def read_dead(self) -> Iterator[tuple[bytes | None, str, int]]:
+        """Iterate over the dead letters: the item's JSON, the reason, attempts.
+
+        A damaged one has no item.
+        """
         for _, row in self._store.read_dead():
-            yield row.item, row.reason, row.attempts
+            yield row.item if row.is_whole else None, row.reason, row.attempts
         for letter in self._queue.dead_letters():
             yield letter.item.body, letter.reason, letter.item.attempts
 

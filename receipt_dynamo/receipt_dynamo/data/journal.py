@@ -1,7 +1,8 @@
 """One journal: a SQLite file that holds records on disk until they are settled.
 
 A record is committed before ``put`` returns, and its row goes when DynamoDB has confirmed
-it. The row holds the very bytes that go on the wire.
+it. The row holds the very bytes that go on the wire, and a mark that proves them: SQLite
+checks the structure of its pages, not what they hold.
 """
 
 from __future__ import annotations
@@ -9,18 +10,25 @@ from __future__ import annotations
 import ctypes
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from receipt_dynamo.errors import ReceiptDynamoError
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the file's form, in SQLite's ``user_version``."""
 
-UPGRADES: Final[dict[int, str]] = {}
+UPGRADES: Final[dict[int, str]] = {
+    1: """
+    ALTER TABLE records ADD COLUMN mark INTEGER;
+    UPDATE records SET mark = mark_of(seq, item);
+    DROP INDEX dead_letters;
+    """
+}
 """SQL that brings a file of an older version to the next one, by the older version."""
 
 ROW_OVERHEAD: Final = 64
@@ -32,17 +40,21 @@ because a commit writes one page of 4 KiB, or two."""
 
 _BUSY_TIMEOUT: Final = 0.25
 _ERASED_AT_ONCE: Final = 500
+_READ_AT_ONCE: Final = 8 * 1024 * 1024
+_BEFORE_ALL: Final = -(2**63)
+_HIGHEST_SEQ: Final = 2**62
 _CORRUPT_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 SCHEMA: Final = f"""
 BEGIN;
 CREATE TABLE records (
-    seq INTEGER PRIMARY KEY,              -- order of acceptance; never used twice
-    item BLOB NOT NULL,                   -- DynamoDB's JSON of the item, as on the wire
-    reason TEXT,                          -- why it is a dead letter; NULL while pending
-    attempts INTEGER NOT NULL DEFAULT 0   -- of a dead letter: how often it was sent
+    seq INTEGER PRIMARY KEY,      -- order of acceptance; never used twice
+    item BLOB,                    -- DynamoDB's JSON of the item, as on the wire
+    reason TEXT,                  -- why it is a dead letter; NULL while pending
+    attempts INTEGER DEFAULT 0,   -- of a dead letter: how often it was sent
+    mark INTEGER                  -- CRC-32 of item and seq
+    -- No constraints: one damaged row would make SQLite call the whole file damaged.
 );
-CREATE INDEX dead_letters ON records (seq) WHERE reason IS NOT NULL;
 CREATE TABLE target (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {VERSION};
 COMMIT;
@@ -62,19 +74,31 @@ class NewerJournalError(JournalError):
 
 
 class PendingRow(NamedTuple):
-    """A record that is to be delivered."""
+    """A record that is to be delivered; damaged when it does not match its mark."""
 
     seq: int
     item: bytes
+    is_whole: bool
 
 
 class DeadRow(NamedTuple):
-    """A record that DynamoDB rejected for good."""
+    """A record that DynamoDB rejected for good, or that is damaged."""
 
     seq: int
     item: bytes
     reason: str
     attempts: int
+    is_whole: bool
+
+
+def mark_of(seq: int, item: bytes) -> int:
+    """Return what proves that the bytes are those which were accepted under this number.
+
+    CRC-32 finds every burst of up to 32 damaged bits, and all but one in 4 billion of others
+    (Koopman, "32-Bit Cyclic Redundancy Codes for Internet Applications", 2002). It begins
+    with the number: an item that turns up under another one is damaged too.
+    """
+    return zlib.crc32(item, seq & 0xFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +207,7 @@ class Journal:
             # Made, but never filled: the process died before the tables were committed.
             self._writer.executescript(SCHEMA)
             return
+        self._writer.create_function("mark_of", 2, mark_of, deterministic=True)
         for older in range(version, VERSION):
             self._writer.executescript(
                 f"BEGIN; {UPGRADES[older]}; PRAGMA user_version = {older + 1}; COMMIT;"
@@ -201,7 +226,10 @@ class Journal:
         """
         with self._lock:
             seq = self._last_seq + 1
-            self._writer.execute("INSERT INTO records (seq, item) VALUES (?, ?)", (seq, item))
+            self._writer.execute(
+                "INSERT INTO records (seq, item, mark) VALUES (?, ?, ?)",
+                (seq, item, mark_of(seq, item)),
+            )
             self._last_seq = seq
             self._commits += 1
         return seq
@@ -219,36 +247,57 @@ class Journal:
             "UPDATE records SET reason = ?, attempts = ? WHERE seq = ?", (reason, attempts, seq)
         )
 
-    def revive(self, seq: int) -> None:
-        """Make a dead letter a pending record, the last in order."""
+    def revive(self, row: DeadRow) -> bool:
+        """Make a dead letter a pending record, the last in order; False when it is damaged."""
+        if not row.is_whole:
+            return False
         with self._lock:
             self._last_seq += 1
             self._change(
-                "UPDATE records SET seq = ?, reason = NULL WHERE seq = ?", (self._last_seq, seq)
+                "UPDATE records SET seq = ?, mark = ?, reason = NULL WHERE seq = ?",
+                (self._last_seq, mark_of(self._last_seq, row.item), row.seq),
             )
+        return True
 
     def _change(self, sql: str, values: Sequence[Any]) -> None:
         with self._lock:
             self._writer.execute(sql, values)
             self._commits += 1
 
-    def read_pending(self, after: int, limit: int) -> list[PendingRow]:
-        """Return the first ``limit`` pending records whose number is above ``after``."""
-        sql = "SELECT seq, item FROM records WHERE seq > ? AND reason IS NULL ORDER BY seq LIMIT ?"
-        return [PendingRow(*row) for row in self._read(sql, (after, limit))]
-
-    def read_dead(self, after: int = 0, limit: int = -1) -> list[DeadRow]:
-        """Return the dead letters whose number is above ``after``, oldest first.
+    def read_pending(self, after: int | None, limit: int) -> list[PendingRow]:
+        """Return the next pending records, in order; few when they are large.
 
         Args:
-            after: A number.
-            limit: How many at most; below 0 all.
+            after: Their numbers are above it; None begins with the first.
+            limit: How many at most.
         """
+        rows = self._read_page("reason IS NULL", after, limit)
+        return [PendingRow(seq, item, is_whole) for seq, item, _, _, is_whole in rows]
+
+    def read_dead(self, after: int | None, limit: int) -> list[DeadRow]:
+        """Return the next dead letters, in order; the arguments are as above."""
+        return [DeadRow(*row) for row in self._read_page("reason IS NOT NULL", after, limit)]
+
+    def _read_page(
+        self, which: str, after: int | None, limit: int
+    ) -> list[tuple[int, bytes, str, int, bool]]:
+        # ``which`` is one of ours. The cast: damage may have made a text of the bytes.
         sql = (
-            "SELECT seq, item, reason, attempts FROM records "
-            "WHERE seq > ? AND reason IS NOT NULL ORDER BY seq LIMIT ?"
+            "SELECT seq, CAST(item AS BLOB), reason, attempts, mark FROM records "  # noqa: S608
+            f"WHERE seq > ? AND {which} ORDER BY seq LIMIT ?"
         )
-        return [DeadRow(*row) for row in self._read(sql, (after, limit))]
+        page: list[tuple[int, bytes, str, int, bool]] = []
+        left = _READ_AT_ONCE
+        with self._reading, closing(self._connect_reader().cursor()) as cursor:
+            rows = cursor.execute(sql, (_BEFORE_ALL if after is None else after, limit))
+            while left > 0 and (row := rows.fetchone()) is not None:
+                seq, item, reason, attempts, mark = row
+                is_whole = item is not None and mark == mark_of(seq, item)
+                item = item or b""
+                attempts = attempts if isinstance(attempts, int) else 0
+                page.append((seq, item, str(reason), attempts, is_whole))
+                left -= len(item)
+        return page
 
     def count(self) -> JournalCounts:
         """Count what is there, by reading all of it."""
@@ -257,7 +306,9 @@ class Journal:
             "COALESCE(MAX(seq), 0) FROM records"
         )
         ((rows, dead, size, last),) = self._read(sql, ())
-        return JournalCounts(rows - dead, dead, size + rows * ROW_OVERHEAD, last)
+        # A damaged number may be any; those that follow must not collide, nor overflow.
+        last = min(max(last, 0), _HIGHEST_SEQ)
+        return JournalCounts(rows - dead, dead, int(size) + rows * ROW_OVERHEAD, last)
 
     def read_target(self) -> dict[str, str]:
         """Return what was noted of the table that the records are for."""
@@ -271,9 +322,12 @@ class Journal:
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Read on a connection of its own: a long read must not stop a caller's commit."""
         with self._reading:
-            if self._reader is None:
-                self._reader = connect(self.path)
-            return self._reader.execute(sql, values).fetchall()
+            return self._connect_reader().execute(sql, values).fetchall()
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        if self._reader is None:
+            self._reader = connect(self.path)
+        return self._reader
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the database, so that it can begin again.
@@ -334,10 +388,17 @@ def is_corruption(error: Exception) -> bool:
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     """Connect to the file as it is; ``mode`` is that of SQLite's URI file names."""
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
         timeout=_BUSY_TIMEOUT,
         isolation_level=None,
         check_same_thread=False,
     )
+    # Damaged text that is no UTF-8 would make a whole page of rows unreadable.
+    connection.text_factory = _decode
+    return connection
+
+
+def _decode(text: bytes) -> str:
+    return text.decode(errors="replace")

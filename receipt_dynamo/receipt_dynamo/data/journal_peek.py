@@ -19,9 +19,15 @@ from receipt_dynamo.data.journal import (
     PendingRow,
     connect,
     is_corruption,
+    mark_of,
 )
 
 _PAGE: Final = 100
+
+_OLDER_FORMS: Final[dict[int, str]] = {
+    1: "CREATE TEMP VIEW records AS SELECT *, mark_of(seq, item) AS mark FROM main.records"
+}
+"""SQL that shows a file of an older version as if it were of this one, by the version."""
 
 _Row = TypeVar("_Row", PendingRow, DeadRow)
 
@@ -44,6 +50,9 @@ def peek(path: Path) -> Iterator[Journal]:
                 raise NewerJournalError(
                     f"journal {path.name} has version {version}; accepted are up to {VERSION}"
                 )
+            if version in _OLDER_FORMS:
+                connection.create_function("mark_of", 2, mark_of, deterministic=True)
+                connection.execute(_OLDER_FORMS[version])
             if version > 0:
                 yield Journal(path, connection, sync=False, reader=connection)
                 return
@@ -63,13 +72,13 @@ def _connect_to_nothing() -> sqlite3.Connection:
     return connection
 
 
-def iterate(read: Callable[[int, int], list[_Row]]) -> Iterator[_Row]:
+def iterate(read: Callable[[int | None, int], list[_Row]]) -> Iterator[_Row]:
     """Iterate over the rows that ``read(after, limit)`` returns, page by page.
 
     No transaction spans the pages: one that stays open would keep its owner's write-ahead
     log from beginning again. What the owner settles meanwhile may be there or not.
     """
-    after = 0
+    after: int | None = None
     while rows := read(after, _PAGE):
         yield from rows
         after = rows[-1].seq

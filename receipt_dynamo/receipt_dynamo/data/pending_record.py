@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic_core import from_json
-
-from receipt_dynamo.data.batch_write import Key, key_of
+from receipt_dynamo.data.batch_write import Key
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.backlog import Backlog
@@ -112,8 +110,3 @@ def merge_records(earlier: PendingRecord, later: PendingRecord) -> PendingRecord
         oldest = oldest.earlier
     oldest.earlier = earlier
     return later
-
-
-def read_key(body: bytes) -> Key:
-    """Return the PK and SK in the JSON of an item."""
-    return key_of(from_json(body))

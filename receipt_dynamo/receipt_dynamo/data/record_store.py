@@ -18,6 +18,7 @@ from receipt_dynamo.data.journal import (
     DeadRow,
     JournalCounts,
     JournalError,
+    PendingRow,
     is_corruption,
 )
 from receipt_dynamo.data.journal_directory import (
@@ -25,7 +26,8 @@ from receipt_dynamo.data.journal_directory import (
     JournalDirectory,
     JournalTarget,
 )
-from receipt_dynamo.data.pending_record import PendingRecord
+from receipt_dynamo.data.journal_peek import iterate
+from receipt_dynamo.data.pending_record import PendingRecord, Watch
 from receipt_dynamo.data.table_identity import TABLE_ARN
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
@@ -36,6 +38,9 @@ RETRY_DELAY: Final = 30.0
 
 DELETES_AT_ONCE: Final = 250
 """Settled rows that are deleted in one commit, at most."""
+
+DAMAGED: Final = "damaged on disk: its bytes are not those that were accepted"
+"""The reason of a dead letter that DynamoDB has never seen."""
 
 
 class Placement(Enum):
@@ -58,7 +63,8 @@ class RecordStore:
         sync: Whether a commit also survives a loss of power.
         max_bytes: Bound of this process's journal.
         on_degraded: Told why a record is in memory only.
-        on_unreadable: Told how many pending records went with a journal that was set aside.
+        on_damaged: Told how many pending records are damaged, why they are called so, and who
+            watches them.
         clock: Monotonic time in seconds.
     """
 
@@ -70,7 +76,7 @@ class RecordStore:
         sync: bool,
         max_bytes: int,
         on_degraded: Callable[[str], object],
-        on_unreadable: Callable[[int], object],
+        on_damaged: Callable[[int, str, Iterable[Watch]], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -78,7 +84,7 @@ class RecordStore:
         self._sync = sync
         self._max_bytes = max_bytes
         self._on_degraded = on_degraded
-        self._on_unreadable = on_unreadable
+        self._on_damaged = on_damaged
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
         self._begin()
@@ -196,18 +202,51 @@ class RecordStore:
             if not backlog.waiting:
                 continue
             try:
-                records = backlog.read(limit)
-            except (sqlite3.Error, ValueError) as error:
+                records = self._read_whole_records(backlog, limit)
+            except sqlite3.Error as error:
                 self._warn("read", error)
-                # What is no JSON any more is damage as well, which SQLite does not see.
-                if isinstance(error, ValueError) or is_corruption(error):
+                if is_corruption(error):
                     self._set_aside(backlog)
                 continue
-            with self._lock:
-                backlog.hand_out(records)
             if records:
                 return records
         return []
+
+    def _read_whole_records(self, backlog: Backlog, limit: int) -> list[PendingRecord]:
+        while True:
+            rows = backlog.read(limit)
+            with self._lock:
+                records, damaged = backlog.hand_out(rows)
+            for row in damaged:
+                self._bury_damaged(backlog, row)
+            if records:
+                return records
+            if not damaged:
+                self._give_up_missing(backlog)
+                return []
+
+    def _give_up_missing(self, backlog: Backlog) -> None:
+        """Count what was there and is not: gone with a damaged page, or deleted by hand."""
+        with self._lock:
+            # Nothing is appended meanwhile: what waits now and is not found never will be.
+            if backlog.read(1):
+                return
+            missing, watches = backlog.give_up_waiting()
+        if missing:
+            self._on_damaged(missing, f"not found in journal {backlog.journal.path.name}", watches)
+
+    def _bury_damaged(self, backlog: Backlog, row: PendingRow) -> None:
+        """Keep a damaged row as a dead letter: what it says now, nobody has put."""
+        try:
+            backlog.journal.bury(row.seq, DAMAGED, 0)
+        except sqlite3.Error as error:
+            self._warn("mark a damaged record in", error)
+        self._log.warn(
+            "damaged record",
+            f"record {row.seq} in journal {backlog.journal.path.name} is damaged: it is kept "
+            "there as a dead letter",
+        )
+        self._on_damaged(1, DAMAGED, filter(None, [backlog.watches.pop(row.seq, None)]))
 
     def forget(self, records: Iterable[PendingRecord], *, at_once: bool) -> None:
         """Delete the rows of records that are settled, or given up.
@@ -277,21 +316,21 @@ class RecordStore:
         found: list[tuple[Backlog, DeadRow]] = []
         for backlog in backlogs:
             with suppress(sqlite3.Error):
-                found += [(backlog, row) for row in backlog.journal.read_dead()]
+                found += [(backlog, row) for row in iterate(backlog.journal.read_dead)]
         return found
 
     def revive(self, letters: Iterable[tuple[Backlog, DeadRow]]) -> int:
-        """Make dead letters pending again; return how many."""
+        """Make dead letters pending again, except damaged ones; return how many."""
         revived = 0
         for backlog, row in letters:
             try:
                 with self._lock:
-                    backlog.journal.revive(row.seq)
-                    backlog.waiting += 1
+                    is_revived = backlog.journal.revive(row)
+                    backlog.waiting += is_revived
             except sqlite3.Error as error:
                 self._warn("redrive dead letters of", error)
             else:
-                revived += 1
+                revived += is_revived
         return revived
 
     def adopt(self, held: HeldJournal, counts: JournalCounts) -> bool:
@@ -362,7 +401,7 @@ class RecordStore:
             if backlog.is_lost or self._directory is None:
                 return
             backlog.is_lost = True
-            lost, backlog.waiting = backlog.waiting, 0
+            lost, watches = backlog.give_up_waiting()
             if backlog is self._own:
                 self._own = None
             else:
@@ -371,8 +410,10 @@ class RecordStore:
         with suppress(OSError):
             self._directory.set_aside(backlog.journal.path)
         backlog.held.lease.release(unlink=True)
-        self._log.warn("damage", f"journal {backlog.journal.path.name} is damaged and set aside")
-        self._on_unreadable(lost)
+        what = f"journal {backlog.journal.path.name} is damaged and set aside"
+        self._log.warn("damage", what)
+        if lost:
+            self._on_damaged(lost, what, watches)
 
     def _warn(self, what: str, error: Exception) -> None:
         # Of SQLite's and the system's errors: they name files and codes, never a record.

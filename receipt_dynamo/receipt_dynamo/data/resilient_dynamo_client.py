@@ -50,15 +50,15 @@ _FULL: Final = "the bound of the journal, or of the memory, is reached"
 
 @dataclass(frozen=True, slots=True)
 class DeadRecord:
-    """A record that DynamoDB rejected for good.
+    """A record that DynamoDB rejected for good, or that is damaged on disk.
 
     Attributes:
-        metric: The record.
-        reason: DynamoDB's answer.
+        metric: The record; None when it is damaged.
+        reason: DynamoDB's answer, or what is damaged.
         attempts: How often it was sent.
     """
 
-    metric: AIUsageMetric
+    metric: AIUsageMetric | None
     reason: str
     attempts: int
 
@@ -331,14 +331,14 @@ class ResilientDynamoClient(MetricQueries):
         return self._delivery.get_stats()
 
     def dead_letters(self) -> list[DeadRecord]:
-        """Return the records that DynamoDB rejected for good, with its reason."""
+        """Return the records that DynamoDB rejected for good, with its reason, and damaged ones."""
         return [
-            DeadRecord(AIUsageMetric.from_dynamodb_item(from_json(body)), reason, attempts)
+            DeadRecord(_read_metric(body), reason, attempts)
             for body, reason, attempts in self._delivery.read_dead()
         ]
 
     def redrive(self) -> int:
-        """Take all dead letters back into the queue; return how many."""
+        """Take all dead letters but damaged ones back into the queue; return how many."""
         return self._delivery.redrive()
 
     async def aput(self, metric: AIUsageMetric) -> bool:
@@ -372,6 +372,13 @@ class ResilientDynamoClient(MetricQueries):
     async def __aexit__(self, *exc_info: object) -> None:
         if is_open(self):
             await self.aclose()
+
+
+def _read_metric(body: bytes | None) -> AIUsageMetric | None:
+    try:
+        return None if body is None else AIUsageMetric.from_dynamodb_item(from_json(body))
+    except ValueError:  # It was no record when it was accepted.
+        return None
 
 
 def _is_boto3_client(client: object) -> bool:

@@ -1,4 +1,4 @@
-"""What the commands read in a record's JSON; damage that SQLite does not see is met here."""
+"""Read a record's JSON as it was stored; it may be damaged, or none of ours."""
 
 from __future__ import annotations
 
