@@ -20,7 +20,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=2_000)
-settings.register_profile("mutants", settings.get_profile("default"), max_examples=20)
+settings.register_profile("mutants", settings.get_profile("default"), max_examples=5)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # What a developer's shell may hold and what would change a test's outcome.

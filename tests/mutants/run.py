@@ -29,7 +29,8 @@ PROCESSES = 2
 KILLED = {"killed", "timeout", "segfault"}
 
 # The proofs that a lock is needed step through every line: too slow for a thousand mutants.
-TOO_SLOW = "not without_the_lock and not in_atexit"
+# Those of forks and of the end start Python anew, where mutmut does not follow.
+TOO_SLOW = "not without_the_lock and not in_atexit and not child"
 
 CONFIGURATION = """\
 [tool.mutmut]

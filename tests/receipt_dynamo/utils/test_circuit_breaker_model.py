@@ -256,4 +256,4 @@ def test_the_breaker_does_what_the_model_does() -> None:
         BreakerComparison,
         settings=settings(max_examples=examples, stateful_step_count=50),
     )
-    assert BreakerComparison.steps >= 33 * examples
+    assert BreakerComparison.steps >= 34 * examples  # more than 10,000 in CI's profile
