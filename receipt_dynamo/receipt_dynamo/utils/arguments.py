@@ -40,6 +40,18 @@ def check_share(**values: float | None) -> None:
             raise ValueError(f"{name} is {value!r}; accepted are numbers from 0 to 1")
 
 
+def check_callable(**values: object) -> None:
+    """Raise TypeError for a value that cannot be called."""
+    for name, value in values.items():
+        if not callable(value):
+            raise TypeError(f"{name} is {value!r}; accepted is what can be called")
+
+
+def check_callable_or_none(**values: object) -> None:
+    """Raise TypeError for a value that is neither None nor can be called."""
+    check_callable(**{name: value for name, value in values.items() if value is not None})
+
+
 def make_filter(name: str, exceptions: ExceptionFilter) -> Callable[[Exception], bool]:
     """Return the predicate that ``exceptions`` stands for.
 

@@ -24,5 +24,5 @@ def backoff_delay(
     try:
         ceiling = min(max_delay, base_delay * multiplier ** (attempt - 1))
     except OverflowError:
-        ceiling = max_delay
+        ceiling = max_delay if base_delay > 0 else 0.0
     return ceiling * random() if jitter else ceiling

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from types import CoroutineType
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
+from receipt_dynamo.utils.arguments import check_callable
 from receipt_dynamo.utils.breaker_shell import BreakerShell, Permit
 
 P = ParamSpec("P")
@@ -22,8 +23,7 @@ _LAZY_FLAGS: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_AS
 
 def guard(shell: BreakerShell, function: Callable[P, R]) -> Callable[P, R]:
     """Return ``function`` with each call going through ``shell``."""
-    if not callable(function):
-        raise TypeError(f"function is {function!r}; accepted is what can be called")
+    check_callable(function=function)
     wrapped: Callable[..., Any]
     if inspect.iscoroutinefunction(function):
         wrapped = _guard_async(shell, function)

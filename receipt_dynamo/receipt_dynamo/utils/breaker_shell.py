@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.arguments import check_callable
 from receipt_dynamo.utils.breaker_settings import BreakerSettings
 from receipt_dynamo.utils.breaker_state import (
     UNCOUNTED,
@@ -242,6 +243,7 @@ class BreakerShell:
 
     def add_listener(self, listener: Listener) -> None:
         """Have ``listener`` called after each change of state."""
+        check_callable(listener=listener)
         with self._lock:
             self._listeners = (*self._listeners, listener)
 

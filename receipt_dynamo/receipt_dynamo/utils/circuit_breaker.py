@@ -12,7 +12,12 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from receipt_dynamo.utils.arguments import ExceptionFilter, make_filter
+from receipt_dynamo.utils.arguments import (
+    ExceptionFilter,
+    check_callable,
+    check_callable_or_none,
+    make_filter,
+)
 from receipt_dynamo.utils.breaker_guards import call, guard
 from receipt_dynamo.utils.breaker_settings import BreakerSettings
 from receipt_dynamo.utils.breaker_shell import (
@@ -96,8 +101,8 @@ class CircuitBreaker:
 
     Raises:
         ValueError: A number is out of bounds, or nothing could open the breaker.
-        TypeError: ``expected_exception``, ``ignored_exceptions`` or
-            ``success_exceptions`` is none of what is accepted.
+        TypeError: A filter of exceptions is none of what is accepted, or what should be a
+            function cannot be called.
     """
 
     def __init__(
@@ -142,6 +147,8 @@ class CircuitBreaker:
             max_open_seconds=max_open_seconds,
             jitter=jitter,
         )
+        check_callable_or_none(failure_on_result=failure_on_result)
+        check_callable(clock=clock, random=random)
         classify = _make_classifier(expected_exception, ignored_exceptions, success_exceptions)
         self._shell = BreakerShell(settings, classify, failure_on_result, clock, random)
 
@@ -267,6 +274,9 @@ class CircuitBreaker:
         It runs in the thread of the call that caused the change, when the lock is free: it
         may use the breaker, and should be quick for that one caller's sake. What it raises
         is logged, by type and once a minute at most.
+
+        Raises:
+            TypeError: ``listener`` cannot be called.
         """
         self._shell.add_listener(listener)
 

@@ -16,6 +16,8 @@ from typing import Literal, TypeAlias
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.arguments import (
     ExceptionFilter,
+    check_callable,
+    check_callable_or_none,
     check_not_negative,
     check_positive,
     check_whole,
@@ -131,7 +133,7 @@ class RetryPolicy:
         )
         hint = getattr(failure, "retry_after", None)
         if isinstance(hint, (int, float)) and hint > delay:
-            delay = min(float(hint), self.max_delay)
+            delay = min(hint, self.max_delay)
         return delay
 
 
@@ -228,11 +230,17 @@ def make_policy(
 
     Raises:
         ValueError: A number is out of bounds.
-        TypeError: ``exceptions`` is of a wrong type.
+        TypeError: Another argument is of a wrong type.
     """
     check_whole(max_attempts=max_attempts)
     check_not_negative(base_delay=base_delay, max_delay=max_delay)
     check_positive(multiplier=multiplier, deadline=deadline)
+    check_callable(clock=clock, random=random)
+    check_callable_or_none(on_retry=on_retry)
+    if not isinstance(jitter, bool):
+        raise TypeError(f"jitter is {jitter!r}; accepted are True and False")
+    if not isinstance(budget, RetryBudget | None):
+        raise TypeError(f"budget is {budget!r}; accepted are None and a RetryBudget")
     return RetryPolicy(
         max_attempts,
         base_delay,

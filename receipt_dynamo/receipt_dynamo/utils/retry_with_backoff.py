@@ -8,9 +8,14 @@ import inspect
 import random as _random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast, overload
+from types import CoroutineType
+from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
-from receipt_dynamo.utils.arguments import ExceptionFilter
+from receipt_dynamo.utils.arguments import (
+    ExceptionFilter,
+    check_callable,
+    check_callable_or_none,
+)
 from receipt_dynamo.utils.retry_budget import RetryBudget
 from receipt_dynamo.utils.retry_policy import (
     RetryDetails,
@@ -103,12 +108,14 @@ def retry_with_backoff(
 
     Raises:
         ValueError: A number is out of bounds.
-        TypeError: ``exceptions`` is of a wrong type, or the function is a generator,
+        TypeError: Another argument is of a wrong type, or the function is a generator,
             whose failure while iterating would pass by unnoticed.
 
     The decorated function raises :class:`RetryExhaustedError` from the last failure, and
-    what is not to be retried as it is.
+    what is not to be retried as it is. A function that is not async and returns a
+    coroutine raises TypeError.
     """
+    _check_is_no_error(max_attempts)
     if callable(max_attempts):
         return retry_with_backoff()(max_attempts)
     policy = make_policy(
@@ -125,15 +132,32 @@ def retry_with_backoff(
         random=random,
     )
 
+    check_callable(sleep=sleep, async_sleep=async_sleep)
+    check_callable_or_none(retry_on_result=retry_on_result)
+
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        check_callable(function=function)
+        forms = (function, type(function).__call__)  # an object is of the kind of its __call__
+        if any(inspect.isgeneratorfunction(f) or inspect.isasyncgenfunction(f) for f in forms):
             raise TypeError(f"{function!r} is a generator; accepted are functions that return")
-        if inspect.iscoroutinefunction(function):
-            wrapped = _wrap_async(function, policy, retry_on_result, async_sleep)
-            return cast("Callable[P, R]", wrapped)
+        if any(inspect.iscoroutinefunction(form) for form in forms):
+            returns_awaitable: Any = function
+            wrapped: Callable[P, Any] = _wrap_async(
+                returns_awaitable, policy, retry_on_result, async_sleep
+            )
+            return wrapped
         return _wrap_sync(function, policy, retry_on_result, sleep)
 
     return decorate
+
+
+def _check_is_no_error(max_attempts: object) -> None:
+    """Refuse ``@retry_with_backoff(ValueError)``: as a bare decorator it would wrap the error."""
+    if isinstance(max_attempts, type) and issubclass(max_attempts, BaseException):
+        raise TypeError(
+            f"max_attempts is {max_attempts!r}; accepted are whole numbers of 1 or more, "
+            "and exceptions= takes what to retry"
+        )
 
 
 def _wrap_sync(
@@ -156,6 +180,12 @@ def _wrap_sync(
                 if delay is None:
                     raise
             else:
+                if isinstance(result, CoroutineType):
+                    result.close()
+                    raise TypeError(
+                        f"{name} returned a coroutine, whose failure would pass by unnoticed; "
+                        "accepted are async functions, and functions that return a result"
+                    )
                 if retry_on_result is None or not retry_on_result(result):
                     run.note_success()
                     return result
@@ -232,7 +262,12 @@ def retrying(
         sleep: Waits, in ``for``.
         async_sleep: Waits, in ``async for``.
         **settings: As of :func:`retry_with_backoff`.
+
+    Raises:
+        ValueError: A number is out of bounds.
+        TypeError: Another argument is of a wrong type.
     """
+    check_callable(sleep=sleep, async_sleep=async_sleep)
     return RetryLoop(make_policy(**settings), name, sleep, async_sleep)
 
 

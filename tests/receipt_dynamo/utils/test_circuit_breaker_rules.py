@@ -513,3 +513,17 @@ def test_a_bad_exception_filter_names_itself(name: str) -> None:
     rules: dict[str, Any] = {name: int}
     with pytest.raises(TypeError, match=f"{name} is <class 'int'>"):
         CircuitBreaker(**rules)
+
+
+@pytest.mark.parametrize("name", ["failure_on_result", "clock", "random"])
+def test_what_is_called_later_names_itself_at_once_when_it_cannot_be(name: str) -> None:
+    """Found out by the first call that succeeds, it would make that one fail."""
+    rules: dict[str, Any] = {name: 503}
+    with pytest.raises(TypeError, match=f"{name} is 503; accepted is what can be called"):
+        CircuitBreaker(**rules)
+
+
+def test_a_listener_that_cannot_be_called_is_refused() -> None:
+    listener: Any = "log"
+    with pytest.raises(TypeError, match="listener is 'log'; accepted is what can be called"):
+        CircuitBreaker().add_listener(listener)

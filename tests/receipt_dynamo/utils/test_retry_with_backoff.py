@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
+import math
 import pickle
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -26,6 +29,7 @@ from receipt_dynamo import (
 )
 from receipt_dynamo.utils.backoff import backoff_delay
 from receipt_dynamo.utils.retry_budget import RetryBudget
+from receipt_dynamo.utils.retry_policy import make_policy
 from receipt_dynamo.utils.retry_with_backoff import RetryDetails, no_waits, retrying
 
 
@@ -53,7 +57,7 @@ class FakeTime:
 
 
 class HintedError(Exception):
-    def __init__(self, retry_after: float) -> None:
+    def __init__(self, retry_after: Any) -> None:
         self.retry_after = retry_after
 
 
@@ -145,6 +149,13 @@ def test_delays_start_at_a_second_and_end_at_a_minute_by_default() -> None:
     assert delay == function.sleeps[2]
 
 
+def test_the_wall_clock_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: pytest.fail("the wall clock was read"))
+    retry_with_backoff(2, 0.0, deadline=60.0)(fail_times(1))()
+    for form in (retry_with_backoff, make_policy):
+        assert inspect.signature(form).parameters["clock"].default is time.monotonic
+
+
 def test_full_jitter_is_the_default() -> None:
     time = FakeTime()
     call = retry_with_backoff(4, 1.0, random=lambda: 0.25, **time.settings())(fail_times(3))
@@ -166,6 +177,11 @@ def test_two_to_the_attempt_never_overflows(
     delay = backoff_delay(attempt, **settings, random=lambda: random)
     ceiling = backoff_delay(attempt, **settings, jitter=False)
     assert 0 <= delay <= ceiling <= cap
+
+
+def test_no_delay_stays_none_however_many_attempts_there_were() -> None:
+    """2 ** attempt overflows beyond the thousandth, and then the longest delay was taken."""
+    assert backoff_delay(5_000, base_delay=0.0, max_delay=60.0, jitter=False) == 0.0
 
 
 @given(
@@ -201,8 +217,21 @@ def test_no_sleep_that_cannot_pay_off() -> None:
     assert time.sleeps == []
 
 
-@pytest.mark.parametrize(("hint", "slept"), [(7.0, 7.0), (0.1, 1.0), (1e9, 30.0), (-5.0, 1.0)])
-def test_a_servers_hint_is_honoured_and_clamped(hint: float, slept: float) -> None:
+@pytest.mark.parametrize(
+    ("hint", "slept"),
+    [
+        (7, 7.0),
+        (0.1, 1.0),
+        (1e9, 30.0),
+        (10**400, 30.0),
+        (math.inf, 30.0),
+        (math.nan, 1.0),
+        (-5.0, 1.0),
+        ("7", 1.0),
+        (None, 1.0),
+    ],
+)
+def test_a_servers_hint_is_honoured_and_clamped(hint: Any, slept: float) -> None:
     time = FakeTime()
     call = retry_with_backoff(2, 1.0, 30.0, jitter=False, **time.settings())
     call(fail_times(1, HintedError(hint)))()
@@ -408,6 +437,7 @@ def test_a_forked_child_keeps_the_budget_and_does_not_inherit_a_held_lock() -> N
     program = """
 import os, signal, threading
 from receipt_dynamo.utils.retry_budget import RetryBudget
+from receipt_dynamo.utils.retry_policy import make_policy
 
 budget = RetryBudget(capacity=5)
 assert budget.take()
@@ -474,6 +504,43 @@ def test_a_bad_filter_is_named(exceptions: Any) -> None:
         retry_with_backoff(exceptions=exceptions)
 
 
+@pytest.mark.parametrize(
+    "name", ["retry_on_result", "on_retry", "sleep", "async_sleep", "clock", "random"]
+)
+def test_what_is_called_later_names_itself_at_once_when_it_cannot_be(name: str) -> None:
+    """Found out after the first failure, it would hide that failure."""
+    with pytest.raises(TypeError, match=f"{name} is 'x'; accepted is what can be called"):
+        retry_with_backoff(**{name: "x"})
+
+
+@pytest.mark.parametrize("name", ["on_retry", "sleep", "async_sleep", "clock", "random"])
+def test_a_loops_bad_argument_names_itself_too(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is 'x'; accepted is what can be called"):
+        retrying(**{name: "x"})
+
+
+def test_a_budget_is_none_or_a_retry_budget() -> None:
+    with pytest.raises(TypeError, match="budget is 5; accepted are None and a RetryBudget"):
+        retry_with_backoff(budget=5)  # type: ignore[arg-type]
+
+
+def test_a_share_of_jitter_is_refused() -> None:
+    """It is one of a breaker's; taken for True, it would not do what it says."""
+    with pytest.raises(TypeError, match=r"jitter is 0\.1; accepted are True and False"):
+        retry_with_backoff(jitter=0.1)  # type: ignore[call-overload]
+
+
+def test_an_exception_type_in_the_first_place_is_refused() -> None:
+    """Taken for the function, it would be what the decorated name stands for."""
+    with pytest.raises(TypeError, match="max_attempts is <class 'ValueError'>; accepted are"):
+        retry_with_backoff(ValueError)
+
+
+def test_what_cannot_be_called_cannot_be_decorated() -> None:
+    with pytest.raises(TypeError, match="function is 3; accepted is what can be called"):
+        retry_with_backoff(3)(3)  # type: ignore[arg-type]
+
+
 def test_a_generator_is_refused() -> None:
     def generate() -> Any:
         yield 1
@@ -484,6 +551,61 @@ def test_a_generator_is_refused() -> None:
     for function in (generate, generate_async):
         with pytest.raises(TypeError, match="is a generator"):
             retry_with_backoff(function)
+
+
+async def test_an_object_with_an_async_call_is_tried_again() -> None:
+    class Job:
+        def __init__(self) -> None:
+            self.run = fail_times(1)
+
+        async def __call__(self) -> str:
+            return self.run()
+
+    time = FakeTime()
+    assert await retry_with_backoff(**time.settings())(Job())() == "done"
+    assert len(time.sleeps) == 1
+
+
+def test_a_generator_of_an_object_is_refused() -> None:
+    class Job:
+        def __call__(self) -> Any:
+            yield 1
+
+    with pytest.raises(TypeError, match="is a generator"):
+        retry_with_backoff(Job())
+
+
+def test_a_coroutine_of_a_plain_function_is_refused() -> None:
+    """It fails only when it is awaited, which no try would see."""
+
+    async def call() -> None:
+        raise ValueError
+
+    def start() -> Any:
+        return call()
+
+    with pytest.raises(TypeError, match=r"start returned a coroutine.* async functions"):
+        retry_with_backoff(start)()
+
+
+def test_threads_do_not_mix_their_attempts() -> None:
+    everybody, attempts = threading.Barrier(8), threading.local()
+
+    @retry_with_backoff(3, 0.0)
+    def call(fails: int) -> int:
+        everybody.wait(30)  # in step, from try to try
+        attempts.made = getattr(attempts, "made", 0) + 1
+        if attempts.made <= fails:
+            raise ValueError
+        return attempts.made
+
+    made: list[int] = []
+    threads = [threading.Thread(target=lambda: made.append(call(2)), daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert made == [3] * 8
 
 
 def test_a_block_of_code_is_tried_again() -> None:
