@@ -52,8 +52,8 @@ class BatchBuffer(Generic[T]):
         max_batch_bytes: Bytes in one batch, at most.
         max_items: Entries held, dead ones included.
         max_bytes: Bytes held, dead ones included.
-        merge: Makes one item of a waiting one and a later one with its key; by default
-            the later one stands for both.
+        merge: Gets a waiting item, a later one with its key and that one's size; returns
+            what is sent for both, and its size.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class BatchBuffer(Generic[T]):
         max_batch_bytes: float,
         max_items: int,
         max_bytes: float,
-        merge: Callable[[T, T], T] | None = None,
+        merge: Callable[[T, T, int], tuple[T, int]],
     ) -> None:
-        self._merge = merge or _take_later
+        self._merge = merge
         self._batch_size = batch_size
         self._max_batch_bytes = max_batch_bytes
         self._max_items = max_items
@@ -219,13 +219,19 @@ class BatchBuffer(Generic[T]):
         entry = waiting or self._held.get(key)
         if entry is None:
             return False
-        self._free_bytes -= size - entry.size
+        grown = self._merge_into(entry, entry.item, item, size)
         if waiting is None:
-            self._away_bytes += size - entry.size
-        entry.item, entry.size = self._merge(entry.item, item), size
+            self._away_bytes += grown
         entry.count += 1
         self._numbered += 1
         return True
+
+    def _merge_into(self, entry: Entry[T], earlier: T, later: T, size: int) -> int:
+        """Have ``entry`` stand for both items; return by how many bytes it grew."""
+        old_size = entry.size
+        entry.item, entry.size = self._merge(earlier, later, size)
+        self._free_bytes -= entry.size - old_size
+        return entry.size - old_size
 
     def _line_up(self, count: int) -> None:
         """Make sure that the first ``count`` in line have an entry, if there are as many."""
@@ -317,7 +323,7 @@ class BatchBuffer(Generic[T]):
             self._note_waiting(entry)
             return
         # It counts as delivered when the newer one is; sent after it, the older would win.
-        newer.item = self._merge(entry.item, newer.item)
+        self._merge_into(newer, entry.item, newer.item, newer.size)
         newer.count += entry.count
         newer.number = min(newer.number, entry.number)
         self._forget(entry)
@@ -326,9 +332,9 @@ class BatchBuffer(Generic[T]):
         """Merge a later item with the same key into one that returns: the last write wins."""
         later = self._held.pop(entry.key, None) if entry.key is not None else None
         if later is not None:
-            self._forget(entry)
-            entry.item, entry.size = self._merge(entry.item, later.item), later.size
+            self._away_bytes += self._merge_into(entry, entry.item, later.item, later.size)
             entry.count += later.count
+            self._forget(later)
 
     def _release_held(self, batch: Iterable[Entry[T]]) -> None:
         for entry in batch:
@@ -355,7 +361,3 @@ class BatchBuffer(Generic[T]):
         self._free_items += 1
         self._free_bytes += entry.size
         self._away_bytes -= entry.size
-
-
-def _take_later(_: T, later: T) -> T:
-    return later

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.arguments import check_callable
 from receipt_dynamo.utils.batch_buffer import Entry
 
 T = TypeVar("T")
@@ -63,7 +65,7 @@ class BatchQueueStats:
         refused: Items not accepted, by reason: "full", "too_large", "stopped".
         pending_bytes: Bytes held, those of dead items included.
         flushes: Batches that came back from the callback.
-        callback_errors: How often the callback raised.
+        callback_errors: How often the callback, or ``merge``, raised.
         last_error: Type of the latest such error, or None.
     """
 
@@ -80,13 +82,21 @@ class BatchQueueStats:
     last_error: str | None
 
 
+def check_callback(flush_callback: object) -> None:
+    """Raise TypeError for what cannot be called, or would have to be awaited."""
+    check_callable(flush_callback=flush_callback)
+    if inspect.iscoroutinefunction(flush_callback):
+        raise TypeError("flush_callback is async; accepted is a function, which a thread calls")
+
+
 def read_outcome(
     outcome: FlushResult[T] | None, batch: Sequence[Entry[T]]
 ) -> tuple[list[Entry[T]], list[Entry[T]], float | None]:
     """Find the entries that the callback speaks of, by the identity of their items.
 
     Raises:
-        TypeError: The callback returned something else than None or a FlushResult.
+        TypeError: The callback returned something else than None or a FlushResult, or its
+            ``retry_after`` is no number.
         ValueError: It speaks of an item that is not of this batch, or twice of one.
     """
     if outcome is None:
@@ -96,7 +106,7 @@ def read_outcome(
             f"the callback returned {type(outcome).__name__}; accepted are None and FlushResult"
         )
     if not outcome.retry and not outcome.dead:
-        return [], [], outcome.retry_after
+        return [], [], _read_seconds(outcome.retry_after)
     by_item: dict[int, list[Entry[T]]] = {}
     for entry in batch:
         by_item.setdefault(id(entry.item), []).append(entry)
@@ -113,4 +123,21 @@ def read_outcome(
         entry = find(item)
         entry.reason = reason
         dead.append(entry)
-    return retry, dead, outcome.retry_after
+    return retry, dead, _read_seconds(outcome.retry_after)
+
+
+def read_hint(error: BaseException) -> float:
+    """Return the ``retry_after`` of what the callback raised, in seconds; 0 is none."""
+    try:
+        hint = getattr(error, "retry_after", None)
+    except Exception:  # noqa: BLE001 - of the exception's own
+        hint = None
+    return hint if isinstance(hint, (int, float)) else 0.0
+
+
+def _read_seconds(retry_after: object) -> float | None:
+    if retry_after is None:
+        return None
+    if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)):
+        raise TypeError(f"retry_after is {retry_after!r}; accepted are None and seconds")
+    return float(retry_after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from receipt_dynamo.utils.arguments import check_callable
 from receipt_dynamo.utils.backoff import backoff_delay
 
 
@@ -18,14 +19,19 @@ class Pause:
     """
 
     def __init__(self, base_delay: float, max_delay: float, random: Callable[[], float]) -> None:
+        check_callable(random=random)
         self._base_delay = base_delay
         self._max_delay = max_delay
         self._random = random
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was."""
         self._failures = 0
         self.until = -math.inf
 
     def begin_after_failure(self, now: float, hint: float = 0.0) -> None:
-        """Pause longer than the last time, and for ``hint`` seconds at least."""
+        """Pause longer than the last time, or for ``hint`` seconds; the longest at most."""
         self._failures += 1
         delay = backoff_delay(
             self._failures,
@@ -33,7 +39,8 @@ class Pause:
             max_delay=self._max_delay,
             random=self._random,
         )
-        self.until = max(self.until, now + max(delay, hint))
+        # Clamped: one wrong header must not stop the queue for years.
+        self.until = max(self.until, now + min(max(delay, hint), self._max_delay))
 
     def begin_as_asked(self, now: float, seconds: float) -> None:
         """Pause for so long; what went before was no failure."""

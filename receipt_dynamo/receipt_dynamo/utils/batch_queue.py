@@ -17,16 +17,19 @@ from typing import Generic, ParamSpec, Self, TypeVar, get_args
 
 from receipt_dynamo.utils.arguments import check_not_negative, check_whole
 from receipt_dynamo.utils.batch_buffer import Arrival, BatchBuffer, Entry
+from receipt_dynamo.utils.batch_items import ItemRules
 from receipt_dynamo.utils.batch_outcome import (
     BatchQueueStats,
     DeadLetter,
     FlushResult,
     Overflow,
     QueueFullError,
+    check_callback,
+    read_hint,
     read_outcome,
 )
 from receipt_dynamo.utils.batch_pause import Pause
-from receipt_dynamo.utils.batch_workers import Workers
+from receipt_dynamo.utils.batch_workers import Workers, wait_for
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
 from receipt_dynamo.utils.log_limiter import LogLimiter
@@ -47,7 +50,8 @@ class BatchQueue(Generic[T]):
         flush_callback: Gets 1 to ``batch_size`` items, in a background thread. It
             returns None when all are delivered, or a :class:`FlushResult`. When it
             raises, the whole batch goes back to the front; an attribute ``retry_after``
-            of the exception (seconds) lengthens the pause. There is no retry limit.
+            of the exception (seconds) lengthens the pause, up to ``retry_max_delay``.
+            There is no retry limit.
         batch_size: Items in one batch, at most.
         flush_interval: Seconds that an item waits for others to fill a batch.
         auto_flush: False sends on :meth:`flush` and :meth:`stop` only.
@@ -60,7 +64,8 @@ class BatchQueue(Generic[T]):
             an item replaces a waiting one with its key, and both count as delivered
             when the one is.
         merge: Gets a waiting item and a later one with its key, and returns what is sent
-            for both; by default the later one. It must not call the queue.
+            for both; by default, and when it raises, the later one. It must not call
+            the queue.
         source: A store behind the queue, for what is beyond its bounds: after each batch,
             in a background thread, while the queue is less than half full, it is asked
             for so many items at most. They are taken even while the queue stops.
@@ -73,6 +78,7 @@ class BatchQueue(Generic[T]):
 
     Raises:
         ValueError: An argument is out of bounds.
+        TypeError: What should be a function cannot be called, or ``flush_callback`` is async.
     """
 
     def __init__(
@@ -104,26 +110,26 @@ class BatchQueue(Generic[T]):
             retry_base_delay=retry_base_delay,
             retry_max_delay=retry_max_delay,
         )
+        check_callback(flush_callback)
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow is {overflow!r}; accepted are {get_args(Overflow)}")
         self._callback = flush_callback
         self._flush_interval = flush_interval if auto_flush else None
-        self._size_of = size_of
-        self._key_of = key_of
-        self._source = source
         self._overflow = overflow
         self._largest = min(max_bytes, max_batch_bytes or max_bytes)
         self._name = name
         self._host, self._clock = host, host.clock
+        self._rules = ItemRules(size_of, key_of, merge, source, host.clock, report=self._note_error)
         self._make_workers = partial(Workers, host, workers if auto_flush else 0, name)
-        self._make_pause = partial(Pause, retry_base_delay, retry_max_delay, random)
+        self._pause = Pause(retry_base_delay, retry_max_delay, random)
         self._buffer: BatchBuffer[T] = BatchBuffer(
-            batch_size, max_batch_bytes or math.inf, max_items, max_bytes, merge
+            batch_size, max_batch_bytes or math.inf, max_items, max_bytes, self._rules.merge
         )
-        self._begin()
+        self.reset_after_fork()
         reset_in_child(self)
 
-    def _begin(self) -> None:
+    def reset_after_fork(self) -> None:
+        """Start empty: what is pending when a child is forked stays the parent's."""
         # Re-entrant: a finalizer or signal handler may call add_item in the thread that
         # is inside the lock; a plain lock would stop that thread for ever.
         self._lock = threading.RLock()
@@ -135,15 +141,11 @@ class BatchQueue(Generic[T]):
         self._plain_limit = self._find_plain_limit()
         self._late: deque[Arrival[T]] = deque()
         self._workers = self._make_workers(self._work, self._work_once)
-        self._pause = self._make_pause()
+        self._pause.clear()
         self._refused: Counter[str] = Counter()
         self._flushers = self._flushes = self._callback_errors = 0
         self._last_error: str | None = None
         self._log = LogLimiter(_logger, clock=self._clock)
-
-    def reset_after_fork(self) -> None:
-        """Start empty in a forked child: what was pending stays the parent's."""
-        self._begin()
 
     def add_item(self, item: T) -> bool:
         """Accept ``item`` without waiting for any callback.
@@ -154,7 +156,7 @@ class BatchQueue(Generic[T]):
         Raises:
             QueueFullError: A bound is reached, with ``overflow="raise"`` only.
         """
-        _, size, _, now = arrival = self._measure(item)
+        _, size, _, now = arrival = self._rules.measure(item)
         with self._lock:
             is_in = size <= self._plain_limit and self._buffer.append(item, size, now)
             if is_in and not (self._workers.idle or self._workers.free):
@@ -223,7 +225,7 @@ class BatchQueue(Generic[T]):
             while (now := self._clock()) < end:
                 if self._stop_at is not None and end > self._stop_at:
                     return True
-                self._progress.wait(end - now)
+                wait_for(self._progress, end - now)
         return False
 
     def get_stats(self) -> BatchQueueStats:
@@ -247,10 +249,7 @@ class BatchQueue(Generic[T]):
     def dead_letters(self) -> list[DeadLetter[T]]:
         """Return the items that were given up, oldest first."""
         with self._lock:
-            return [
-                DeadLetter(entry.item, entry.reason, entry.attempts)
-                for entry in self._buffer.dead_entries
-            ]
+            return [DeadLetter(e.item, e.reason, e.attempts) for e in self._buffer.dead_entries]
 
     def redrive(self, match: Callable[[T], bool] | None = None) -> int:
         """Take dead letters back to the end of the queue.
@@ -292,13 +291,9 @@ class BatchQueue(Generic[T]):
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _measure(self, item: T) -> Arrival[T]:
-        size = 0 if self._size_of is None else self._size_of(item)
-        return item, size, None if self._key_of is None else self._key_of(item), self._clock()
-
     def _find_plain_limit(self) -> int:
         """Return the size up to which an item may go the short way; below 0, none may."""
-        is_plain = self._key_of is None and self._stop_at is None and not self._is_editing
+        is_plain = not self._rules.has_keys and self._stop_at is None and not self._is_editing
         return self._largest if is_plain else -1
 
     def _edit(self, change: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -380,18 +375,21 @@ class BatchQueue(Generic[T]):
             retry, dead, pause = read_outcome(outcome, batch)
         except BaseException as error:
             self._settle_failure(batch, error)
-            if not isinstance(error, Exception) and not self._workers.is_one():
+            if not self._workers.survive(error):
                 raise
             return
-        # Before the batch is booked: nothing pending must mean that the source is empty too.
-        more = self._ask_source(self._buffer.room + len(batch) - len(retry))
-        with self._lock:
-            if retry and pause is None:
-                self._pause.begin_after_failure(self._clock())
-            else:
-                self._pause.begin_as_asked(self._clock(), pause or 0.0)
-            self._take_in(more)
-            self._settle(batch, retry, dead)
+        more: list[Arrival[T]] = []
+        try:
+            # Before the batch is booked: nothing pending must mean that the source is empty too.
+            more = self._ask_source(self._buffer.room + len(batch) - len(retry))
+        finally:
+            with self._lock:
+                if retry and pause is None:
+                    self._pause.begin_after_failure(self._clock())
+                else:
+                    self._pause.begin_as_asked(self._clock(), pause or 0.0)
+                self._take_in(more)
+                self._settle(batch, retry, dead)
         if not self._buffer.pending:
             self.pull()  # What came since then nobody else would fetch.
 
@@ -402,13 +400,13 @@ class BatchQueue(Generic[T]):
 
     def _ask_source(self, room: int) -> list[Arrival[T]]:
         """Return what the source gives, measured; without the lock."""
-        if self._source is None or room < 1:
-            return []
         try:
-            return [self._measure(item) for item in self._source(room)]
-        except Exception as error:  # noqa: BLE001 - the store's trouble must not stop the queue
+            return self._rules.fetch(room)
+        except BaseException as error:
             kind = type(error).__name__
             self._log.warn("source", f"queue {self._name}: the source raised {kind}")
+            if not self._workers.survive(error):
+                raise
             return []
 
     def _take_in(self, arrivals: list[Arrival[T]]) -> None:
@@ -416,13 +414,15 @@ class BatchQueue(Generic[T]):
         for arrival in arrivals:
             self._edit(self._buffer.admit, *arrival)
 
+    def _note_error(self, error: BaseException) -> None:
+        self._callback_errors += 1
+        self._last_error = type(error).__name__
+
     def _settle_failure(self, batch: list[Entry[T]], error: BaseException) -> None:
-        hint = getattr(error, "retry_after", None)
+        hint = read_hint(error)
         with self._lock:
-            self._callback_errors += 1
-            self._last_error = type(error).__name__
-            seconds = hint if isinstance(hint, (int, float)) else 0.0
-            self._pause.begin_after_failure(self._clock(), seconds)
+            self._note_error(error)
+            self._pause.begin_after_failure(self._clock(), hint)
             self._settle(batch, batch, [])
         # By type only: the message may hold what the item holds.
         what = f"queue {self._name}: the callback raised {type(error).__name__}"
@@ -444,7 +444,6 @@ class BatchQueue(Generic[T]):
                 if delay is not None and delay <= 0:
                     batch = self._edit(self._buffer.take_batch)
                 else:
-                    left = left if delay is None else min(left, delay)
-                    self._progress.wait(left if left < threading.TIMEOUT_MAX else None)
+                    wait_for(self._progress, left if delay is None else min(left, delay))
             if batch:
                 self._deliver(batch)

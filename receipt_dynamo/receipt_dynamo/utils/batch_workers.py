@@ -8,6 +8,11 @@ from collections.abc import Callable
 from receipt_dynamo.utils.host import Host
 
 
+def wait_for(condition: threading.Condition, seconds: float | None) -> None:
+    """Wait on ``condition`` for so long; None, or more than a thread can, is until notified."""
+    condition.wait(seconds if seconds is not None and seconds < threading.TIMEOUT_MAX else None)
+
+
 class Workers:
     """At most ``limit`` threads that do ``work`` again and again until it says False.
 
@@ -74,13 +79,17 @@ class Workers:
         """Wait, with the lock held, to be called; None is for as long as it takes."""
         self.idle += 1
         try:
-            self._condition.wait(seconds)
+            wait_for(self._condition, seconds)
         finally:
             self.idle -= 1
 
     def is_one(self) -> bool:
         """Whether the calling thread is one of these."""
         return threading.get_ident() in self._idents
+
+    def survive(self, error: BaseException) -> bool:
+        """Whether to go on after ``error``; an interrupt is for who flushes or stops, no worker."""
+        return isinstance(error, Exception) or self.is_one()
 
     def _run(self) -> None:
         me = threading.get_ident()

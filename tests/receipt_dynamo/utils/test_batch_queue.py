@@ -493,6 +493,29 @@ def test_a_bad_argument_names_itself_and_its_value(name: str, value: Any) -> Non
         BatchQueue(lambda batch: None, **{name: value})
 
 
+@pytest.mark.parametrize("name", ["flush_callback", "random"])
+@pytest.mark.parametrize("value", [None, "x"])
+def test_what_must_be_called_names_itself_when_it_cannot_be(name: str, value: Any) -> None:
+    arguments = {"flush_callback": lambda batch: None, name: value}
+    with pytest.raises(TypeError, match=f"{name} is {value!r}; accepted is what can be called"):
+        BatchQueue(**arguments)
+
+
+@pytest.mark.parametrize("name", ["size_of", "key_of", "merge", "source"])
+def test_what_may_be_called_names_itself_when_it_cannot_be(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is 'x'; accepted is what can be called"):
+        BatchQueue(lambda batch: None, **{name: "x"})
+
+
+def test_an_async_callback_is_refused_early() -> None:
+    """Never awaited, it would send nothing, and its batch would come back for ever."""
+
+    async def write(batch: list[int]) -> None: ...
+
+    with pytest.raises(TypeError, match="flush_callback is async; accepted is a function"):
+        BatchQueue(write)  # type: ignore[arg-type]
+
+
 def test_a_forked_child_starts_empty_with_free_locks_and_the_parent_keeps_its_items() -> None:
     program = """
 import os, signal, threading

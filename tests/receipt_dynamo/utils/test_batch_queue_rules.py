@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -63,6 +64,75 @@ def test_a_hint_that_is_no_number_is_no_hint() -> None:
         queue.add_item("a")
         assert queue.flush(30)
     assert callback.batches == [["a"], ["a"]]
+
+
+@pytest.mark.parametrize("hint", [1e12, math.inf, 10**400])
+def test_a_hint_is_clamped_to_the_longest_pause(hint: Any) -> None:
+    """Believed, one wrong header would stop the queue for years, or its worker for ever."""
+    callback = Collector(HintedError(hint))
+    with open_queue(callback, retry_max_delay=0.001) as queue:
+        queue.add_item("a")
+        assert queue.flush(30)
+    assert callback.batches == [["a"], ["a"]]
+
+
+def test_a_hint_that_cannot_be_read_is_no_hint() -> None:
+    class BrokenHintError(Exception):
+        @property
+        def retry_after(self) -> float:
+            raise LookupError
+
+    callback = Collector(BrokenHintError())
+    with open_queue(callback) as queue:
+        queue.add_item("a")
+        assert queue.flush(30)
+        assert queue.get_stats().last_error == "BrokenHintError"
+    assert callback.batches == [["a"], ["a"]]
+
+
+@pytest.mark.parametrize("pause", [1e12, math.inf])
+def test_a_pause_longer_than_a_thread_can_sleep_lasts_until_a_stop(pause: float) -> None:
+    callback = Collector(lambda batch: FlushResult(batch, (), pause))
+    queue = open_queue(callback, batch_size=1)
+    queue.add_item("a")
+    assert callback.calls.acquire(timeout=30)
+    assert not queue.flush(0.05)
+    assert queue.stop(30)
+    assert callback.batches == [["a"], ["a"]]
+
+
+@pytest.mark.parametrize("pause", ["soon", True, 10**400])
+def test_a_pause_that_is_no_number_of_seconds_loses_nothing(pause: Any) -> None:
+    callback = Collector(lambda batch: FlushResult(retry_after=pause))
+    with open_queue(callback) as queue:
+        queue.add_item("a")
+        assert queue.flush(30)
+        assert queue.get_stats().callback_errors == 1
+    assert callback.batches == [["a"], ["a"]]
+
+
+def test_an_interval_longer_than_a_thread_can_sleep_leaves_it_to_demand() -> None:
+    callback = Collector()
+    queue = open_queue(callback, flush_interval=1e300)
+    queue.add_item("a")
+    assert queue.flush(30)
+    assert queue.stop(30)
+    assert callback.batches == [["a"]]
+
+
+def test_a_wait_that_is_longer_than_a_thread_can_sleep_ends_with_a_stop() -> None:
+    answers: list[bool] = []
+    entered = threading.Event()
+
+    def callback(batch: list[Any]) -> None:
+        entered.set()
+        answers.append(queue.wait(math.inf))
+
+    queue = open_queue(callback, batch_size=1)
+    queue.add_item("a")
+    assert entered.wait(30)
+    assert queue.stop(30)
+    assert (answers, queue.get_stats().callback_errors) == ([True], 0)
 
 
 def test_a_wait_inside_of_the_callback_ends_by_itself() -> None:

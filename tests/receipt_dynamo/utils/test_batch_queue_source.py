@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from receipt_dynamo import BatchQueue
+import pytest
+
+from receipt_dynamo import BatchQueue, FlushResult
 
 
 class Store:
@@ -84,6 +86,36 @@ def test_a_source_that_raises_stops_nothing(caplog: Any) -> None:
     assert "secret" not in caplog.text
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt()])
+def test_a_source_that_is_interrupted_leaves_no_batch_in_flight(error: BaseException) -> None:
+    asked: list[int] = []
+
+    def interrupt_once(room: int) -> list[int]:
+        asked.append(room)
+        if len(asked) == 1:
+            raise error
+        return []
+
+    with BatchQueue(lambda batch: None, 1, 60.0, source=interrupt_once) as queue:
+        queue.add_item(1)
+        assert queue.flush(30)
+        assert queue.get_stats().delivered == 1
+
+
+def test_a_key_that_cannot_be_one_is_the_callers_error_and_never_a_workers() -> None:
+    store = iter([[["not", "hashable"]], []])
+    batches: list[list[Any]] = []
+    with BatchQueue(
+        batches.append, 1, 60.0, key_of=lambda item: item, source=lambda _: next(store, [])
+    ) as queue:
+        with pytest.raises(TypeError):
+            queue.add_item([])
+        queue.add_item("a")
+        assert queue.flush(30)
+        assert queue.get_stats().accepted == 1
+    assert batches == [["a"]]
+
+
 def test_merge_makes_one_item_of_a_waiting_one_and_a_later_one() -> None:
     batches: list[list[str]] = []
     with BatchQueue(
@@ -93,6 +125,59 @@ def test_merge_makes_one_item_of_a_waiting_one_and_a_later_one() -> None:
             queue.add_item(item)
         assert queue.flush(30)
     assert batches == [["a1a2a3", "b1"]]
+
+
+def test_what_is_merged_is_measured_anew() -> None:
+    """Else a merge that joins two would let the queue grow beyond its bytes unseen."""
+    queue = BatchQueue(
+        lambda batch: None,
+        9,
+        60.0,
+        size_of=len,
+        key_of=lambda item: item[0],
+        merge=lambda old, new: old + new,
+    )
+    for item in ("a1", "a2", "a3"):
+        queue.add_item(item)
+    assert queue.get_stats().pending_bytes == 6
+    assert queue.stop(30)
+    assert queue.get_stats().pending_bytes == 0
+
+
+def test_a_merge_that_raises_keeps_the_later_item_and_stops_nothing() -> None:
+    """In flight, waiting, and dead ones meet a later item with their key."""
+
+    def fail(old: str, new: str) -> str:
+        raise LookupError
+
+    outcomes = [
+        lambda batch: FlushResult(batch, (), 0.0),
+        lambda batch: FlushResult(dead=[(batch[0], "x")]),
+    ]
+    batches, entered, leave = [], threading.Semaphore(0), threading.Semaphore(0)
+
+    def callback(batch: list[str]) -> FlushResult[str] | None:
+        batches.append(batch)
+        entered.release()
+        assert leave.acquire(timeout=30)
+        return outcomes.pop(0)(batch) if outcomes else None
+
+    queue = BatchQueue(callback, 1, 60.0, key_of=lambda item: item[0], merge=fail)
+    assert queue.add_item("a1")
+    assert entered.acquire(timeout=30)
+    assert queue.add_item("a2")  # waits for a1
+    assert queue.add_item("a3")  # meets a2
+    leave.release()
+    assert entered.acquire(timeout=30)  # a3, which met a1
+    leave.release()
+    assert queue.flush(30)
+    assert queue.get_stats().dead == 3
+    queue.drop_oldest()
+    leave.release()
+    assert queue.stop(30)
+    stats = queue.get_stats()
+    assert batches == [["a1"], ["a3"]]
+    assert (stats.callback_errors, stats.last_error) == (2, "LookupError")
 
 
 def test_drop_oldest_gives_the_first_in_line_and_counts_it() -> None:
