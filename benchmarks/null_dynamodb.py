@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 _ANSWERS = {
     b"BatchWriteItem": {"UnprocessedItems": {}},
@@ -78,15 +79,22 @@ def _serve(connection: socket.socket) -> None:
             connection.sendall(_REPLIES[name])
 
 
+class NullDynamoDB(NamedTuple):
+    """Where it is, and its process: one may stop it and let it go on."""
+
+    url: str
+    process: subprocess.Popen[str]
+
+
 @contextmanager
-def start_null_dynamodb() -> Iterator[str]:
-    """Run it in a process of its own; yield its URL."""
+def start_null_dynamodb() -> Iterator[NullDynamoDB]:
+    """Run it in a process of its own."""
     with subprocess.Popen(
         [sys.executable, str(Path(__file__))], stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         try:
-            yield server.stdout.readline().strip()
+            yield NullDynamoDB(server.stdout.readline().strip(), server)
         finally:
             server.kill()
 
