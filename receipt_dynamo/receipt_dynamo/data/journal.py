@@ -362,7 +362,8 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; what it holds stays."""
-        with self._reading, self._lock:
+        # In the order of every other method: a checkpoint may be going on.
+        with self._lock, self._reading:
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     with suppress(sqlite3.Error):
