@@ -137,5 +137,6 @@ def make_journal(
         held.journal.append(ITEM % number)
     if arn is not None:
         held.journal.note_target([("table_arn", arn)])
-    held.close(delete=False)
+    held.journal.close()
+    held.lease.release(unlink=False)
     return held.journal.path

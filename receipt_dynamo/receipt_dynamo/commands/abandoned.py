@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from receipt_dynamo.commands.survey import JournalView, list_troubles
-from receipt_dynamo.data.journal import JournalError
 from receipt_dynamo.data.journal_directory import HeldJournal, JournalDirectory
+from receipt_dynamo.data.journal_file import JournalError
 
 
 @dataclass(slots=True)
@@ -58,13 +57,9 @@ def _visit_one(
             if view.path.exists():  # Else it was delivered in between.
                 visit.living.append(view)
             return
-        is_empty = False
         try:
             visit.results[view.path.name] = work(held)
-            with suppress(sqlite3.Error):
-                counts = held.journal.count()
-                is_empty = not (counts.pending or counts.dead)
         finally:
-            held.close(delete=is_empty)
+            held.close()
     except (JournalError, sqlite3.Error) as error:
         visit.troubles.append(f"{view.path.name}: {error}")

@@ -22,7 +22,7 @@ from receipt_dynamo.commands.survey import (
     name_target,
     survey,
 )
-from receipt_dynamo.data.journal import JournalError
+from receipt_dynamo.data.journal_file import JournalError
 from receipt_dynamo.data.journal_peek import iterate, peek
 from receipt_dynamo.data.stored_item import find_key
 

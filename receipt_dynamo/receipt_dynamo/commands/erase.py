@@ -17,7 +17,8 @@ from receipt_dynamo.commands.arguments import (
 )
 from receipt_dynamo.commands.output import count_of, say, say_all, say_json
 from receipt_dynamo.commands.survey import JournalView, mention_set_aside, survey
-from receipt_dynamo.data.journal import DeadRow, Journal, JournalError, PendingRow
+from receipt_dynamo.data.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal_file import JournalError
 from receipt_dynamo.data.journal_peek import iterate, peek
 from receipt_dynamo.data.stored_item import read_item, read_text
 

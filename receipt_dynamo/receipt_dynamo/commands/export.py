@@ -25,7 +25,8 @@ from receipt_dynamo.commands.survey import (
     list_troubles,
     survey,
 )
-from receipt_dynamo.data.journal import DeadRow, Journal, JournalError, PendingRow
+from receipt_dynamo.data.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal_file import JournalError
 from receipt_dynamo.data.journal_peek import iterate, peek
 from receipt_dynamo.data.stored_item import read_item
 

@@ -6,21 +6,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from receipt_dynamo.commands.output import count_of
-from receipt_dynamo.data.journal import (
-    CorruptJournalError,
-    JournalCounts,
-    JournalError,
-    NewerJournalError,
-)
+from receipt_dynamo.data.journal import NOTHING, JournalCounts
 from receipt_dynamo.data.journal_directory import SET_ASIDE, JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal_file import CorruptJournalError, JournalError, NewerJournalError
 from receipt_dynamo.data.journal_peek import peek
 from receipt_dynamo.data.table_identity import TABLE_ARN
-
-_EMPTY: Final = JournalCounts(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +34,7 @@ class JournalView:
     path: Path
     owner: int | None
     age: float
-    counts: JournalCounts = _EMPTY
+    counts: JournalCounts = NOTHING
     noted: tuple[tuple[str, str], ...] = ()
     trouble: str | None = None
 
@@ -103,7 +97,7 @@ def _look_at(directory: JournalDirectory, path: Path, now: float) -> JournalView
     try:
         owner = directory.find_owner(path)
         age = max(0.0, now - _find_last_change(path))
-        with peek(path) as journal:
+        with peek(path, keeps_index=owner is None) as journal:
             noted = tuple(journal.read_target().items())
             return JournalView(path, owner, age, journal.count(), noted)
     except CorruptJournalError:

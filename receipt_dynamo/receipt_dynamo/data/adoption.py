@@ -6,11 +6,11 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from receipt_dynamo.data.journal import JournalCounts, JournalError
+from receipt_dynamo.data.journal_file import CorruptJournalError, JournalError
 from receipt_dynamo.data.table_identity import TABLE_ARN, UnprovenTableError, prove_table
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
@@ -38,6 +38,7 @@ class Adoption:
         connection: To prove which table that is.
         is_held: Tells whether this process holds a journal already.
         adopt: Takes an open journal over; False when it is too late.
+        on_set_aside: Told of each damaged journal that was set aside, and why.
         note_arn: Told the table's ARN, when it is proven.
         clock: Monotonic time in seconds.
     """
@@ -49,7 +50,8 @@ class Adoption:
         connection: Connection,
         *,
         is_held: Callable[[Path], bool],
-        adopt: Callable[[HeldJournal, JournalCounts], bool],
+        adopt: Callable[[HeldJournal], bool],
+        on_set_aside: Callable[[str], object],
         note_arn: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -58,6 +60,7 @@ class Adoption:
         self._connection = connection
         self._is_held = is_held
         self._adopt = adopt
+        self._on_set_aside = on_set_aside
         self._note_arn = note_arn
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
@@ -102,34 +105,37 @@ class Adoption:
                 continue
             try:
                 self._look_at(path, self._arn)
+            except CorruptJournalError as error:
+                self._on_set_aside(str(error))
             except (JournalError, OSError, sqlite3.Error) as error:
                 self._say(path, f"{type(error).__name__}: {error}")
 
     def _look_at(self, path: Path, arn: str) -> None:
-        held = self._directory.open_abandoned(path)
-        if held is None:
-            return
-        is_empty = is_taken = False
-        try:
-            counts = held.journal.count()
-            is_empty = not (counts.pending or counts.dead)
-            if not is_empty and self._is_ours(held, arn):
-                is_taken = self._adopt(held, counts)
-        finally:
-            if not is_taken:
-                held.close(delete=is_empty)
+        why: str | None = None
 
-    def _is_ours(self, held: HeldJournal, arn: str) -> bool:
-        proof = held.journal.read_target().get(TABLE_ARN)
-        if proof is None:
-            why = "it is unproven: its process ended before DynamoDB said which table it is"
-            self._say(held.journal.path, why)
-        elif proof != arn:
-            self._say(held.journal.path, "it is for the same name in another account or place")
-        return proof == arn
+        def is_ours(noted: Mapping[str, str]) -> bool:
+            nonlocal why
+            why = _find_obstacle(noted.get(TABLE_ARN), arn)
+            return why is None
+
+        held = self._directory.open_abandoned(path, is_ours)
+        if held is not None:
+            if not (held.counts.pending or held.counts.dead) or not self._adopt(held):
+                held.close()
+        elif why is not None:
+            self._say(path, why)
 
     def _say(self, path: Path, why: str) -> None:
         """Say once of each journal that it is left alone."""
         if path not in self._said:
             self._said.add(path)
             _logger.warning("journal %s is left alone: %s", path.name, why)
+
+
+def _find_obstacle(noted: str | None, arn: str) -> str | None:
+    """Say why a journal for the table ``noted`` is not delivered to ``arn``, or None."""
+    if noted is None:
+        return "it is unproven: its process ended before DynamoDB said which table it is"
+    if noted != arn:
+        return "it is for the same name in another account or place"
+    return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receipt_dynamo.data.journal import ROW_OVERHEAD, Journal, JournalCounts, PendingRow
+from receipt_dynamo.data.journal import ROW_OVERHEAD, Journal, PendingRow
 from receipt_dynamo.data.journal_directory import HeldJournal
 from receipt_dynamo.data.pending_record import PendingRecord, Watch
 from receipt_dynamo.data.stored_item import find_key
@@ -20,7 +20,8 @@ class Backlog:
         watches: Who wants to know of a row that is not in memory, by its number.
     """
 
-    def __init__(self, held: HeldJournal, counts: JournalCounts) -> None:
+    def __init__(self, held: HeldJournal) -> None:
+        counts = held.counts
         self.held = held
         self.is_lost = False
         self.waiting = counts.pending

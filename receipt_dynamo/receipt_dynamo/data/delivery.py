@@ -39,7 +39,6 @@ from receipt_dynamo.utils.log_limiter import LogLimiter
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
     from receipt_dynamo.data.delivery_settings import DeliverySettings, Durability
-    from receipt_dynamo.data.journal import JournalCounts
     from receipt_dynamo.data.journal_directory import (
         HeldJournal,
         JournalDirectory,
@@ -95,6 +94,7 @@ class Delivery:
             max_bytes=settings.find_journal_max_bytes(),
             on_degraded=lambda why: self.events.tell(DeliveryEventKind.DEGRADED, 1, why),
             on_damaged=self._note_damage,
+            on_set_aside=lambda why: self.events.tell(DeliveryEventKind.SET_ASIDE, 0, why),
             clock=clock,
         )
         self.breaker = make_breaker(settings, connection.table_name, clock)
@@ -144,6 +144,7 @@ class Delivery:
                 connection,
                 is_held=self._store.holds,
                 adopt=self._adopt,
+                on_set_aside=self._store.note_set_aside,
                 note_arn=self._store.note_arn,
                 clock=clock,
             )
@@ -326,11 +327,12 @@ class Delivery:
                 return FlushResult(looks)
         return FlushResult()
 
-    def _adopt(self, held: HeldJournal, counts: JournalCounts) -> bool:
+    def _adopt(self, held: HeldJournal) -> bool:
         # Counted first: a record may be delivered before the next line.
+        counts = held.counts
         records = counts.pending + counts.dead
         self._ledger.count(adopted=records, dead=counts.dead)
-        if not self._store.adopt(held, counts):
+        if not self._store.adopt(held):
             self._ledger.count(adopted=-records, dead=-counts.dead)
             return False
         self.events.tell(DeliveryEventKind.ADOPTED, records, None)
@@ -431,6 +433,7 @@ class Delivery:
             journal_bytes=self._store.bytes,
             durability="memory" if self._store.is_degraded else self._durability,
             undurable=self._store.undurable,
+            set_aside=self._store.set_aside,
             throttled=self._sender.throttled,
             throttle_reasons=self._sender.throttle_reasons,
             pace=self._sender.pace,

@@ -25,7 +25,7 @@ class DeliveryEventKind(Enum):
     MISCONFIGURED = "misconfigured"
     """The table or the credentials are wrong; the records wait."""
     DEAD = "dead"
-    """DynamoDB rejected records for good."""
+    """DynamoDB rejected records for good, or they are damaged on disk."""
     DROPPED = "dropped"
     """Records were given up by the policy "drop_oldest"."""
     REFUSED = "refused"
@@ -34,6 +34,8 @@ class DeliveryEventKind(Enum):
     """Records of a dead process were taken over."""
     DEGRADED = "degraded"
     """The journal cannot be written: records are in memory only until it can."""
+    SET_ASIDE = "set_aside"
+    """A damaged journal was moved out of the way; "dead" tells of its records that waited."""
 
 
 @dataclass(frozen=True, slots=True)

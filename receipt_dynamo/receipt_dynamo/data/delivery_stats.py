@@ -21,7 +21,8 @@ class DeliveryStats:
         adopted: Records taken over from dead processes.
         delivered: Records that DynamoDB confirmed.
         pending: Records still to be delivered, those in flight included.
-        dead: Records that DynamoDB rejected for good; see ``dead_letters()``.
+        dead: Records that DynamoDB rejected for good, and damaged ones; see
+            ``dead_letters()``.
         dropped: Records given up under the policy ``overflow="drop_oldest"``.
         refused: Records not accepted, by reason ("full", "stopped").
         in_flight: Records in a request to DynamoDB right now.
@@ -31,6 +32,7 @@ class DeliveryStats:
         durability: What new records get: "journal", "journal-sync" or "memory", the last
             also while the journal cannot be written.
         undurable: Records accepted into memory only although a journal was wanted.
+        set_aside: Damaged journals that were moved out of the way, this process's own or others'.
         throttled: How often a record came back because DynamoDB was short of capacity.
         throttle_reasons: The same by DynamoDB's reason; a request may give several.
         pace: Batches a second that may leave; infinite until DynamoDB throttles.
@@ -51,6 +53,7 @@ class DeliveryStats:
     journal_bytes: int
     durability: Durability
     undurable: int
+    set_aside: int
     throttled: int
     throttle_reasons: Mapping[str, int]
     pace: float

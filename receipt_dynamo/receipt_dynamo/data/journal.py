@@ -10,26 +10,25 @@ from __future__ import annotations
 import ctypes
 import sqlite3
 import threading
-import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from receipt_dynamo.errors import ReceiptDynamoError
-
-VERSION: Final = 2
-"""Of the file's form, in SQLite's ``user_version``."""
-
-UPGRADES: Final[dict[int, str]] = {
-    1: """
-    ALTER TABLE records ADD COLUMN mark INTEGER;
-    UPDATE records SET mark = mark_of(seq, item);
-    DROP INDEX dead_letters;
-    """
-}
-"""SQL that brings a file of an older version to the next one, by the older version."""
+from receipt_dynamo.data.journal_file import (
+    UNFINISHED,
+    CorruptJournalError,
+    JournalError,
+    check_version,
+    connect,
+    is_corruption,
+    list_files,
+    make_file,
+    mark_of,
+    upgrade,
+    use_log,
+)
 
 ROW_OVERHEAD: Final = 64
 """Bytes that a row takes beside its item, roughly: keys of the tree, headers, free space."""
@@ -38,39 +37,10 @@ CHECKPOINT_COMMITS: Final = 2_000
 """Commits after which the write-ahead log is copied into the database: about 8 MiB of log,
 because a commit writes one page of 4 KiB, or two."""
 
-_BUSY_TIMEOUT: Final = 0.25
 _ERASED_AT_ONCE: Final = 500
 _READ_AT_ONCE: Final = 8 * 1024 * 1024
 _BEFORE_ALL: Final = -(2**63)
 _HIGHEST_SEQ: Final = 2**62
-_CORRUPT_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-SCHEMA: Final = f"""
-BEGIN;
-CREATE TABLE records (
-    seq INTEGER PRIMARY KEY,      -- order of acceptance; never used twice
-    item BLOB,                    -- DynamoDB's JSON of the item, as on the wire
-    reason TEXT,                  -- why it is a dead letter; NULL while pending
-    attempts INTEGER DEFAULT 0,   -- of a dead letter: how often it was sent
-    mark INTEGER                  -- CRC-32 of item and seq
-    -- No constraints: one damaged row would make SQLite call the whole file damaged.
-);
-CREATE TABLE target (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = {VERSION};
-COMMIT;
-"""
-
-
-class JournalError(ReceiptDynamoError):
-    """A journal cannot be used; the message says why."""
-
-
-class CorruptJournalError(JournalError):
-    """The file is damaged, or is no journal."""
-
-
-class NewerJournalError(JournalError):
-    """A newer release of this package made the file."""
 
 
 class PendingRow(NamedTuple):
@@ -91,16 +61,6 @@ class DeadRow(NamedTuple):
     is_whole: bool
 
 
-def mark_of(seq: int, item: bytes) -> int:
-    """Return what proves that the bytes are those which were accepted under this number.
-
-    CRC-32 finds every burst of up to 32 damaged bits, and all but one in 4 billion of others
-    (Koopman, "32-Bit Cyclic Redundancy Codes for Internet Applications", 2002). It begins
-    with the number: an item that turns up under another one is damaged too.
-    """
-    return zlib.crc32(item, seq & 0xFFFFFFFF)
-
-
 @dataclass(frozen=True, slots=True)
 class JournalCounts:
     """What a journal holds.
@@ -109,13 +69,14 @@ class JournalCounts:
         pending: Records to be delivered.
         dead: Dead letters.
         bytes: Size of both, with an estimate of what a row takes beside its item.
-        last_seq: The highest number so far.
     """
 
     pending: int
     dead: int
     bytes: int
-    last_seq: int
+
+
+NOTHING: Final = JournalCounts(0, 0, 0)
 
 
 class Journal:
@@ -124,7 +85,6 @@ class Journal:
     Args:
         path: The database file.
         writer: The connection that changes rows.
-        sync: Whether a commit also survives a loss of power.
         reader: The connection for reading; by default it is made when it is needed.
     """
 
@@ -132,8 +92,6 @@ class Journal:
         self,
         path: Path,
         writer: sqlite3.Connection,
-        *,
-        sync: bool,
         reader: sqlite3.Connection | None = None,
     ) -> None:
         self.path = path
@@ -143,75 +101,66 @@ class Journal:
         # statement each, so that what comes in between is a commit of its own.
         self._lock = threading.RLock()
         self._reading = threading.RLock()
-        self._sync = sync
         self._last_seq = 0
         self._commits = 0
 
     @classmethod
-    def create(cls, path: Path, *, sync: bool) -> Journal:
-        """Make a new journal; ``path`` names a file that is there, empty and private.
+    def create(cls, path: Path, *, notes: Iterable[tuple[str, str]] = (), sync: bool) -> Journal:
+        """Make a new journal, private to the user. It is there as a whole or not at all.
+
+        Args:
+            path: A file that is not there yet.
+            notes: What to note of the table.
+            sync: Whether a commit also survives a loss of power.
 
         Raises:
+            OSError: The directory cannot be written.
             sqlite3.Error: The disk is full, read-only or broken.
             JournalError: The file system has no write-ahead log.
         """
-        journal = cls(path, connect(path), sync=sync)
+        unfinished = path.with_suffix(UNFINISHED)
         try:
-            journal._prepare(is_new=True)
+            make_file(unfinished, notes, sync=sync)
+            unfinished.rename(path)
+            return cls._open(path, sync=sync)
         except BaseException:
-            journal.close()
+            for name in (*list_files(unfinished), *list_files(path)):
+                with suppress(OSError):
+                    name.unlink()
             raise
-        return journal
 
     @classmethod
     def open(cls, path: Path) -> Journal:
-        """Open the journal that another process left.
+        """Open the journal that another process left; see journal_check for its damage.
 
         Raises:
             CorruptJournalError: The file is damaged, or is no journal.
             NewerJournalError: A newer release made it.
             sqlite3.Error: The disk is full, read-only or broken.
         """
-        journal = cls(path, connect(path), sync=False)
         try:
-            journal._check_version()
-            journal._prepare(is_new=False)
-            journal._last_seq = journal.count().last_seq
+            return cls._open(path, sync=False)
         except sqlite3.DatabaseError as error:
-            journal.close()
             if is_corruption(error):
-                raise CorruptJournalError(f"journal {path.name} is damaged") from error
+                raise CorruptJournalError(f"journal {path.name} is damaged: {error}") from error
             raise
+
+    @classmethod
+    def _open(cls, path: Path, *, sync: bool) -> Journal:
+        journal = cls(path, connect(path))
+        try:
+            upgrade(journal._writer, check_version(journal._writer, path))
+            use_log(journal._writer, path, synchronous="FULL" if sync else "NORMAL")
+            journal._last_seq = journal._find_last_seq()
         except BaseException:
             journal.close()
             raise
         return journal
 
-    def _prepare(self, *, is_new: bool) -> None:
-        (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode != "wal":
-            raise JournalError(f"journal {self.path.name}: its file system has no WAL mode")
-        self._writer.execute(f"PRAGMA synchronous = {'FULL' if self._sync else 'NORMAL'}")
-        # No checkpoint on the thread that happens to commit: that is a caller's.
-        self._writer.execute("PRAGMA wal_autocheckpoint = 0")
-        if is_new:
-            self._writer.executescript(SCHEMA)
-
-    def _check_version(self) -> None:
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise NewerJournalError(
-                f"journal {self.path.name} has version {version}; accepted are up to {VERSION}"
-            )
-        if version == 0:
-            # Made, but never filled: the process died before the tables were committed.
-            self._writer.executescript(SCHEMA)
-            return
-        self._writer.create_function("mark_of", 2, mark_of, deterministic=True)
-        for older in range(version, VERSION):
-            self._writer.executescript(
-                f"BEGIN; {UPGRADES[older]}; PRAGMA user_version = {older + 1}; COMMIT;"
-            )
+    def _find_last_seq(self) -> int:
+        ((last,),) = self._read("SELECT MAX(seq) FROM records", ())
+        # A damaged number may be any; those that follow must not collide, nor overflow.
+        return min(max(last or 0, 0), _HIGHEST_SEQ)
 
     @property
     def wants_checkpoint(self) -> bool:
@@ -301,14 +250,18 @@ class Journal:
 
     def count(self) -> JournalCounts:
         """Count what is there, by reading all of it."""
-        sql = (
-            "SELECT COUNT(*), COUNT(reason), COALESCE(SUM(LENGTH(item)), 0), "
-            "COALESCE(MAX(seq), 0) FROM records"
-        )
-        ((rows, dead, size, last),) = self._read(sql, ())
-        # A damaged number may be any; those that follow must not collide, nor overflow.
-        last = min(max(last, 0), _HIGHEST_SEQ)
-        return JournalCounts(rows - dead, dead, int(size) + rows * ROW_OVERHEAD, last)
+        sql = "SELECT COUNT(*), COUNT(reason), COALESCE(SUM(LENGTH(item)), 0) FROM records"
+        ((rows, dead, size),) = self._read(sql, ())
+        return JournalCounts(rows - dead, dead, int(size) + rows * ROW_OVERHEAD)
+
+    def is_empty(self) -> bool:
+        """Tell whether there is neither a pending record nor a dead letter."""
+        return not self._read("SELECT 1 FROM records LIMIT 1", ())
+
+    def find_damage(self) -> str | None:
+        """Return what SQLite finds wrong with the file's structure, by reading all of it."""
+        ((verdict,),) = self._read("PRAGMA quick_check(1)", ())
+        return None if verdict == "ok" else " ".join(verdict.split())
 
     def read_target(self) -> dict[str, str]:
         """Return what was noted of the table that the records are for."""
@@ -378,28 +331,3 @@ class Journal:
         for connection in (self._reader, self._writer):
             if connection is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
-
-def is_corruption(error: Exception) -> bool:
-    """Tell whether the file is damaged, rather than the disk full or read-only."""
-    # The primary code is the low byte (sqlite.org, "Result and Error Codes").
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _CORRUPT_CODES
-
-
-def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    """Connect to the file as it is; ``mode`` is that of SQLite's URI file names."""
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        timeout=_BUSY_TIMEOUT,
-        isolation_level=None,
-        check_same_thread=False,
-    )
-    # Damaged text that is no UTF-8 would make a whole page of rows unreadable.
-    connection.text_factory = _decode
-    return connection
-
-
-def _decode(text: bytes) -> str:
-    return text.decode(errors="replace")

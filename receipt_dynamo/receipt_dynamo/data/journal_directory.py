@@ -10,15 +10,19 @@ import hashlib
 import logging
 import os
 import secrets
+import sqlite3
 import stat
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from receipt_dynamo.data.journal import CorruptJournalError, Journal
+from receipt_dynamo.data.journal import NOTHING, Journal, JournalCounts
+from receipt_dynamo.data.journal_check import check_journal
+from receipt_dynamo.data.journal_file import CorruptJournalError, list_files
 from receipt_dynamo.data.journal_lease import Lease, find_holder
 
 if TYPE_CHECKING:
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".db"
-_SIDE_FILES: Final = ("-wal", "-shm")
 SET_ASIDE: Final = "set-aside"
 """The folder for damaged journals, within the directory."""
 
@@ -105,24 +108,28 @@ class JournalTarget:
 
 @dataclass(slots=True)
 class HeldJournal:
-    """An open journal together with its lease."""
+    """An open journal together with its lease.
+
+    Attributes:
+        journal: The journal.
+        lease: The right to it.
+        counts: What it held when it was opened.
+    """
 
     journal: Journal
     lease: Lease
+    counts: JournalCounts
 
-    def close(self, *, delete: bool) -> None:
-        """Close the journal and give the lease back.
-
-        Args:
-            delete: Whether nothing is left in it, so that the file goes too.
-        """
-        path = self.journal.path
+    def close(self) -> None:
+        """Close the journal and give the lease back; an empty journal goes."""
+        is_empty = False
+        with suppress(sqlite3.Error):
+            # Looked up, not counted: what somebody else put there must not go with it.
+            is_empty = self.journal.is_empty()
         self.journal.close()
-        if delete:
-            for name in (path, *(path.with_name(path.name + end) for end in _SIDE_FILES)):
-                with suppress(OSError):
-                    name.unlink(missing_ok=True)
-        self.lease.release(unlink=delete)
+        if is_empty:
+            _delete(self.journal.path)
+        self.lease.release(unlink=is_empty)
 
     def abandon(self) -> None:
         """Leave in a forked child what belongs to the parent."""
@@ -169,32 +176,35 @@ class JournalDirectory:
             if lease is not None:
                 break
         try:
-            # Made here, so that it is private whatever the umask; SQLite's side files follow.
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            journal = Journal.create(path, sync=sync)
-            journal.note_target([*target.describe(), ("process", str(os.getpid()))])
+            notes = [*target.describe(), ("process", str(os.getpid()))]
+            journal = Journal.create(path, notes=notes, sync=sync)
         except BaseException:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
             lease.release(unlink=True)
             raise
-        return HeldJournal(journal, lease)
+        return HeldJournal(journal, lease, NOTHING)
 
     def list(self, target: JournalTarget | None = None) -> list[Path]:
         """Return the journals for ``target``, or all; oldest first."""
         prefix = "" if target is None else f"{target.digest}-"
         with suppress(OSError):
-            found = [path for path in self.path.glob(f"{prefix}*{SUFFIX}") if path.is_file()]
-            return sorted(found, key=_modified)
+            return sorted(self.path.glob(f"{prefix}*{SUFFIX}"), key=_modified)
         return []
 
-    def open_abandoned(self, path: Path) -> HeldJournal | None:
+    def open_abandoned(
+        self, path: Path, wants: Callable[[Mapping[str, str]], bool] | None = None
+    ) -> HeldJournal | None:
         """Open the journal of a dead process; None when its process lives, or it is gone.
 
-        A damaged one is set aside.
+        A damaged one is set aside, before a byte of it is changed.
+
+        Args:
+            path: The journal.
+            wants: Told what it notes of its table, unless it is empty. What is not wanted
+                stays as it is, and None is returned. By default all are.
 
         Raises:
-            JournalError: It is damaged, or a newer release made it.
+            CorruptJournalError: It is damaged, and was set aside.
+            JournalError: It cannot be read now, or a newer release made it.
             OSError: Its lease cannot be taken, or others may write to the directory.
             sqlite3.Error: It cannot be read now.
         """
@@ -204,13 +214,19 @@ class JournalDirectory:
         if lease is None:
             return None
         try:
-            if not path.exists():  # Delivered and deleted by another adopter in between.
+            if not os.path.lexists(path):  # Delivered and deleted by another adopter in between.
                 lease.release(unlink=True)
                 return None
-            return HeldJournal(Journal.open(path), lease)
+            counts = check_journal(path, wants)
+            if counts is None:
+                lease.release(unlink=False)
+                return None
+            return HeldJournal(Journal.open(path), lease, counts)
         except CorruptJournalError:
-            self.set_aside(path)
-            lease.release(unlink=True)
+            try:
+                self.set_aside(path)
+            finally:
+                lease.release(unlink=not os.path.lexists(path))
             raise
         except BaseException:
             lease.release(unlink=False)
@@ -231,8 +247,8 @@ class JournalDirectory:
         """Move a damaged journal out of the way, untouched, for whoever wants to look at it."""
         folder = self.path / SET_ASIDE
         folder.mkdir(mode=0o700, exist_ok=True)
-        for end in ("", *_SIDE_FILES):
-            source = path.with_name(path.name + end)
+        # The database first: without it, nobody takes the log for the log of nothing.
+        for source in list_files(path):
             with suppress(FileNotFoundError):
                 source.rename(folder / source.name)
 
@@ -275,12 +291,19 @@ def is_in_memory(path: Path) -> bool:
     return name_file_system(path) in _MEMORY_FILE_SYSTEMS
 
 
+def _delete(path: Path) -> None:
+    # The database last: without its log it is still empty, and a log alone is nobody's.
+    for name in reversed(list_files(path)):
+        with suppress(OSError):
+            name.unlink(missing_ok=True)
+
+
 def _lock_path(path: Path) -> Path:
     return path.with_suffix(".lock")
 
 
 def _modified(path: Path) -> float:
     try:
-        return path.stat().st_mtime
+        return path.lstat().st_mtime
     except OSError:
         return 0.0

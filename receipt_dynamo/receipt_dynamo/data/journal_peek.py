@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from receipt_dynamo.data.journal import (
+from receipt_dynamo.data.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal_file import (
     SCHEMA,
-    VERSION,
     CorruptJournalError,
-    DeadRow,
-    Journal,
     JournalError,
-    NewerJournalError,
-    PendingRow,
+    check_version,
     connect,
     is_corruption,
+    list_files,
     mark_of,
 )
 
@@ -33,43 +33,65 @@ _Row = TypeVar("_Row", PendingRow, DeadRow)
 
 
 @contextmanager
-def peek(path: Path) -> Iterator[Journal]:
+def peek(path: Path, *, keeps_index: bool = False) -> Iterator[Journal]:
     """Open a journal for reading only, beside its owner if it has one.
 
     SQLite may put its (empty) side files beside the file; nothing else is written.
+
+    Args:
+        path: The database file.
+        keeps_index: Whether SQLite's index in shared memory stays as it is, too: it proves
+            how long a dead process's log was. Beside a living owner it cannot.
 
     Raises:
         CorruptJournalError: The file is damaged, or is no journal.
         NewerJournalError: A newer release made it.
         JournalError: It cannot be read now, or is gone.
     """
+    _check_files(path)
+    keeps_index = keeps_index and list_files(path)[2].exists()
     try:
-        with closing(connect(path, mode="ro")) as connection:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > VERSION:
-                raise NewerJournalError(
-                    f"journal {path.name} has version {version}; accepted are up to {VERSION}"
-                )
-            if version in _OLDER_FORMS:
-                connection.create_function("mark_of", 2, mark_of, deterministic=True)
-                connection.execute(_OLDER_FORMS[version])
-            if version > 0:
-                yield Journal(path, connection, sync=False, reader=connection)
-                return
-        # Its process is about to fill it, or died before it could.
-        with closing(_connect_to_nothing()) as connection:
-            yield Journal(path, connection, sync=False, reader=connection)
+        with closing(connect(path, "ro&readonly_shm=1" if keeps_index else "ro")) as connection:
+            _check_form(connection, path)
+            yield Journal(path, connection, reader=connection)
     except sqlite3.DatabaseError as error:
         if is_corruption(error):
-            raise CorruptJournalError(f"journal {path.name} is damaged") from error
+            raise CorruptJournalError(f"journal {path.name} is damaged: {error}") from error
         raise JournalError(f"journal {path.name} cannot be read now: {error}") from error
 
 
-def _connect_to_nothing() -> sqlite3.Connection:
-    """Return a connection to an empty journal in memory."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(SCHEMA)
-    return connection
+def _check_files(path: Path) -> None:
+    for name in list_files(path):
+        with suppress(FileNotFoundError):
+            found = name.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                raise CorruptJournalError(f"journal {path.name} is damaged: a file is none")
+            # SQLite deletes the log of an empty database without a word.
+            if name == path and not found.st_size:
+                raise CorruptJournalError(f"journal {path.name} is damaged: it is empty")
+
+
+def _check_form(connection: sqlite3.Connection, path: Path) -> None:
+    version = check_version(connection, path)
+    if version in _OLDER_FORMS:
+        connection.create_function("mark_of", 2, mark_of, deterministic=True)
+        connection.execute(_OLDER_FORMS[version])
+    elif _describe_form(connection) != _find_form():
+        raise CorruptJournalError(f"journal {path.name} is damaged: its tables are others")
+
+
+@cache
+def _find_form() -> list[Any]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        return _describe_form(connection)
+
+
+def _describe_form(connection: sqlite3.Connection) -> list[Any]:
+    return connection.execute(
+        "SELECT m.type, m.name, c.name, c.type, c.pk "
+        "FROM sqlite_master AS m LEFT JOIN pragma_table_info(m.name) AS c ORDER BY 2, 3"
+    ).fetchall()
 
 
 def iterate(read: Callable[[int | None, int], list[_Row]]) -> Iterator[_Row]:

@@ -13,19 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from receipt_dynamo.data.backlog import Backlog
-from receipt_dynamo.data.journal import (
-    ROW_OVERHEAD,
-    DeadRow,
-    JournalCounts,
-    JournalError,
-    PendingRow,
-    is_corruption,
-)
+from receipt_dynamo.data.journal import ROW_OVERHEAD, DeadRow, PendingRow
 from receipt_dynamo.data.journal_directory import (
     HeldJournal,
     JournalDirectory,
     JournalTarget,
 )
+from receipt_dynamo.data.journal_file import JournalError, is_corruption
 from receipt_dynamo.data.journal_peek import iterate
 from receipt_dynamo.data.pending_record import PendingRecord, Watch
 from receipt_dynamo.data.table_identity import TABLE_ARN
@@ -65,6 +59,7 @@ class RecordStore:
         on_degraded: Told why a record is in memory only.
         on_damaged: Told how many pending records are damaged, why they are called so, and who
             watches them.
+        on_set_aside: Told of each damaged journal that was set aside.
         clock: Monotonic time in seconds.
     """
 
@@ -77,6 +72,7 @@ class RecordStore:
         max_bytes: int,
         on_degraded: Callable[[str], object],
         on_damaged: Callable[[int, str, Iterable[Watch]], object],
+        on_set_aside: Callable[[str], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
@@ -85,6 +81,7 @@ class RecordStore:
         self._max_bytes = max_bytes
         self._on_degraded = on_degraded
         self._on_damaged = on_damaged
+        self._on_set_aside = on_set_aside
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
         self._begin()
@@ -99,7 +96,7 @@ class RecordStore:
         self._trouble: Exception | None = None
         self._settled: list[PendingRecord] = []
         self._arn: str | None = None
-        self.undurable = 0
+        self.undurable = self.set_aside = 0
 
     def abandon(self) -> None:
         """Begin anew in a forked child: the parent's journals are the parent's."""
@@ -169,10 +166,11 @@ class RecordStore:
         if error is None:
             return
         self._trouble = None
-        self._warn("write", error)
         own = self._own
-        if own is not None and is_corruption(error):
-            self._set_aside(own)
+        if own is None:
+            self._warn("make", error)
+        else:
+            self._handle("write", error, own)
         self._on_degraded(f"{type(error).__name__}: {error}")
 
     def keep_in_memory(self, record: PendingRecord) -> None:
@@ -204,9 +202,7 @@ class RecordStore:
             try:
                 records = self._read_whole_records(backlog, limit)
             except sqlite3.Error as error:
-                self._warn("read", error)
-                if is_corruption(error):
-                    self._set_aside(backlog)
+                self._handle("read", error, backlog)
                 continue
             if records:
                 return records
@@ -240,7 +236,7 @@ class RecordStore:
         try:
             backlog.journal.bury(row.seq, DAMAGED, 0)
         except sqlite3.Error as error:
-            self._warn("mark a damaged record in", error)
+            self._handle("mark a damaged record in", error, backlog)
         self._log.warn(
             "damaged record",
             f"record {row.seq} in journal {backlog.journal.path.name} is damaged: it is kept "
@@ -288,7 +284,7 @@ class RecordStore:
                 if self._is_closed:
                     return
                 self._settled += records
-            self._warn("delete settled records from", error)
+            self._handle("delete settled records from", error, backlog)
             return
         with self._lock:
             backlog.forget(records)
@@ -296,7 +292,7 @@ class RecordStore:
             if is_done:
                 self._adopted.remove(backlog)
         if is_done:
-            backlog.held.close(delete=True)
+            backlog.held.close()
 
     def bury(self, record: PendingRecord, reason: str) -> bool:
         """Make the record's row a dead letter; False when it has none, or cannot be written."""
@@ -305,7 +301,7 @@ class RecordStore:
         try:
             record.backlog.journal.bury(record.seq, reason, record.attempts)
         except sqlite3.Error as error:
-            self._warn("mark a dead letter in", error)
+            self._handle("mark a dead letter in", error, record.backlog)
             return False
         return True
 
@@ -328,17 +324,17 @@ class RecordStore:
                     is_revived = backlog.journal.revive(row)
                     backlog.waiting += is_revived
             except sqlite3.Error as error:
-                self._warn("redrive dead letters of", error)
+                self._handle("redrive dead letters of", error, backlog)
             else:
                 revived += is_revived
         return revived
 
-    def adopt(self, held: HeldJournal, counts: JournalCounts) -> bool:
+    def adopt(self, held: HeldJournal) -> bool:
         """Deliver a dead process's records as one's own; False when this store is closed."""
         with self._lock:
             if self._is_closed:
                 return False
-            self._adopted.append(Backlog(held, counts))
+            self._adopted.append(Backlog(held))
         return True
 
     def note_arn(self, arn: str) -> None:
@@ -356,7 +352,7 @@ class RecordStore:
             try:
                 own.journal.checkpoint()
             except sqlite3.Error as error:
-                self._warn("checkpoint", error)
+                self._handle("checkpoint", error, own)
 
     def close(self) -> int:
         """Leave what is not settled to the next process, and delete what is empty.
@@ -374,7 +370,7 @@ class RecordStore:
             if backlog.rows:
                 with suppress(sqlite3.Error):
                     pending += backlog.journal.count().pending
-            backlog.held.close(delete=not backlog.rows)
+            backlog.held.close()
         return pending
 
     def _find_own(self, directory: JournalDirectory) -> Backlog | None:
@@ -386,7 +382,7 @@ class RecordStore:
             return None
         if self._own is None:
             held = directory.create(self._target, sync=self._sync)
-            self._own = Backlog(held, JournalCounts(0, 0, 0, 0))
+            self._own = Backlog(held)
             self._stamp(self._own)
         return self._own
 
@@ -402,18 +398,33 @@ class RecordStore:
                 return
             backlog.is_lost = True
             lost, watches = backlog.give_up_waiting()
+            self._settled = [each for each in self._settled if each.backlog is not backlog]
             if backlog is self._own:
-                self._own = None
-            else:
+                self._own = self._try_again_at = None  # The next record begins a new one.
+            elif backlog in self._adopted:
                 self._adopted.remove(backlog)
-        backlog.journal.close()
+        # Not closed: SQLite would copy the log into a damaged database, and delete it.
+        backlog.journal.abandon()
         with suppress(OSError):
             self._directory.set_aside(backlog.journal.path)
         backlog.held.lease.release(unlink=True)
-        what = f"journal {backlog.journal.path.name} is damaged and set aside"
-        self._log.warn("damage", what)
+        what = f"journal {backlog.journal.path.name} is damaged"
+        self.note_set_aside(what)
         if lost:
             self._on_damaged(lost, what, watches)
+
+    def note_set_aside(self, why: str) -> None:
+        """Say and count that a damaged journal was set aside."""
+        with self._lock:
+            self.set_aside += 1
+        _logger.warning("%s; it is set aside, see docs/journal.md", why)
+        self._on_set_aside(why)
+
+    def _handle(self, what: str, error: Exception, backlog: Backlog) -> None:
+        """Say what went wrong with a journal, and set it aside if it is damaged."""
+        self._warn(what, error)
+        if is_corruption(error):
+            self._set_aside(backlog)
 
     def _warn(self, what: str, error: Exception) -> None:
         # Of SQLite's and the system's errors: they name files and codes, never a record.

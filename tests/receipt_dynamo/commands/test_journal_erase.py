@@ -10,8 +10,9 @@ import pytest
 
 from left_journals import USER, Ended, Processes, make_journal, read_ids
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.data.journal import Journal, JournalError
+from receipt_dynamo.data.journal import Journal
 from receipt_dynamo.data.journal_directory import JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal_file import JournalError
 
 Run = Callable[..., Ended]
 

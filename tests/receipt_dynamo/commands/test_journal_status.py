@@ -142,13 +142,17 @@ def test_damaged_journals_set_aside_are_counted(run: Run, directory: JournalDire
     assert "1 damaged journal set aside in" in run("status").out
 
 
-def test_a_journal_that_was_made_but_never_filled_is_not_damaged(
+def test_a_journal_of_no_length_is_damaged_and_its_log_stays(
     run: Run, directory: JournalDirectory
 ) -> None:
+    """A new one is never seen before it is whole. SQLite deletes the log of an empty file."""
     path = make_journal(directory)
     path.write_bytes(b"")
+    log = path.with_name(f"{path.name}-wal")
+    log.write_bytes(b"what was committed")
     shown = run("status", "--json")
-    assert (shown.status, shown.document["journals"][0]["trouble"]) == (0, None)
+    assert (shown.status, shown.document["journals"][0]["trouble"]) == (1, "damaged")
+    assert log.read_bytes() == b"what was committed"
 
 
 def test_a_journal_that_goes_while_it_is_looked_at_is_left_out(

@@ -30,6 +30,7 @@ class Bench:
         self.directory = JournalDirectory(path)
         self.now = 0.0
         self.degraded: list[str] = []
+        self.set_aside: list[str] = []
         self.damaged: list[tuple[int, str]] = []
         self.damaged_watches: list[Watch] = []
         self.store = RecordStore(
@@ -39,6 +40,7 @@ class Bench:
             max_bytes=max_bytes,
             on_degraded=self.degraded.append,
             on_damaged=self.note_damage,
+            on_set_aside=self.set_aside.append,
             clock=lambda: self.now,
         )
 
@@ -56,7 +58,7 @@ class Bench:
     def adopt(self, path: Path) -> None:
         held = self.directory.open_abandoned(path)
         assert held is not None
-        assert self.store.adopt(held, held.journal.count())
+        assert self.store.adopt(held)
 
     def change(self, sql: str) -> None:
         """Change every journal behind the store's back."""
@@ -70,7 +72,7 @@ class Bench:
             pending, dead = connection.execute(
                 "SELECT COUNT(*) - COUNT(reason), COUNT(reason) FROM records"
             ).fetchone()
-        return JournalCounts(pending, dead, 0, 0)
+        return JournalCounts(pending, dead, 0)
 
 
 @pytest.fixture
@@ -92,7 +94,13 @@ def test_without_a_directory_records_are_in_memory_by_choice_and_not_counted(
     tmp_path: Path,
 ) -> None:
     store = RecordStore(
-        None, TARGET, sync=False, max_bytes=1, on_degraded=pytest.fail, on_damaged=pytest.fail
+        None,
+        TARGET,
+        sync=False,
+        max_bytes=1,
+        on_degraded=pytest.fail,
+        on_damaged=pytest.fail,
+        on_set_aside=pytest.fail,
     )
     assert store.append(make_record(1)) is Placement.MEMORY
     assert (store.undurable, store.is_degraded, store.bytes) == (0, False, 0)
