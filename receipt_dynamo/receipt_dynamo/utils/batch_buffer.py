@@ -25,20 +25,21 @@ class Entry(Generic[T]):
         size: In bytes.
         key: No two entries with one key are in flight at a time; None is no key.
         since: When it was accepted, in seconds.
-        number: The how manieth accepted item it is.
+        number: The how manieth accepted item it is; the first one of merged ones.
+        latest: That of the last one of merged ones.
         count: Accepted items that it stands for.
         attempts: How often it was handed to the callback.
         reason: Why it is dead.
     """
 
-    __slots__ = ("attempts", "count", "item", "key", "number", "reason", "since", "size")
+    __slots__ = ("attempts", "count", "item", "key", "latest", "number", "reason", "since", "size")
 
     def __init__(self, item: T, size: int, key: Hashable | None, since: float, number: int) -> None:
         self.item = item
         self.size = size
         self.key = key
         self.since = since
-        self.number = number
+        self.number = self.latest = number
         self.count = 1
         self.attempts = 0
         self.reason = ""
@@ -224,6 +225,7 @@ class BatchBuffer(Generic[T]):
             self._away_bytes += grown
         entry.count += 1
         self._numbered += 1
+        entry.latest = self._numbered
         return True
 
     def _merge_into(self, entry: Entry[T], earlier: T, later: T, size: int) -> int:
@@ -316,16 +318,18 @@ class BatchBuffer(Generic[T]):
         return any(entry.number <= number for entry in live)
 
     def _revive_one(self, entry: Entry[T], now: float) -> None:
-        newer = self._waiting_by_key.get(entry.key) if entry.key is not None else None
-        if newer is None:
+        waiting = self._waiting_by_key.get(entry.key) if entry.key is not None else None
+        if waiting is None:
             entry.since, entry.reason = now, ""
             self._waiting.append(entry)
             self._note_waiting(entry)
             return
-        # It counts as delivered when the newer one is; sent after it, the older would win.
-        self._merge_into(newer, entry.item, newer.item, newer.size)
-        newer.count += entry.count
-        newer.number = min(newer.number, entry.number)
+        # Both count as delivered when the one is. Sent after the newer, the older would win;
+        # and either may be the newer: dead letters come back in any order.
+        older, newer = sorted((entry, waiting), key=lambda one: one.latest)
+        self._merge_into(waiting, older.item, newer.item, newer.size)
+        waiting.count += entry.count
+        waiting.number, waiting.latest = min(older.number, newer.number), newer.latest
         self._forget(entry)
 
     def _absorb_held(self, entry: Entry[T]) -> None:
@@ -334,6 +338,7 @@ class BatchBuffer(Generic[T]):
         if later is not None:
             self._away_bytes += self._merge_into(entry, entry.item, later.item, later.size)
             entry.count += later.count
+            entry.latest = later.latest
             self._forget(later)
 
     def _release_held(self, batch: Iterable[Entry[T]]) -> None:

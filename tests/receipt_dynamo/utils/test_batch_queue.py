@@ -187,6 +187,23 @@ def test_a_redriven_item_never_overwrites_a_newer_one_that_is_in_flight() -> Non
     assert (stats.accepted, stats.delivered, stats.dead, stats.pending) == (2, 1, 1, 0)
 
 
+@pytest.mark.parametrize("order", [["old", "new"], ["new", "old"]])
+def test_of_two_redriven_items_with_one_key_the_later_one_is_sent(order: list[str]) -> None:
+    def refuse(batch: list[Any]) -> FlushResult[Any]:
+        return FlushResult(dead=[(item, "too bad") for item in batch])
+
+    callback = Recorder(refuse, refuse)
+    with open_queue(callback, batch_size=1, key_of=lambda item: item[0], auto_flush=False) as queue:
+        for item in ("old", "new"):
+            queue.add_item(("key", item))
+            assert queue.flush(30)
+        for item in order:
+            assert queue.redrive(lambda letter, item=item: letter[1] == item) == 1
+        assert queue.flush(30)
+        assert queue.get_stats().delivered == 2
+    assert callback.batches[2:] == [[("key", "new")]]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -249,6 +250,7 @@ class BreakerComparison(RuleBasedStateMachine):
         assert path[-1][1] == self.model.state
 
 
+@pytest.mark.timeout(900)  # the thorough profile takes minutes
 def test_the_breaker_does_what_the_model_does() -> None:
     BreakerComparison.steps = 0
     examples = 3 * settings.default.max_examples
