@@ -18,3 +18,19 @@ with BatchQueue(write, size_of=len, key_of=str.lower) as queue:
     assert_type(queue.dead_letters(), list[DeadLetter[str]])
     assert_type(queue.redrive(lambda item: item.startswith("a")), int)
     queue.add_item(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def join(waiting: str, later: str) -> str:
+    return waiting + later
+
+
+def take(room: int) -> list[str]:
+    return ["a"] * room
+
+
+with BatchQueue(write, key_of=str.lower, merge=join, source=take) as queue:
+    assert_type(queue.pull(), int)
+    assert_type(queue.drop_oldest(), str | None)
+BatchQueue(write, source=range)  # type: ignore[misc]  # pyright: ignore[reportArgumentType]
+BatchQueue(write, merge=max)
+BatchQueue(write, merge=len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
