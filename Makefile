@@ -7,7 +7,7 @@ PACKAGES := -e ./receipt_dynamo -e './receipt_label[demo]'
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test performance lint types bench mutants engines clean
+.PHONY: demo test performance lint types bench mutants crash-spread crash-matrix outage engines clean
 
 demo: .venv/.demo  ## real SDK calls become rows while DynamoDB throttles and goes down
 	$(BIN)/receipt-usage demo
@@ -36,6 +36,15 @@ bench: .venv/.bench  ## side by side with peers, as ratios
 
 mutants: .venv/.mutants  ## break each line of the patterns: 90 % must make a test fail
 	$(BIN)/python tests/mutants/run.py
+
+crash-spread: .venv/.dev engines  ## 60 SIGKILLs, each step of delivery, each fault; an outage of 60 s
+	$(BIN)/python tests/crashes/run.py spread
+
+crash-matrix: .venv/.dev engines  ## SIGKILL at each step under each fault, and at 200 random moments
+	$(BIN)/python tests/crashes/run.py matrix
+
+outage: .venv/.dev engines  ## DynamoDB refuses connections for 60 s while records come in
+	$(BIN)/python tests/crashes/run.py outage
 
 engines: .venv/.dev
 	$(BIN)/python tests/engines/install.py

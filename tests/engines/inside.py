@@ -11,3 +11,8 @@ def read_writer(client: ResilientDynamoClient) -> Any:
     """Return the boto3 client that sends the records."""
     writer: Any = client._delivery._sender._writer
     return writer._connection.client()
+
+
+def wait_for_proof(client: ResilientDynamoClient) -> None:
+    """Wait until the client has asked DynamoDB which table it is, as its first record made it."""
+    assert client._delivery._looks.flush(60)

@@ -1,0 +1,163 @@
+"""The crash matrix as data: where a process is killed, and what DynamoDB does meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, Literal
+
+from crashes.faults import OfNothingWritten
+from receipt_dynamo.testing import (
+    Corrupt,
+    Fault,
+    LostReply,
+    Reset,
+    ServerErrorAfterApply,
+    Stall,
+    Throttle,
+    Truncated,
+    UnprocessedItems,
+)
+
+Moment = Literal["before", "during", "after"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of delivery at which a process is killed.
+
+    Attributes:
+        name: What the step is.
+        method: The method of ``receipt_dynamo.data`` that does it, as ``module:Class.method``;
+            None is DynamoDB's own step, the write, which the fault proxy sees.
+        moment: When, seen from that method.
+        nth: At which call of it.
+        from_start: Whether the calls count from the process's start. Else from when it has
+            delivered its first record, and DynamoDB has named the table.
+        records: How many records the process puts.
+        follows_another: Whether another process was killed before, and left records.
+        damages: Whether SQLite finds the journal damaged at the last put.
+    """
+
+    name: str
+    method: str | None
+    moment: Moment = "before"
+    nth: int = 1
+    from_start: bool = False
+    records: int = 60
+    follows_another: bool = False
+    damages: bool = False
+
+    @property
+    def kills(self) -> int:
+        """How many processes it kills."""
+        return 2 if self.follows_another else 1
+
+
+def _adopting(name: str, method: str, moment: Moment) -> Step:
+    """Return a step of a process that delivers what another one left."""
+    return Step(
+        f"adoption: {name}", method, moment, from_start=True, records=0, follows_another=True
+    )
+
+
+def _beginning(name: str, method: str, moment: Moment) -> Step:
+    """Return a step of making a journal, while another one's is being adopted."""
+    return Step(f"new journal: {name}", method, moment, from_start=True, follows_another=True)
+
+
+_APPEND: Final = "journal:Journal.append"
+_DELETE: Final = "journal:Journal.delete"
+_WRITE: Final = "batch_sender:ConnectionWriter.write"
+_COPY: Final = "journal:Journal._copy_log"
+_CREATE_FILE: Final = "journal_directory:JournalDirectory.create"
+_CREATE_TABLES: Final = "journal:Journal.create"
+_SET_ASIDE: Final = "journal_directory:JournalDirectory.set_aside"
+
+LEFT_BEHIND: Final = Step("records left behind", _APPEND, "after", nth=20, records=20)
+"""The end of the other process, before a step that follows another one."""
+
+_ALL_STEPS: Final = (
+    Step("put: the row is committed", _APPEND, "after", nth=20),
+    Step("send: the request has not left", _WRITE, "before", nth=2),
+    Step("send: DynamoDB has applied it", None),
+    Step("send: the reply is there", _WRITE, "after"),
+    # So many that the first rows go while others have not been sent.
+    Step("acknowledge: the reply is proven, the rows are there", _DELETE, records=400),
+    Step("acknowledge: the rows are gone", _DELETE, "after", records=400),
+    Step("checkpoint: nothing is copied", "journal:Journal.checkpoint", "before"),
+    Step("checkpoint: the log is being copied", _COPY, "during"),
+    Step("checkpoint: copied beside the commits", _COPY, "after"),
+    Step("checkpoint: all is copied", "journal:Journal.checkpoint", "after"),
+    _adopting("found", "adoption:Adoption._look_at", "before"),
+    _adopting("leased and open", "journal_directory:JournalDirectory.open_abandoned", "after"),
+    _adopting("taken over", "record_store:RecordStore.adopt", "after"),
+    _adopting("nothing has been sent", _WRITE, "before"),
+    _adopting("delivered, the rows are there", _DELETE, "before"),
+    _adopting("the rows are gone, the file is there", _DELETE, "after"),
+    _adopting("the file goes", "journal_directory:HeldJournal.close", "during"),
+    _beginning("nothing is there", _CREATE_FILE, "before"),
+    _beginning("an empty file", _CREATE_TABLES, "before"),
+    _beginning("tables, but no table's name", _CREATE_TABLES, "after"),
+    _beginning("made, no record is in it", _CREATE_FILE, "after"),
+    Step("damaged journal: found", _SET_ASIDE, "before", damages=True),
+    Step("damaged journal: set aside", _SET_ASIDE, "after", damages=True),
+)
+
+STEPS: Final = {step.name: step for step in _ALL_STEPS}
+FAULTS: Final[dict[str, Fault]] = {
+    "throttled whole": Throttle(),
+    "partial": UnprocessedItems(share=0.5),
+    "500 after apply": ServerErrorAfterApply(),
+    "reset": Reset(),
+    "lost reply": LostReply(),
+    "truncated": OfNothingWritten(Truncated()),
+    "corrupt": OfNothingWritten(Corrupt()),
+    "timeout": Stall(),
+}
+
+ENGINES: Final = ("dynamodb-local", "ministack")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One crash.
+
+    Attributes:
+        step: Where.
+        fault: What happens to the writes, by its name in ``FAULTS``.
+        engine: On which DynamoDB.
+    """
+
+    step: Step
+    fault: str
+    engine: str
+
+    def __str__(self) -> str:
+        return f"{self.step.name} / {self.fault} / {self.engine}"
+
+
+def list_all_cases() -> list[Case]:
+    """Return every step under every fault on every engine."""
+    return [Case(*each) for each in product(STEPS.values(), FAULTS, ENGINES)]
+
+
+def choose_spread(kills: int) -> list[Case]:
+    """Return cases with at least so many kills, each step and each fault among them."""
+    chosen: list[Case] = []
+    for case in _walk_diagonally():
+        if len(chosen) >= len(STEPS) and sum(each.step.kills for each in chosen) >= kills:
+            break
+        chosen.append(case)
+    return chosen
+
+
+def _walk_diagonally() -> Iterator[Case]:
+    """Yield all cases, so that the first ones differ in everything."""
+    faults = list(FAULTS)
+    for turn in range(len(FAULTS) * len(ENGINES)):
+        for number, step in enumerate(STEPS.values()):
+            fault = faults[(number + turn) % len(faults)]
+            place = number + number // len(faults) + turn + turn // len(faults)
+            yield Case(step, fault, ENGINES[place % len(ENGINES)])
