@@ -73,7 +73,7 @@ class Adoption:
         self._said: set[Path] = set()
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child: its journal is another, and needs a proof of its own."""
+        """Begin anew in a forked child, which looks for itself."""
         self._begin()
 
     @property

@@ -86,7 +86,8 @@ class Delivery:
         self._ledger = Ledger()
         self._log = LogLimiter(_logger, clock=clock)
         self.events = EventHub()
-        name = f"dynamodb:{connection.table_name}"
+        self.table_name = connection.table_name
+        name = f"dynamodb:{self.table_name}"
         self._store = RecordStore(
             directory,
             target,
@@ -148,6 +149,7 @@ class Delivery:
                 note_arn=self._store.note_arn,
                 clock=clock,
             )
+        self._is_closed = False
         self._begin()
         reset_in_child(self)
         if self._adoption is not None and self._adoption.has_candidates():
@@ -156,15 +158,14 @@ class Delivery:
     def _begin(self) -> None:
         # Re-entrant: a finalizer may put a record in the thread that is inside.
         self._lock = threading.RLock()
-        self._is_closed = False
         self._refused: Counter[str] = Counter()
         self._watches: set[Watch] = set()
         self._report: CloseReport | None = None
 
     def reset_after_fork(self) -> None:
-        """Begin at nothing in a forked child: what was accepted stays the parent's."""
+        """Begin at nothing in a forked child, closed if it was: what is pending is the parent's."""
         self._ledger.reset()
-        self._store.abandon()
+        self._store.reset_after_fork()
         self._begin()
 
     def accept(self, key: Key, body: bytes, on_settled: Listener | None) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import sqlite3
-import threading
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from receipt_dynamo.data.journal_file import (
     upgrade,
     use_log,
 )
+from receipt_dynamo.utils.fork_safety import make_awaited_lock, no_fork, reset_in_child
 
 ROW_OVERHEAD: Final = 64
 """Bytes that a row takes beside its item, roughly: keys of the tree, headers, free space."""
@@ -41,6 +41,7 @@ _ERASED_AT_ONCE: Final = 500
 _READ_AT_ONCE: Final = 8 * 1024 * 1024
 _BEFORE_ALL: Final = -(2**63)
 _HIGHEST_SEQ: Final = 2**62
+_inherited: Final[set[str]] = set()
 
 
 class PendingRow(NamedTuple):
@@ -97,12 +98,14 @@ class Journal:
         self.path = path
         self._writer = writer
         self._reader = reader
-        # Re-entrant: a finalizer may append in the thread that is inside. Commits are one
-        # statement each, so that what comes in between is a commit of its own.
-        self._lock = threading.RLock()
-        self._reading = threading.RLock()
+        # A fork waits for both: SQLite's own locks would stay held in the child. Re-entrant:
+        # a finalizer may append in the thread that is inside. Commits are one statement each,
+        # so that what comes in between is a commit of its own.
+        self._lock = make_awaited_lock()
+        self._reading = make_awaited_lock()
         self._last_seq = 0
         self._commits = 0
+        reset_in_child(self)
 
     @classmethod
     def create(cls, path: Path, *, notes: Iterable[tuple[str, str]] = (), sync: bool) -> Journal:
@@ -120,7 +123,8 @@ class Journal:
         """
         unfinished = path.with_suffix(UNFINISHED)
         try:
-            make_file(unfinished, notes, sync=sync)
+            with no_fork():
+                make_file(unfinished, notes, sync=sync)
             unfinished.rename(path)
             return cls._open(path, sync=sync)
         except BaseException:
@@ -147,15 +151,16 @@ class Journal:
 
     @classmethod
     def _open(cls, path: Path, *, sync: bool) -> Journal:
-        journal = cls(path, connect(path))
-        try:
-            upgrade(journal._writer, check_version(journal._writer, path))
-            use_log(journal._writer, path, synchronous="FULL" if sync else "NORMAL")
-            journal._last_seq = journal._find_last_seq()
-        except BaseException:
-            journal.close()
-            raise
-        return journal
+        with no_fork():
+            journal = cls(path, connect(path))
+            try:
+                upgrade(journal._writer, check_version(journal._writer, path))
+                use_log(journal._writer, path, synchronous="FULL" if sync else "NORMAL")
+                journal._last_seq = journal._find_last_seq()
+            except BaseException:
+                journal.close()
+                raise
+            return journal
 
     def _find_last_seq(self) -> int:
         ((last,),) = self._read("SELECT MAX(seq) FROM records", ())
@@ -323,11 +328,26 @@ class Journal:
                         connection.close()
 
     def abandon(self) -> None:
-        """Leave the handles that a forked child inherited as they are, for ever.
-
-        Using or even closing them there would corrupt the parent's file ("How To Corrupt An
-        SQLite Database File", section 2.6), and their destructors would close them.
-        """
+        """Leave the handles as they are, for ever: neither used nor closed by a destructor."""
         for connection in (self._reader, self._writer):
             if connection is not None:
                 ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        # These were never opened: whoever still has this journal is refused, not obeyed.
+        self._reader = self._writer = sqlite3.Connection.__new__(sqlite3.Connection)
+
+    def reset_after_fork(self) -> None:
+        """Abandon in a forked child what it inherited.
+
+        Using or even closing it there would corrupt the parent's file ("How To Corrupt An
+        SQLite Database File", section 2.6).
+        """
+        self.abandon()
+        _inherited.add(self.path.name)
+
+
+def was_inherited(path: Path) -> bool:
+    """Tell whether this process was forked while its parent had the journal open.
+
+    SQLite here takes the parent's locks on it for its own, for as long as this process lives.
+    """
+    return path.name in _inherited

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from receipt_dynamo.data.journal import NOTHING, Journal, JournalCounts
+from receipt_dynamo.data.journal import NOTHING, Journal, JournalCounts, was_inherited
 from receipt_dynamo.data.journal_check import check_journal
 from receipt_dynamo.data.journal_file import CorruptJournalError, list_files
 from receipt_dynamo.data.journal_lease import Lease, find_holder
@@ -131,11 +131,6 @@ class HeldJournal:
             _delete(self.journal.path)
         self.lease.release(unlink=is_empty)
 
-    def abandon(self) -> None:
-        """Leave in a forked child what belongs to the parent."""
-        self.journal.abandon()
-        self.lease.abandon()
-
 
 def describe_target(target: Target) -> JournalTarget:
     """Return what identifies a table as it is configured, without a network call."""
@@ -195,7 +190,8 @@ class JournalDirectory:
     ) -> HeldJournal | None:
         """Open the journal of a dead process; None when its process lives, or it is gone.
 
-        A damaged one is set aside, before a byte of it is changed.
+        None as well when this process was forked from that one: another takes it over. A
+        damaged journal is set aside, before a byte of it is changed.
 
         Args:
             path: The journal.
@@ -210,6 +206,8 @@ class JournalDirectory:
         """
         # What somebody else put there would be delivered as ours.
         self._check_private()
+        if was_inherited(path):
+            return None
         lease = Lease.take(_lock_path(path))
         if lease is None:
             return None

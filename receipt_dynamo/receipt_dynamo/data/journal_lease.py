@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from receipt_dynamo.utils.fork_safety import no_fork, reset_in_child
+
 if sys.platform != "win32":
     import fcntl
 
@@ -24,6 +26,7 @@ class Lease:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
         self._descriptor = descriptor
+        reset_in_child(self)
 
     @classmethod
     def take(cls, path: Path) -> Lease | None:
@@ -32,16 +35,17 @@ class Lease:
         Raises:
             OSError: The file can be neither made nor locked.
         """
-        for _ in range(_TRIES):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if not _lock(descriptor):
+        with no_fork():  # A child would keep a descriptor of which nobody knows yet.
+            for _ in range(_TRIES):
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                if not _lock(descriptor):
+                    os.close(descriptor)
+                    return None
+                if _is_still(path, descriptor):
+                    return cls(path, descriptor)
+                # Unlinked between open and lock: this lock would keep nobody else out.
                 os.close(descriptor)
-                return None
-            if _is_still(path, descriptor):
-                return cls(path, descriptor)
-            # Unlinked between open and lock: this lock would keep nobody else out.
-            os.close(descriptor)
-        return None
+            return None
 
     def release(self, *, unlink: bool) -> None:
         """Give the lease back.
@@ -52,17 +56,21 @@ class Lease:
         if unlink:
             with suppress(OSError):
                 self._path.unlink()
-        self.abandon()
+        self._close()
 
-    def abandon(self) -> None:
+    def reset_after_fork(self) -> None:
         """Close the descriptor, which a forked child inherits, without unlocking it.
 
         Unlocking in the child would free the living parent's lease; keeping it open would
         hold the lease of a parent that is dead.
         """
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._close()
+
+    def _close(self) -> None:
+        with no_fork():
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def find_holder(path: Path) -> int | None:
@@ -74,18 +82,19 @@ def find_holder(path: Path) -> int | None:
     Raises:
         OSError: The file cannot be read.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        # A shared lock: whoever wants the lease meanwhile knows it from a holder's.
-        if _try_lock(descriptor, shared=True):
+    with no_fork():  # A child would keep the descriptor, and its lock.
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
             return None
-        noted = os.pread(descriptor, 20, 0).strip()
-        return int(noted) if noted.isdigit() else 0
-    finally:
-        os.close(descriptor)
+        try:
+            # A shared lock: whoever wants the lease meanwhile knows it from a holder's.
+            if _try_lock(descriptor, shared=True):
+                return None
+            noted = os.pread(descriptor, 20, 0).strip()
+            return int(noted) if noted.isdigit() else 0
+        finally:
+            os.close(descriptor)
 
 
 def _lock(descriptor: int) -> bool:

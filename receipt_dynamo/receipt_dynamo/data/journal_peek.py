@@ -21,6 +21,7 @@ from receipt_dynamo.data.journal_file import (
     list_files,
     mark_of,
 )
+from receipt_dynamo.utils.fork_safety import no_fork
 
 _PAGE: Final = 100
 
@@ -51,13 +52,24 @@ def peek(path: Path, *, keeps_index: bool = False) -> Iterator[Journal]:
     _check_files(path)
     keeps_index = keeps_index and list_files(path)[2].exists()
     try:
-        with closing(connect(path, "ro&readonly_shm=1" if keeps_index else "ro")) as connection:
-            _check_form(connection, path)
-            yield Journal(path, connection, reader=connection)
+        with closing(_open(path, "ro&readonly_shm=1" if keeps_index else "ro")) as journal:
+            yield journal
     except sqlite3.DatabaseError as error:
         if is_corruption(error):
             raise CorruptJournalError(f"journal {path.name} is damaged: {error}") from error
         raise JournalError(f"journal {path.name} cannot be read now: {error}") from error
+
+
+def _open(path: Path, mode: str) -> Journal:
+    with no_fork():
+        connection = connect(path, mode)
+        journal = Journal(path, connection, reader=connection)
+        try:
+            _check_form(connection, path)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
 
 
 def _check_files(path: Path) -> None:

@@ -3,43 +3,69 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from receipt_dynamo.data.resilient_dynamo_client import ResilientDynamoClient
+    from receipt_dynamo.data.delivery import Delivery
+    from receipt_dynamo.data.delivery_stats import CloseReport
+
+_logger = logging.getLogger(__name__)
 
 EXIT_TIMEOUT: Final = 10.0
 """Seconds that the end of the process waits for what is pending."""
 
-_open_clients: WeakSet[ResilientDynamoClient] = WeakSet()
+_AFTER_CHILDREN: Final = -1
+"""Priority in a worker of multiprocessing: below 0 is after it has joined its own children."""
+
+# Weakly: one that has accepted a record is kept alive by its threads.
+_open: Final[WeakValueDictionary[int, Delivery]] = WeakValueDictionary()
 
 
-def close_at_exit(client: ResilientDynamoClient) -> None:
-    """Close ``client`` when the process ends, unless it is closed before."""
-    _open_clients.add(client)
+def close_at_exit(delivery: Delivery) -> None:
+    """Close ``delivery`` when the process ends, unless it is closed before."""
+    _open[id(delivery)] = delivery
 
 
-def forget_at_exit(client: ResilientDynamoClient) -> bool:
-    """Note that ``client`` closes; False when it has before."""
-    was_open = client in _open_clients
-    _open_clients.discard(client)
-    return was_open
+def is_open(delivery: Delivery) -> bool:
+    """Whether ``delivery`` has not been closed."""
+    return id(delivery) in _open
 
 
-def is_open(client: ResilientDynamoClient) -> bool:
-    """Whether ``client`` has not been closed."""
-    return client in _open_clients
+def close(delivery: Delivery, timeout: float | None) -> CloseReport:
+    """Close ``delivery``, and say once what it could not deliver.
+
+    Args:
+        delivery: Which one.
+        timeout: Seconds to wait, at most; None waits for as long as it takes.
+    """
+    is_first = _open.pop(id(delivery), None) is not None
+    report = delivery.close(timeout)
+    if report.pending and is_first:
+        _logger.error(
+            "table %s: %d records were not delivered within %s s; the next process "
+            "delivers %d of them from the journal, %d are lost. Last failure: %s",
+            delivery.table_name,
+            report.pending,
+            timeout,
+            report.on_disk,
+            report.lost,
+            delivery.last_error,
+        )
+    return report
 
 
 def close_all(timeout: float = EXIT_TIMEOUT) -> None:
-    """Close every open client.
+    """Close everything that is open.
 
     No thread can be started any more when the interpreter ends (Python 3.12 and later):
     what is left is sent by the calling thread.
@@ -48,8 +74,8 @@ def close_all(timeout: float = EXIT_TIMEOUT) -> None:
         timeout: Seconds to wait for all of them together, at most.
     """
     end = time.monotonic() + timeout
-    for client in list(_open_clients):
-        client.close(max(0.0, end - time.monotonic()))
+    for delivery in _list_open():
+        close(delivery, max(0.0, end - time.monotonic()))
 
 
 def flush_on_sigterm(timeout: float = EXIT_TIMEOUT) -> None:
@@ -71,22 +97,24 @@ def flush_on_sigterm(timeout: float = EXIT_TIMEOUT) -> None:
 
 
 def _make_handler(timeout: float, before: Any) -> Callable[[int, FrameType | None], None]:
-    is_flushing = False
+    flushes_in = 0  # A process id: a forked child does not have the thread that flushes.
 
     def flush_and_raise(number: int) -> None:
         end = time.monotonic() + timeout
-        for client in list(_open_clients):
-            client.flush(max(0.0, end - time.monotonic()))
+        for delivery in _list_open():
+            delivery.flush(max(0.0, end - time.monotonic()))
         os.kill(os.getpid(), number)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal is_flushing
-        if not is_flushing:
-            is_flushing = True
-            # Not in this thread: what it was interrupted in may hold any lock.
-            threading.Thread(target=flush_and_raise, args=(number,), daemon=True).start()
+        nonlocal flushes_in
+        if flushes_in != os.getpid():
+            flushes_in = os.getpid()
+            # Not in this thread: what it was interrupted in may hold any lock. When the
+            # interpreter is ending no thread can be started, and all is flushed anyway.
+            with suppress(RuntimeError):
+                threading.Thread(target=flush_and_raise, args=(number,), daemon=True).start()
             return
-        is_flushing = False
+        flushes_in = 0
         if callable(before):
             before(number, frame)
         elif before is not signal.SIG_IGN:
@@ -96,4 +124,32 @@ def _make_handler(timeout: float, before: Any) -> Callable[[int, FrameType | Non
     return handle
 
 
+def _list_open() -> list[Delivery]:
+    # In one step: another thread may open one, or close one, meanwhile.
+    return [found for known in _open.valuerefs() if (found := known()) is not None]
+
+
+def _close_in_worker() -> None:
+    """Have this process close all in time, if it is or becomes a worker of multiprocessing.
+
+    A worker ends by ``os._exit``, which skips atexit. What it was to do at its end it forgets
+    when it begins; then it calls what was registered for after a fork.
+    """
+    if "multiprocessing.util" in sys.modules:
+        from multiprocessing import parent_process, util
+
+        util.register_after_fork(close_all, _close_before_exit)
+        if parent_process() is not None:
+            _close_before_exit(close_all)
+
+
+def _close_before_exit(closer: Callable[[], None]) -> None:
+    from multiprocessing.util import Finalize
+
+    Finalize(None, closer, exitpriority=_AFTER_CHILDREN)
+
+
 atexit.register(close_all)
+_close_in_worker()
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
+    os.register_at_fork(after_in_child=_close_in_worker)

@@ -84,6 +84,8 @@ class RecordStore:
         self._on_set_aside = on_set_aside
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
+        self._arn: str | None = None
+        self._is_closed = False
         self._begin()
 
     def _begin(self) -> None:
@@ -91,17 +93,16 @@ class RecordStore:
         self._own: Backlog | None = None
         self._adopted: list[Backlog] = []
         self._is_taking = False
-        self._is_closed = False
         self._try_again_at: float | None = None
         self._trouble: Exception | None = None
         self._settled: list[PendingRecord] = []
-        self._arn: str | None = None
         self.undurable = self.set_aside = 0
 
-    def abandon(self) -> None:
-        """Begin anew in a forked child: the parent's journals are the parent's."""
-        for backlog in self._backlogs():
-            backlog.held.abandon()
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child: the parent's journals are the parent's.
+
+        What was proven of the table holds here too, and what was closed stays closed.
+        """
         self._begin()
 
     def _backlogs(self) -> list[Backlog]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic_core import from_json
 
+from receipt_dynamo.data import lifecycle
 from receipt_dynamo.data.batch_write import accept_prepared_bodies
 from receipt_dynamo.data.connection import (
     Connection,
@@ -27,7 +27,6 @@ from receipt_dynamo.data.delivery_settings import DeliverySettings, Durability
 from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.dynamo_client import DynamoClient, check_metric
 from receipt_dynamo.data.journal_directory import describe_target, open_directory
-from receipt_dynamo.data.lifecycle import EXIT_TIMEOUT, close_at_exit, forget_at_exit, is_open
 from receipt_dynamo.data.metric_queries import MetricQueries
 from receipt_dynamo.data.pending_record import DeliveryReport
 from receipt_dynamo.data.table_schema import create_table
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from receipt_dynamo.utils.circuit_breaker import CircuitBreaker
-
-_logger = logging.getLogger(__name__)
 
 # A stalled DynamoDB must not hold a sender for botocore's 60 s.
 _CONNECT_TIMEOUT: Final = 3.0
@@ -211,7 +208,7 @@ class ResilientDynamoClient(MetricQueries):
             open_directory(settings),
             describe_target(target),
         )
-        close_at_exit(self)
+        lifecycle.close_at_exit(self._delivery)
 
     @property
     def circuit_breaker(self) -> CircuitBreaker:
@@ -301,7 +298,7 @@ class ResilientDynamoClient(MetricQueries):
         """
         return self._delivery.flush(timeout)
 
-    def close(self, timeout: float | None = EXIT_TIMEOUT) -> CloseReport:
+    def close(self, timeout: float | None = lifecycle.EXIT_TIMEOUT) -> CloseReport:
         """Refuse new records, deliver what is pending, and stop. May be called again.
 
         Args:
@@ -311,20 +308,7 @@ class ResilientDynamoClient(MetricQueries):
             What was delivered, what stays on disk, and what is lost: nothing, as long as
             there is a journal.
         """
-        is_first = forget_at_exit(self)
-        report = self._delivery.close(timeout)
-        if report.pending and is_first:
-            _logger.error(
-                "table %s: %d records were not delivered within %s s; the next process "
-                "delivers %d of them from the journal, %d are lost. Last failure: %s",
-                self.table_name,
-                report.pending,
-                timeout,
-                report.on_disk,
-                report.lost,
-                self._delivery.last_error,
-            )
-        return report
+        return lifecycle.close(self._delivery, timeout)
 
     def get_stats(self) -> DeliveryStats:
         """Return one snapshot of what became of the records; cheap enough to be polled."""
@@ -355,7 +339,7 @@ class ResilientDynamoClient(MetricQueries):
         """As :meth:`flush`, without blocking the event loop."""
         return await asyncio.to_thread(self.flush, timeout)
 
-    async def aclose(self, timeout: float | None = EXIT_TIMEOUT) -> CloseReport:  # noqa: ASYNC109
+    async def aclose(self, timeout: float | None = lifecycle.EXIT_TIMEOUT) -> CloseReport:  # noqa: ASYNC109
         """As :meth:`close`, without blocking the event loop."""
         return await asyncio.to_thread(self.close, timeout)
 
@@ -363,14 +347,14 @@ class ResilientDynamoClient(MetricQueries):
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if is_open(self):  # An explicit close has waited already.
+        if lifecycle.is_open(self._delivery):  # An explicit close has waited already.
             self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        if is_open(self):
+        if lifecycle.is_open(self._delivery):
             await self.aclose()
 
 

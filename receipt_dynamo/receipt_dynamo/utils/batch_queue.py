@@ -125,11 +125,12 @@ class BatchQueue(Generic[T]):
         self._buffer: BatchBuffer[T] = BatchBuffer(
             batch_size, max_batch_bytes or math.inf, max_items, max_bytes, self._rules.merge
         )
+        self._stop_at: float | None = None
         self.reset_after_fork()
         reset_in_child(self)
 
     def reset_after_fork(self) -> None:
-        """Start empty: what is pending when a child is forked stays the parent's."""
+        """Start empty, and stopped if it was: what is pending at a fork stays the parent's."""
         # Re-entrant: a finalizer or signal handler may call add_item in the thread that
         # is inside the lock; a plain lock would stop that thread for ever.
         self._lock = threading.RLock()
@@ -137,7 +138,6 @@ class BatchQueue(Generic[T]):
         self._progress = self._host.make_condition(self._lock)
         self._buffer.clear()
         self._is_editing = False
-        self._stop_at: float | None = None
         self._plain_limit = self._find_plain_limit()
         self._late: deque[Arrival[T]] = deque()
         self._workers = self._make_workers(self._work, self._work_once)

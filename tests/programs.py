@@ -1,0 +1,107 @@
+"""Programs of a few lines that are run in processes of their own, with a real table behind them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from receipt_dynamo import DynamoClient, ResilientDynamoClient
+
+PREAMBLE = """
+import os, signal, sys, threading
+from datetime import UTC, datetime, timedelta
+from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
+
+TABLE, ENDPOINT = sys.argv[1:3]
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+def make_metrics(count, first=0):
+    return [
+        AIUsageMetric("openai", "gpt-4o", "completion", START + timedelta(seconds=number),
+                      request_id=f"id-{number}")
+        for number in range(first, first + count)
+    ]
+
+def open_client(**settings):
+    return ResilientDynamoClient(TABLE, "us-east-1", endpoint_url=ENDPOINT, **settings)
+
+def put(client, count, first=0):
+    assert client.batch_put_ai_usage_metrics(make_metrics(count, first)) == []
+
+def wait_for_proof(client):
+    assert client._delivery._looks.flush(30)
+
+def run_child(check):
+    '''Have a forked child run 'check', and end it by os._exit; it must not hang.'''
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(60)
+        try:
+            check()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+def end_well(pid):
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, status
+"""
+
+
+class Program:
+    """A program in a file, with the table as its arguments."""
+
+    def __init__(self, path: Path, table: DynamoClient, body: str, endpoint: str | None) -> None:
+        self._folder = path.parent
+        path.write_text(PREAMBLE + textwrap.dedent(body), encoding="utf-8")
+        target = table.target
+        self.command = [
+            # Newer Pythons warn of any fork beside threads; that it works is what is shown.
+            *(sys.executable, "-W", "ignore::DeprecationWarning", str(path)),
+            *(target.table_name, endpoint or str(target.endpoint_url)),
+        ]
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        return subprocess.run(
+            self.command,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+            cwd=self._folder,
+        )
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start it, with pipes to talk to it."""
+        return subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self._folder,
+        )
+
+
+def read_ids(table: DynamoClient) -> list[str]:
+    rows = table.query_ai_usage_metrics_by_date("2026-03-01", "openai")
+    return sorted((row.request_id for row in rows), key=lambda name: int(name.split("-")[1]))
+
+
+def name_ids(*ranges: range) -> list[str]:
+    return [f"id-{number}" for numbers in ranges for number in numbers]
+
+
+def deliver_what_is_left(table: DynamoClient) -> int:
+    """Do as the next process for this table; return how many records it adopted."""
+    target = table.target
+    with ResilientDynamoClient(
+        target.table_name, "us-east-1", endpoint_url=target.endpoint_url
+    ) as successor:
+        assert successor.flush(60)
+        return successor.get_stats().adopted

@@ -1,0 +1,69 @@
+"""The ends of processes, in real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from programs import Program, name_ids, read_ids
+from receipt_dynamo import DynamoClient
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def test_a_process_that_just_ends_delivers_first(
+    run_well: Callable[[str], None], table: DynamoClient
+) -> None:
+    run_well(
+        """
+        client = open_client(batch_flush_interval=60)
+        put(client, 60)
+        """
+    )
+    assert read_ids(table) == name_ids(range(60))
+
+
+def test_a_client_that_nobody_refers_to_any_more_delivers_before_the_process_ends(
+    run_well: Callable[[str], None], table: DynamoClient
+) -> None:
+    """Nobody could close it, and what it holds is in memory alone."""
+    run_well(
+        """
+        import gc
+        put(open_client(batch_flush_interval=60, durability="memory"), 3)
+        gc.collect()
+        """
+    )
+    assert read_ids(table) == name_ids(range(3))
+
+
+def test_records_of_an_exit_handler_that_runs_first_are_delivered(
+    run_well: Callable[[str], None], table: DynamoClient
+) -> None:
+    """No thread can be started in atexit on Python 3.12 and later."""
+    run_well(
+        """
+        import atexit
+        client = open_client()
+        atexit.register(client.batch_put_ai_usage_metrics, make_metrics(30))
+        """
+    )
+    assert read_ids(table) == name_ids(range(30))
+
+
+def test_an_exit_during_an_outage_is_bounded_and_says_what_is_lost(
+    make_program: Callable[..., Program],
+) -> None:
+    done = make_program(
+        """
+        import atexit
+        from receipt_dynamo.data import lifecycle
+        atexit.unregister(lifecycle.close_all)
+        atexit.register(lifecycle.close_all, 0.5)
+        client = open_client(durability="memory")
+        put(client, 3)
+        """,
+        NOWHERE,
+    ).run()
+    assert done.returncode == 0
+    assert "3 records were not delivered within 0." in done.stderr
+    assert "0 of them from the journal, 3 are lost" in done.stderr
