@@ -131,6 +131,8 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
     "magic": lambda db, log: flip(_copy_log(db), 0),
     "header": lambda db, log: flip(_copy_log(db), 16, 8),
     "free-pages": lambda db, log: flip(_copy_log(db), 33),
+    "schema": lambda db, log: flip(_copy_log(db), db.read_bytes().index(b"CREATE TABLE rec"), 9),
+    "schema-name": lambda db, log: flip(_copy_log(db), db.read_bytes().index(b"recordsrec") + 3, 1),
     "root-page": lambda db, log: flip(_copy_log(db), _PAGE, 16),
     "inner-page": lambda db, log: flip(_copy_log(db), 4 * _PAGE, _PAGE),
     "cut": lambda db, log: _cut(_copy_log(db), 0.6),

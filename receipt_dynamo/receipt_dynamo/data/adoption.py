@@ -37,6 +37,7 @@ class Adoption:
         target: This process's table, as configured.
         connection: To prove which table that is.
         is_held: Tells whether this process holds a journal already.
+        has_room: Tells whether one more may be taken over now.
         adopt: Takes an open journal over; False when it is too late.
         on_set_aside: Told of each damaged journal that was set aside, and why.
         note_arn: Told the table's ARN, when it is proven.
@@ -50,6 +51,7 @@ class Adoption:
         connection: Connection,
         *,
         is_held: Callable[[Path], bool],
+        has_room: Callable[[], bool],
         adopt: Callable[[HeldJournal], bool],
         on_set_aside: Callable[[str], object],
         note_arn: Callable[[str], object],
@@ -59,6 +61,7 @@ class Adoption:
         self._target = target
         self._connection = connection
         self._is_held = is_held
+        self._has_room = has_room
         self._adopt = adopt
         self._on_set_aside = on_set_aside
         self._note_arn = note_arn
@@ -78,8 +81,8 @@ class Adoption:
 
     @property
     def is_due(self) -> bool:
-        """Whether a minute has passed since the last look, or there was none."""
-        return self._clock() >= self._next_look
+        """Whether a look is worth it: a minute has passed, or there was no room for all."""
+        return self._clock() >= self._next_look and self._has_room()
 
     def has_candidates(self) -> bool:
         """Whether there are other processes' journals for this table, as configured."""
@@ -103,12 +106,16 @@ class Adoption:
         for path in self._directory.list(self._target):
             if self._is_held(path):
                 continue
+            if not self._has_room():
+                self._next_look = -math.inf  # As soon as there is.
+                break
             try:
                 self._look_at(path, self._arn)
             except CorruptJournalError as error:
                 self._on_set_aside(str(error))
             except (JournalError, OSError, sqlite3.Error) as error:
                 self._say(path, f"{type(error).__name__}: {error}")
+        self._directory.sweep()
 
     def _look_at(self, path: Path, arn: str) -> None:
         why: str | None = None

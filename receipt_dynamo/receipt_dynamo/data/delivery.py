@@ -22,7 +22,6 @@ from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.failures import summarize_failure
 from receipt_dynamo.data.ledger import Ledger
 from receipt_dynamo.data.pending_record import (
-    DeliveryReport,
     Fate,
     Listener,
     PendingRecord,
@@ -31,6 +30,7 @@ from receipt_dynamo.data.pending_record import (
 )
 from receipt_dynamo.data.record_store import Placement, RecordStore
 from receipt_dynamo.data.stored_item import find_key
+from receipt_dynamo.data.watches import Watches
 from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
@@ -144,6 +144,7 @@ class Delivery:
                 target,
                 connection,
                 is_held=self._store.holds,
+                has_room=lambda: self._store.has_room,
                 adopt=self._adopt,
                 on_set_aside=self._store.note_set_aside,
                 note_arn=self._store.note_arn,
@@ -152,14 +153,14 @@ class Delivery:
         self._is_closed = False
         self._begin()
         reset_in_child(self)
-        if self._adoption is not None and self._adoption.has_candidates():
+        if self._has_candidates():
             self._looks.add_item(_LOOK)
 
     def _begin(self) -> None:
         # Re-entrant: a finalizer may put a record in the thread that is inside.
         self._lock = threading.RLock()
         self._refused: Counter[str] = Counter()
-        self._watches: set[Watch] = set()
+        self._watches = Watches(self.events.call)
         self._report: CloseReport | None = None
 
     def reset_after_fork(self) -> None:
@@ -228,7 +229,7 @@ class Delivery:
         self._store.forget(dropped, at_once=True)
         self._ledger.count(dropped=len(dropped))
         self.events.tell(DeliveryEventKind.DROPPED, len(dropped), None)
-        self._report_fate(dropped, Fate.DROPPED)
+        self._watches.report(dropped, Fate.DROPPED)
         return True
 
     def _spill(self, record: PendingRecord) -> None:
@@ -254,9 +255,9 @@ class Delivery:
             self._look_if_due()
         return FlushResult(outcome.retry, kept, outcome.retry_after)
 
-    def _look_if_due(self) -> None:
-        if self._adoption is not None and self._adoption.is_due:
-            self._looks.add_item(_LOOK)
+    def _look_if_due(self) -> bool:
+        is_due = self._adoption is not None and self._adoption.is_due
+        return is_due and self._looks.add_item(_LOOK)
 
     def _settle_delivered(self, records: list[PendingRecord]) -> None:
         if not records:
@@ -264,7 +265,7 @@ class Delivery:
         self._ledger.count(delivered=len(records))
         self._store.forget(records, at_once=not self._ledger.snapshot().pending)
         self.events.tell(DeliveryEventKind.DELIVERED, len(records), None)
-        self._report_fate(records, Fate.DELIVERED)
+        self._watches.report(records, Fate.DELIVERED)
 
     def _bury(self, record: PendingRecord, reason: str) -> bool:
         """Dead-letter a record and those that it replaced; False when the queue keeps it."""
@@ -272,28 +273,14 @@ class Delivery:
         buried = [each for each in chain if self._store.bury(each, reason)]
         self._ledger.count(dead=len(chain))
         self.events.tell(DeliveryEventKind.DEAD, len(chain), reason)
-        self._report_fate(chain, Fate.DEAD, reason)
+        self._watches.report(chain, Fate.DEAD, reason)
         return record in buried
 
     def _note_damage(self, records: int, reason: str, watches: Iterable[Watch]) -> None:
         """Book pending records whose bytes on disk are damaged: they are never sent."""
         self._ledger.count(dead=records)
         self.events.tell(DeliveryEventKind.DEAD, records, reason)
-        for watch in watches:
-            self._tell_watch(watch, Fate.DEAD, reason)
-
-    def _report_fate(
-        self, records: Iterable[PendingRecord], fate: Fate, reason: str | None = None
-    ) -> None:
-        for record in records:
-            if record.watch is not None:
-                self._tell_watch(record.watch, fate, reason)
-
-    def _tell_watch(self, watch: Watch, fate: Fate, reason: str | None = None) -> None:
-        """Tell once: a dead letter that is redriven has been reported."""
-        if watch in self._watches:
-            self._watches.discard(watch)
-            self.events.call(watch.listener, DeliveryReport(watch.key, fate, reason))
+        self._watches.tell(watches, Fate.DEAD, reason)
 
     def _take(self, room: int) -> list[PendingRecord]:
         """Give the queue records from disk, now that it has room."""
@@ -317,11 +304,12 @@ class Delivery:
     def _look(self, looks: list[str]) -> FlushResult[str]:
         """Take over what dead processes left; again later when that is not yet possible."""
         if self._adoption is not None:
+            self._store.keep_own()
             try:
                 self._adoption.look()
             except Exception as error:  # noqa: BLE001 - tried again; nothing is lost
                 # Without any, the sender says what is wrong, and saying it twice helps nobody.
-                if self._adoption.has_candidates():
+                if self._has_candidates():
                     self._log.warn(
                         "look", f"journals cannot be adopted yet: {summarize_failure(error)}"
                     )
@@ -374,15 +362,22 @@ class Delivery:
     def flush(self, timeout: float | None) -> bool:
         """Wait until what was accepted and adopted before this call is settled."""
         left = self._count_down(timeout)
-        # What dead processes left may still have to be taken over.
-        is_looking = self._adoption is not None and self._adoption.has_candidates()
-        if is_looking and not self._looks.flush(left()):
-            return False
-        while self._store.waiting:
-            self._queue.pull()
-            if not self._queue.flush(left()) or not left():
+        while True:
+            # What dead processes left may still have to be taken over.
+            if self._has_candidates() and not self._looks.flush(left()):
                 return False
-        return self._queue.flush(left())
+            while self._store.waiting:
+                self._queue.pull()
+                if not self._queue.flush(left()) or not left():
+                    return False
+            if not self._queue.flush(left()):
+                return False
+            # There may have been no room for all of them.
+            if not (self._has_candidates() and self._look_if_due()):
+                return True
+
+    def _has_candidates(self) -> bool:
+        return self._adoption is not None and self._adoption.has_candidates()
 
     def close(self, timeout: float | None) -> CloseReport:
         """Refuse new records, settle what is pending, and stop."""
@@ -400,8 +395,7 @@ class Delivery:
     def _end(self) -> CloseReport:
         accounts = self._ledger.snapshot()
         on_disk = min(accounts.pending, self._store.close())
-        for watch in list(self._watches):
-            self._tell_watch(watch, Fate.PENDING)
+        self._watches.tell_all(Fate.PENDING)
         self._report = CloseReport(
             delivered=accounts.delivered,
             pending=accounts.pending,

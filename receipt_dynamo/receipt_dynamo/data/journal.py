@@ -25,6 +25,7 @@ from receipt_dynamo.data.journal_file import (
     list_files,
     make_file,
     mark_of,
+    run,
     upgrade,
     use_log,
 )
@@ -180,7 +181,8 @@ class Journal:
         """
         with self._lock:
             seq = self._last_seq + 1
-            self._writer.execute(
+            run(
+                self._writer,
                 "INSERT INTO records (seq, item, mark) VALUES (?, ?, ?)",
                 (seq, item, mark_of(seq, item)),
             )
@@ -215,7 +217,7 @@ class Journal:
 
     def _change(self, sql: str, values: Sequence[Any]) -> None:
         with self._lock:
-            self._writer.execute(sql, values)
+            run(self._writer, sql, values)
             self._commits += 1
 
     def read_pending(self, after: int | None, limit: int) -> list[PendingRow]:
@@ -242,8 +244,8 @@ class Journal:
         )
         page: list[tuple[int, bytes, str, int, bool]] = []
         left = _READ_AT_ONCE
-        with self._reading, closing(self._connect_reader().cursor()) as cursor:
-            rows = cursor.execute(sql, (_BEFORE_ALL if after is None else after, limit))
+        values = (_BEFORE_ALL if after is None else after, limit)
+        with self._reading, closing(run(self._connect_reader(), sql, values)) as rows:
             while left > 0 and (row := rows.fetchone()) is not None:
                 seq, item, reason, attempts, mark = row
                 is_whole = item is not None and mark == mark_of(seq, item)
@@ -280,7 +282,7 @@ class Journal:
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Read on a connection of its own: a long read must not stop a caller's commit."""
         with self._reading:
-            return self._connect_reader().execute(sql, values).fetchall()
+            return run(self._connect_reader(), sql, values).fetchall()
 
     def _connect_reader(self) -> sqlite3.Connection:
         if self._reader is None:
@@ -309,11 +311,11 @@ class Journal:
             sqlite3.Error: It could not be written: likewise.
         """
         with self._lock:
-            self._writer.execute("PRAGMA secure_delete = ON")
+            run(self._writer, "PRAGMA secure_delete = ON")
             for start in range(0, len(seqs), _ERASED_AT_ONCE):
                 self.delete(seqs[start : start + _ERASED_AT_ONCE])
             # The free space still holds what was delivered and deleted before.
-            self._writer.execute("VACUUM")
+            run(self._writer, "VACUUM")
             ((is_busy, *_),) = self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
             if is_busy:
                 raise JournalError(f"journal {self.path.name} is being read by somebody else")

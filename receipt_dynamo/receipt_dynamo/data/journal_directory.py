@@ -16,14 +16,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.data.journal import NOTHING, Journal, JournalCounts, was_inherited
 from receipt_dynamo.data.journal_check import check_journal
-from receipt_dynamo.data.journal_file import CorruptJournalError, list_files
+from receipt_dynamo.data.journal_file import UNFINISHED, CorruptJournalError, list_files
 from receipt_dynamo.data.journal_lease import Lease, find_holder
+from receipt_dynamo.data.private_files import make_private_directory
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Target
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".db"
+_DIGITS: Final = 16
 SET_ASIDE: Final = "set-aside"
 """The folder for damaged journals, within the directory."""
 
@@ -95,7 +97,7 @@ class JournalTarget:
     def digest(self) -> str:
         """The first part of the journals' names."""
         text = "\n".join((self.table_name, self.region, self.endpoint_url))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
     def describe(self) -> list[tuple[str, str]]:
         """Return what a journal notes of its target."""
@@ -119,17 +121,34 @@ class HeldJournal:
     journal: Journal
     lease: Lease
     counts: JournalCounts
+    _identity: tuple[int, int] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember which file it is."""
+        self._identity = _identify(self.journal.path)
+
+    def keep(self) -> bool:
+        """Make sure that others find the journal and see its lease; False when they do not.
+
+        Raises:
+            OSError: The files cannot be reached.
+        """
+        if _identify(self.journal.path) != self._identity or not self.lease.keep():
+            return False
+        # Not by opening it, which would drop SQLite's locks. It looks young to what cleans up.
+        os.utime(self.journal.path)
+        return True
 
     def close(self) -> None:
         """Close the journal and give the lease back; an empty journal goes."""
-        is_empty = False
-        with suppress(sqlite3.Error):
+        is_gone = False
+        with suppress(sqlite3.Error, OSError):
             # Looked up, not counted: what somebody else put there must not go with it.
-            is_empty = self.journal.is_empty()
+            is_gone = self.journal.is_empty() and self.keep()
         self.journal.close()
-        if is_empty:
+        if is_gone:
             _delete(self.journal.path)
-        self.lease.release(unlink=is_empty)
+        self.lease.release(unlink=is_gone)
 
 
 def describe_target(target: Target) -> JournalTarget:
@@ -244,18 +263,41 @@ class JournalDirectory:
     def set_aside(self, path: Path) -> None:
         """Move a damaged journal out of the way, untouched, for whoever wants to look at it."""
         folder = self.path / SET_ASIDE
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_private_directory(folder)
         # The database first: without it, nobody takes the log for the log of nothing.
         for source in list_files(path):
             with suppress(FileNotFoundError):
                 source.rename(folder / source.name)
 
     def count_set_aside(self) -> int:
-        """Return how many damaged journals there are."""
-        return len(list((self.path / SET_ASIDE).glob(f"*{SUFFIX}")))
+        """Return how many damaged journals there are, by their names."""
+        return len({path.stem for path in (self.path / SET_ASIDE).glob(f"*{SUFFIX}*")})
+
+    def sweep(self) -> None:
+        """Clear away what is left of journals that are gone.
+
+        Their processes were killed while they made, deleted or set aside one. A log may hold
+        records, and is set aside; the rest holds none, and is deleted.
+        """
+        with suppress(OSError):
+            names = {name.partition(".")[0] for name in os.listdir(self.path)}  # noqa: PTH208 - names only
+            for path in (self.path / f"{name}{SUFFIX}" for name in names if _is_ours(name)):
+                if not os.path.lexists(path):
+                    self._clear_away(path)
+
+    def _clear_away(self, path: Path) -> None:
+        lease = Lease.take(_lock_path(path))
+        if lease is None:
+            return  # It is being made.
+        try:
+            _delete(path.with_suffix(UNFINISHED))
+            if not os.path.lexists(path) and any(map(os.path.lexists, list_files(path))):
+                self.set_aside(path)
+        finally:
+            lease.release(unlink=not os.path.lexists(path))
 
     def _make(self) -> None:
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(self.path)
         self._check_private()
 
     def _check_private(self) -> None:
@@ -287,6 +329,19 @@ def name_file_system(path: Path) -> str | None:
 def is_in_memory(path: Path) -> bool:
     """Tell whether ``path`` lies on a disk of memory, which a restart of the host empties."""
     return name_file_system(path) in _MEMORY_FILE_SYSTEMS
+
+
+def _is_ours(name: str) -> bool:
+    digest, *others = name.split("-")
+    return len(others) > 1 and len(digest) == _DIGITS and digest.isalnum()
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _delete(path: Path) -> None:

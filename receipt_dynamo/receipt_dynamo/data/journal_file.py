@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from receipt_dynamo.data.private_files import open_private
 from receipt_dynamo.errors import ReceiptDynamoError
 
 VERSION: Final = 2
@@ -70,8 +71,8 @@ def mark_of(seq: int, item: bytes) -> int:
 
 def make_file(path: Path, notes: Iterable[tuple[str, str]], *, sync: bool) -> None:
     """Make a file of this version without records; see :meth:`Journal.create`."""
-    # Made here, so that it is private whatever the umask; SQLite's side files follow.
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    # Made here, and not by SQLite, so that it is private; the side files follow it.
+    os.close(open_private(path, os.O_WRONLY | os.O_EXCL))
     with closing(connect(path)) as connection:
         use_log(connection, path, synchronous="FULL" if sync else "OFF")
         connection.executescript(SCHEMA)
@@ -89,12 +90,12 @@ def use_log(connection: sqlite3.Connection, path: Path, *, synchronous: str) -> 
     Raises:
         JournalError: The file system has no write-ahead log.
     """
-    connection.execute(f"PRAGMA synchronous = {synchronous}")
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    run(connection, f"PRAGMA synchronous = {synchronous}")
+    (mode,) = run(connection, "PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise JournalError(f"journal {path.name}: its file system has no WAL mode")
     # No checkpoint on the thread that happens to commit: that is a caller's.
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    run(connection, "PRAGMA wal_autocheckpoint = 0")
 
 
 def check_version(connection: sqlite3.Connection, path: Path) -> int:
@@ -104,7 +105,7 @@ def check_version(connection: sqlite3.Connection, path: Path) -> int:
         CorruptJournalError: It is no journal.
         NewerJournalError: A newer release made it.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (version,) = run(connection, "PRAGMA user_version").fetchone()
     if version > VERSION:
         raise NewerJournalError(
             f"journal {path.name} has version {version}; accepted are up to {VERSION}"
@@ -148,6 +149,20 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     # Damaged text that is no UTF-8 would make a whole page of rows unreadable.
     connection.text_factory = _decode
     return connection
+
+
+def run(connection: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    """Execute a statement.
+
+    Raises:
+        sqlite3.Error: What SQLite says; also where it quotes what is no UTF-8, and Python fails.
+    """
+    try:
+        return connection.execute(sql, values)
+    except UnicodeDecodeError as error:
+        damage = sqlite3.DatabaseError("malformed database schema")
+        damage.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise damage from error
 
 
 def _decode(text: bytes) -> str:

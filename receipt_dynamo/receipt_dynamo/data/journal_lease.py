@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from receipt_dynamo.data.private_files import open_private
 from receipt_dynamo.utils.fork_safety import no_fork, reset_in_child
 
 if sys.platform != "win32":
@@ -37,7 +38,7 @@ class Lease:
         """
         with no_fork():  # A child would keep a descriptor of which nobody knows yet.
             for _ in range(_TRIES):
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                descriptor = open_private(path, os.O_RDWR)
                 if not _lock(descriptor):
                     os.close(descriptor)
                     return None
@@ -46,6 +47,26 @@ class Lease:
                 # Unlinked between open and lock: this lock would keep nobody else out.
                 os.close(descriptor)
             return None
+
+    def keep(self) -> bool:
+        """Make sure that others see the lease; False when another holder has it by now.
+
+        What cleans up old files may have deleted the lock file.
+
+        Raises:
+            OSError: The file can be neither made nor locked.
+        """
+        if _is_still(self._path, self._descriptor):
+            os.utime(self._path)
+            return True
+        renewed = Lease.take(self._path)
+        if renewed is None:
+            return False
+        with no_fork():
+            self._close()
+            taken, renewed._descriptor = renewed._descriptor, -1  # noqa: SLF001 - of this class
+            self._descriptor = taken
+        return True
 
     def release(self, *, unlink: bool) -> None:
         """Give the lease back.

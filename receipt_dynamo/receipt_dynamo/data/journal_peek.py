@@ -20,7 +20,9 @@ from receipt_dynamo.data.journal_file import (
     is_corruption,
     list_files,
     mark_of,
+    run,
 )
+from receipt_dynamo.data.write_ahead_log import is_unreadable
 from receipt_dynamo.utils.fork_safety import no_fork
 
 _PAGE: Final = 100
@@ -50,7 +52,12 @@ def peek(path: Path, *, keeps_index: bool = False) -> Iterator[Journal]:
         JournalError: It cannot be read now, or is gone.
     """
     _check_files(path)
-    keeps_index = keeps_index and list_files(path)[2].exists()
+    _, log, index = list_files(path)
+    if keeps_index:
+        # Without its index to write, SQLite tries for 10 s to make sense of such a log.
+        if is_unreadable(log):
+            raise CorruptJournalError(f"journal {path.name} is damaged: its log is")
+        keeps_index = index.exists()
     try:
         with closing(_open(path, "ro&readonly_shm=1" if keeps_index else "ro")) as journal:
             yield journal
@@ -87,7 +94,7 @@ def _check_form(connection: sqlite3.Connection, path: Path) -> None:
     version = check_version(connection, path)
     if version in _OLDER_FORMS:
         connection.create_function("mark_of", 2, mark_of, deterministic=True)
-        connection.execute(_OLDER_FORMS[version])
+        run(connection, _OLDER_FORMS[version])
     elif _describe_form(connection) != _find_form():
         raise CorruptJournalError(f"journal {path.name} is damaged: its tables are others")
 
@@ -100,10 +107,11 @@ def _find_form() -> list[Any]:
 
 
 def _describe_form(connection: sqlite3.Connection) -> list[Any]:
-    return connection.execute(
+    sql = (
         "SELECT m.type, m.name, c.name, c.type, c.pk "
         "FROM sqlite_master AS m LEFT JOIN pragma_table_info(m.name) AS c ORDER BY 2, 3"
-    ).fetchall()
+    )
+    return run(connection, sql).fetchall()
 
 
 def iterate(read: Callable[[int | None, int], list[_Row]]) -> Iterator[_Row]:

@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from receipt_dynamo.data.backlog import Backlog
-from receipt_dynamo.data.journal import ROW_OVERHEAD, DeadRow, PendingRow
+from receipt_dynamo.data.backlog_reader import BacklogReader
+from receipt_dynamo.data.journal import ROW_OVERHEAD, DeadRow
 from receipt_dynamo.data.journal_directory import (
     HeldJournal,
     JournalDirectory,
     JournalTarget,
 )
 from receipt_dynamo.data.journal_file import JournalError, is_corruption
+from receipt_dynamo.data.journal_health import JournalHealth
 from receipt_dynamo.data.journal_peek import iterate
 from receipt_dynamo.data.pending_record import PendingRecord, Watch
 from receipt_dynamo.data.table_identity import TABLE_ARN
@@ -27,14 +29,11 @@ from receipt_dynamo.utils.log_limiter import LogLimiter
 
 _logger = logging.getLogger(__name__)
 
-RETRY_DELAY: Final = 30.0
-"""Seconds before a journal that could not be made or written is tried again."""
-
 DELETES_AT_ONCE: Final = 250
 """Settled rows that are deleted in one commit, at most."""
 
-DAMAGED: Final = "damaged on disk: its bytes are not those that were accepted"
-"""The reason of a dead letter that DynamoDB has never seen."""
+MAX_ADOPTED: Final = 32
+"""Journals of dead processes that one process delivers at a time; six open files each."""
 
 
 class Placement(Enum):
@@ -90,13 +89,15 @@ class RecordStore:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
+        self._reader = BacklogReader(
+            self._lock, on_failure=self._handle, on_damaged=self._on_damaged, clock=self._clock
+        )
         self._own: Backlog | None = None
         self._adopted: list[Backlog] = []
         self._is_taking = False
-        self._try_again_at: float | None = None
-        self._trouble: Exception | None = None
+        self._health = JournalHealth(self._clock)
         self._settled: list[PendingRecord] = []
-        self.undurable = self.set_aside = 0
+        self.set_aside = 0
 
     def reset_after_fork(self) -> None:
         """Begin anew in a forked child: the parent's journals are the parent's.
@@ -128,7 +129,12 @@ class RecordStore:
     @property
     def is_degraded(self) -> bool:
         """Whether new records are in memory only although a journal is wanted."""
-        return self._try_again_at is not None
+        return self._health.is_degraded
+
+    @property
+    def undurable(self) -> int:
+        """Records that were accepted into memory only although a journal is wanted."""
+        return self._health.undurable
 
     @property
     def spills(self) -> bool:
@@ -153,26 +159,28 @@ class RecordStore:
                     if own.bytes + record.size + ROW_OVERHEAD > self._max_bytes:
                         return Placement.NOWHERE
                     own.append(record)
-                    self._try_again_at = None
+                    if self._health.is_degraded:
+                        self._health.note_recovery()
                     return Placement.JOURNAL
             except (OSError, sqlite3.Error, JournalError) as error:
-                self._trouble = error
-                self._try_again_at = self._clock() + RETRY_DELAY
-            self.undurable += 1
+                self._health.note_failure(error)
+            self._health.undurable += 1
         return Placement.MEMORY
 
     def report_trouble(self) -> None:
-        """Say why records are in memory only; for after the locks are free."""
-        error = self._trouble
-        if error is None:
+        """Say why records are in memory only, or no more; for after the locks are free."""
+        news, own = self._health.news, self._own
+        if news is None:
             return
-        self._trouble = None
-        own = self._own
+        self._health.news = None
+        if isinstance(news, str):
+            self._log.warn("recovery", news)
+            return
         if own is None:
-            self._warn("make", error)
+            self._warn("make", news)
         else:
-            self._handle("write", error, own)
-        self._on_degraded(f"{type(error).__name__}: {error}")
+            self._handle("write", news, own)
+        self._on_degraded(f"{type(news).__name__}: {news}")
 
     def keep_in_memory(self, record: PendingRecord) -> None:
         """Note that the record just appended is with the queue."""
@@ -192,58 +200,9 @@ class RecordStore:
                 return []
             self._is_taking = True
         try:
-            return self._take_from_first(limit)
+            return self._reader.read_first(self._backlogs(), limit)
         finally:
             self._is_taking = False
-
-    def _take_from_first(self, limit: int) -> list[PendingRecord]:
-        for backlog in self._backlogs():
-            if not backlog.waiting:
-                continue
-            try:
-                records = self._read_whole_records(backlog, limit)
-            except sqlite3.Error as error:
-                self._handle("read", error, backlog)
-                continue
-            if records:
-                return records
-        return []
-
-    def _read_whole_records(self, backlog: Backlog, limit: int) -> list[PendingRecord]:
-        while True:
-            rows = backlog.read(limit)
-            with self._lock:
-                records, damaged = backlog.hand_out(rows)
-            for row in damaged:
-                self._bury_damaged(backlog, row)
-            if records:
-                return records
-            if not damaged:
-                self._give_up_missing(backlog)
-                return []
-
-    def _give_up_missing(self, backlog: Backlog) -> None:
-        """Count what was there and is not: gone with a damaged page, or deleted by hand."""
-        with self._lock:
-            # Nothing is appended meanwhile: what waits now and is not found never will be.
-            if backlog.read(1):
-                return
-            missing, watches = backlog.give_up_waiting()
-        if missing:
-            self._on_damaged(missing, f"not found in journal {backlog.journal.path.name}", watches)
-
-    def _bury_damaged(self, backlog: Backlog, row: PendingRow) -> None:
-        """Keep a damaged row as a dead letter: what it says now, nobody has put."""
-        try:
-            backlog.journal.bury(row.seq, DAMAGED, 0)
-        except sqlite3.Error as error:
-            self._handle("mark a damaged record in", error, backlog)
-        self._log.warn(
-            "damaged record",
-            f"record {row.seq} in journal {backlog.journal.path.name} is damaged: it is kept "
-            "there as a dead letter",
-        )
-        self._on_damaged(1, DAMAGED, filter(None, [backlog.watches.pop(row.seq, None)]))
 
     def forget(self, records: Iterable[PendingRecord], *, at_once: bool) -> None:
         """Delete the rows of records that are settled, or given up.
@@ -346,6 +305,27 @@ class RecordStore:
         if own is not None:
             self._stamp(own)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether another journal may be adopted: each keeps some files open."""
+        return len(self._adopted) < MAX_ADOPTED
+
+    def keep_own(self) -> None:
+        """Begin a new journal when somebody moved or deleted this one; for now and then."""
+        own = self._own
+        with suppress(OSError):
+            if own is None or own.held.keep():
+                return
+        with self._lock:
+            if own is None or own is not self._own:
+                return
+            self._own = None
+            self._adopted.append(own)  # What of it waits on disk can still be read.
+            self._health.undurable += own.rows
+        what = f"journal {own.journal.path.name} was moved or deleted by somebody"
+        self._log.warn("place", f"{what}: its {own.rows} records end with this process")
+        self._on_degraded(what)
+
     def checkpoint(self) -> None:
         """Copy the journal's write-ahead log into its database."""
         own = self._own
@@ -368,8 +348,8 @@ class RecordStore:
             self._own, self._adopted = None, []
         pending = 0
         for backlog in backlogs:
-            if backlog.rows:
-                with suppress(sqlite3.Error):
+            with suppress(sqlite3.Error, OSError):
+                if backlog.rows and backlog.held.keep():  # Else nobody will find it.
                     pending += backlog.journal.count().pending
             backlog.held.close()
         return pending
@@ -379,7 +359,7 @@ class RecordStore:
 
         None while it is not yet time to try again.
         """
-        if self._try_again_at is not None and self._clock() < self._try_again_at:
+        if self._health.is_degraded and not self._health.is_time_to_try:
             return None
         if self._own is None:
             held = directory.create(self._target, sync=self._sync)
@@ -401,7 +381,8 @@ class RecordStore:
             lost, watches = backlog.give_up_waiting()
             self._settled = [each for each in self._settled if each.backlog is not backlog]
             if backlog is self._own:
-                self._own = self._try_again_at = None  # The next record begins a new one.
+                self._own = None  # The next record begins a new one.
+                self._health.begin_anew()
             elif backlog in self._adopted:
                 self._adopted.remove(backlog)
         # Not closed: SQLite would copy the log into a damaged database, and delete it.

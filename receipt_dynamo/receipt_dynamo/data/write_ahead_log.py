@@ -63,6 +63,20 @@ def read_index(path: Path) -> LogIndex | None:
     return LogIndex(frames, copied, salts)
 
 
+def is_unreadable(log: Path) -> bool:
+    """Tell whether SQLite accepts nothing of the log, because its header is damaged.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    try:
+        with log.open("rb") as file:
+            header = file.read(_HEADER_SIZE)
+    except FileNotFoundError:
+        return False
+    return len(header) == _HEADER_SIZE and not _is_sound(header)
+
+
 def misses_commits(log: Path, recovered: int, index: LogIndex | None) -> bool:
     """Tell whether the log once held commits that SQLite cannot see in it any more.
 
@@ -83,7 +97,7 @@ def misses_commits(log: Path, recovered: int, index: LogIndex | None) -> bool:
                     return (recovered or index.copied) < index.frames
                 if _has_commit_behind_damage(file, header, recovered):
                     return True
-            elif index is None and file.read(1):
+            elif len(header) == _HEADER_SIZE:
                 return True
     except FileNotFoundError:
         pass

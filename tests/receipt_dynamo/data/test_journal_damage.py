@@ -23,12 +23,12 @@ from damaged_journals import (
 )
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_dynamo.commands.survey import survey
+from receipt_dynamo.data.backlog_reader import DAMAGED
 from receipt_dynamo.data.delivery_events import DeliveryEvent, DeliveryEventKind
 from receipt_dynamo.data.delivery_stats import DeliveryStats
 from receipt_dynamo.data.journal_directory import SET_ASIDE, JournalDirectory
 from receipt_dynamo.data.journal_file import list_files
 from receipt_dynamo.data.journal_peek import iterate, peek
-from receipt_dynamo.data.record_store import DAMAGED
 
 if os.name == "nt":
     pytest.skip("the journal of a killed process is adopted under flock", allow_module_level=True)
@@ -229,6 +229,18 @@ def test_a_journal_for_another_table_of_the_same_name_stays_as_it_is_to_the_byte
     found = adopt(directory, table)
     assert (found.delivered, found.stats.adopted) == ([], 0)
     assert [each.read_bytes() for each in list_files(path)[:2]] == before
+
+
+def test_looking_at_a_log_with_a_damaged_header_says_so_at_once(
+    directory: JournalDirectory, killed: KilledJournal
+) -> None:
+    """SQLite would try for 10 s to make sense of it."""
+    path, log, index = list_files(killed.copy_to(directory.path))
+    DAMAGES["log-header"](path, log)
+    before = [read_content(each) for each in (path, log, index)]
+    (view,) = survey(directory)
+    assert view.trouble == "damaged"
+    assert [read_content(each) for each in (path, log, index)] == before
 
 
 def test_looking_at_a_dead_processs_journal_leaves_the_proof_that_its_log_was_cut(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from receipt_dynamo.data.backlog_reader import DAMAGED
 from receipt_dynamo.data.journal import JournalCounts
-from receipt_dynamo.data.journal_directory import JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal_directory import SET_ASIDE, JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal_file import list_files
+from receipt_dynamo.data.journal_health import RETRY_DELAY
 from receipt_dynamo.data.pending_record import PendingRecord, Watch
-from receipt_dynamo.data.record_store import DAMAGED, DELETES_AT_ONCE, Placement, RecordStore
+from receipt_dynamo.data.record_store import (
+    DELETES_AT_ONCE,
+    MAX_ADOPTED,
+    Placement,
+    RecordStore,
+)
 
 TARGET = JournalTarget("table", "us-east-1", "http://127.0.0.1:9")
 
@@ -232,3 +242,193 @@ def test_a_record_between_its_commit_and_its_place_is_handed_out_to_nobody(bench
     bench.append(make_record(5), spill=True)
     assert numbers(bench.store.take(9)) == [5]
     assert (bench.store.waiting, bench.damaged) == (0, [])
+
+
+def block(bench: Bench) -> Path:
+    """Put a file where the directory should be."""
+    path = bench.directory.path
+    path.write_text("in the way")
+    return path
+
+
+def test_a_journal_that_cannot_be_made_is_said_and_counted_and_tried_again(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_the_way = block(bench)
+    assert bench.append(make_record(1)) is Placement.MEMORY
+    assert (bench.store.is_degraded, bench.store.undurable) == (True, 1)
+    assert len(bench.degraded) == 1
+    in_the_way.unlink()
+    bench.now = RETRY_DELAY - 1
+    assert bench.append(make_record(2)) is Placement.MEMORY
+    assert (bench.store.undurable, len(bench.degraded)) == (2, 1)
+    bench.now = RETRY_DELAY
+    assert bench.append(make_record(3)) is Placement.JOURNAL
+    assert (bench.store.is_degraded, bench.store.undurable) == (False, 2)
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert "cannot make the journal" in said[0]
+    assert said[1] == "the journal is written again; so far 2 records were in memory only"
+
+
+def test_a_failure_that_lasts_is_said_once_a_minute(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    block(bench)
+    for _ in range(5):
+        bench.append(make_record(1))
+        bench.now += RETRY_DELAY
+    assert len(caplog.records) == 3
+    assert len(bench.degraded) == 5
+
+
+def damage_pages(path: Path) -> list[bytes]:
+    """Overwrite the files below an open journal; return what they are now."""
+    for name in list_files(path)[:2]:
+        name.write_bytes(b"\x00\xff" * (name.stat().st_size // 2))
+    return [name.read_bytes() for name in list_files(path)[:2]]
+
+
+def forget_pages(bench: Bench) -> None:
+    """Have SQLite read from the files what it still has in memory."""
+    for backlog in bench.store._backlogs():
+        for connection in (backlog.journal._writer, backlog.journal._connect_reader()):
+            connection.execute("PRAGMA shrink_memory")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
+def test_this_processs_journal_damaged_below_it_is_set_aside_and_a_new_one_begins(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_memory = [make_record(number) for number in range(2)]
+    for record in in_memory:
+        bench.append(record)
+    for number in range(2, 5):
+        bench.append(make_record(number), spill=True)
+    (path,) = bench.directory.list()
+    content = damage_pages(path)
+    assert bench.store.take(9) == []
+    assert [records for records, _ in bench.damaged] == [3]
+    assert bench.set_aside == [f"journal {path.name} is damaged"]
+    assert bench.store.set_aside == bench.directory.count_set_aside() == 1
+    aside = list_files(path.parent / SET_ASIDE / path.name)
+    assert [name.read_bytes() for name in aside[:2]] == content
+    assert "is set aside" in caplog.text
+
+    bench.store.forget(in_memory, at_once=True)  # They go on in memory, and are settled.
+    assert bench.append(make_record(9)) is Placement.JOURNAL
+    assert bench.store.undurable == 0
+    assert bench.store.close() == 1
+    (new,) = bench.directory.list()
+    assert new.name != path.name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
+@pytest.mark.parametrize("work", ["append", "settle", "bury", "revive"])
+def test_damage_below_it_is_met_by_whatever_touches_the_journal_next(
+    bench: Bench, work: str
+) -> None:
+    record = make_record(1)
+    bench.append(record)
+    letter = make_record(2)
+    bench.append(letter)
+    assert bench.store.bury(letter, "why")
+    dead = bench.store.read_dead()
+    (path,) = bench.directory.list()
+    damage_pages(path)
+    forget_pages(bench)
+    if work == "append":
+        bench.append(make_record(3))
+    elif work == "settle":
+        bench.store.forget([record], at_once=True)
+    elif work == "bury":
+        assert not bench.store.bury(record, "why")
+    else:
+        assert bench.store.revive(dead) == 0
+    assert bench.store.set_aside == 1
+    assert not bench.store.delete_settled()
+    assert bench.append(make_record(4)) is Placement.JOURNAL
+
+
+def test_a_journal_that_somebody_deleted_is_missed_and_a_new_one_begins(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Commits to a file without a name succeed, and nobody finds them when the process ends."""
+    bench.append(make_record(1))
+    bench.append(make_record(2), spill=True)
+    (path,) = bench.directory.list()
+    bench.store.keep_own()
+    assert bench.degraded == []
+    for name in path.parent.iterdir():
+        name.unlink()
+    bench.store.keep_own()
+    assert bench.store.undurable == 2
+    assert bench.degraded == [f"journal {path.name} was moved or deleted by somebody"]
+    assert "its 2 records end with this process" in caplog.text
+    assert bench.append(make_record(3), spill=True) is Placement.JOURNAL
+    (new,) = bench.directory.list()
+    assert new.name != path.name
+    assert numbers(bench.store.take(9)) == [2]  # Still readable, from the nameless file.
+    assert numbers(bench.store.take(9)) == [3]
+    assert bench.store.close() == 1
+    assert bench.directory.list() == [new]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lease there")
+def test_a_lock_file_that_somebody_deleted_is_made_again(bench: Bench) -> None:
+    """What cleans up old files takes it for one; the journal would be adopted from the living."""
+    bench.append(make_record(1))
+    (path,) = bench.directory.list()
+    path.with_suffix(".lock").unlink()
+    assert bench.directory.find_owner(path) is None
+    bench.store.keep_own()
+    assert bench.directory.find_owner(path) == os.getpid()
+    assert bench.degraded == []
+    assert bench.directory.open_abandoned(path) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no lease there")
+def test_a_journal_that_somebody_else_holds_by_now_is_not_this_processs_any_more(
+    bench: Bench,
+) -> None:
+    bench.append(make_record(1))
+    (path,) = bench.directory.list()
+    path.with_suffix(".lock").unlink()
+    thief = bench.directory.open_abandoned(path)
+    assert thief is not None
+    bench.store.keep_own()
+    assert bench.store.undurable == 1
+    bench.append(make_record(2))
+    assert len(bench.directory.list()) == 2
+    assert bench.store.close() == 1
+    thief.close()
+    assert len(bench.directory.list()) == 2
+
+
+def test_files_that_are_kept_look_young_to_what_cleans_up(bench: Bench) -> None:
+    bench.append(make_record(1))
+    (path,) = bench.directory.list()
+    files = [path, path.with_suffix(".lock")]
+    for name in files:
+        os.utime(name, (0, 0))
+    bench.store.keep_own()
+    assert min(name.stat().st_mtime for name in files) > 0
+
+
+def test_so_many_journals_are_adopted_and_no_more(bench: Bench) -> None:
+    assert bench.store.has_room
+    for number in range(MAX_ADOPTED):
+        held = bench.directory.create(TARGET, sync=False)
+        held.journal.append(b"%d" % number)
+        assert bench.store.adopt(held)
+    assert not bench.store.has_room
+    bench.store.close()
+
+
+def test_what_is_adopted_too_late_stays_for_the_next_process(bench: Bench) -> None:
+    bench.store.close()
+    held = bench.directory.create(TARGET, sync=False)
+    held.journal.append(b"late")
+    assert not bench.store.adopt(held)
+    held.close()
+    assert len(bench.directory.list()) == 1

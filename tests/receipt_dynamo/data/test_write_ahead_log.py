@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from receipt_dynamo.data.journal_file import list_files
-from receipt_dynamo.data.write_ahead_log import misses_commits, read_index
+from receipt_dynamo.data.write_ahead_log import is_unreadable, misses_commits, read_index
 
 HEADER = 32
 FRAME = 24 + 4096
@@ -256,12 +256,21 @@ def test_what_is_copied_is_missed_below_what_is_left_of_the_log(writer: Writer) 
     assert killed.misses()
 
 
-@pytest.mark.parametrize("place", [0, offset_of(1)])
-def test_what_is_copied_is_not_missed_when_nothing_of_the_log_is_accepted(
-    writer: Writer, place: int
-) -> None:
+def test_what_is_copied_is_not_missed_when_no_frame_of_the_log_is_accepted(writer: Writer) -> None:
     writer.commit(10)
     writer.run("PRAGMA wal_checkpoint")
     killed = writer.kill()
-    killed.flip(place)
+    killed.flip(offset_of(1))
     assert not killed.misses()
+
+
+def test_a_log_with_a_damaged_header_is_unreadable(writer: Writer) -> None:
+    writer.commit(1)
+    killed = writer.kill()
+    assert not is_unreadable(killed.log)
+    killed.flip(1)
+    assert is_unreadable(killed.log)
+    os.truncate(killed.log, HEADER - 1)
+    assert not is_unreadable(killed.log)
+    killed.log.unlink()
+    assert not is_unreadable(killed.log)
