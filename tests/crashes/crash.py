@@ -85,10 +85,11 @@ class Scene:
                 say_go(process)
             end(process, expected=-signal.SIGKILL)
 
-    def succeed(self) -> dict[str, Any]:
-        """Have a process deliver what is left; return what it tells."""
-        with self.start("deliver_what_is_left") as process:
-            told: dict[str, Any] = json.loads(end(process, expected=0))
+    def succeed(self, patience: float = 60.0) -> dict[str, Any]:
+        """Have a process deliver what is left, in so many seconds; return what it tells."""
+        with self.start("deliver_what_is_left", patience=patience) as process:
+            out = end(process, expected=0, patience=patience + PATIENCE)
+            told: dict[str, Any] = json.loads(out)
             return told
 
 
@@ -105,10 +106,10 @@ def await_line(process: subprocess.Popen[str], line: str) -> None:
         raise AssertionError(f"the process never was {line}: {process.communicate()[1][-2000:]}")
 
 
-def end(process: subprocess.Popen[str], *, expected: int) -> str:
+def end(process: subprocess.Popen[str], *, expected: int, patience: float = PATIENCE) -> str:
     """Wait for the process's end; return what it wrote."""
     try:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         raise AssertionError(f"the process hangs: {process.communicate()[1][-2000:]}") from None

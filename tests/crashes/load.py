@@ -42,7 +42,7 @@ def run_random_kills(
             scene.proxy.heal()
             scene.proxy.script(*FAULTS.values())
             left = count_left(scene.directory)
-            check_successor(verdict, scene.succeed(), left.proven)
+            check_successor(verdict, scene.succeed(4 * PATIENCE), left.proven)
             if left.unproven:
                 drained = _drain_unproven(scene)
                 verdict.expect(

@@ -6,6 +6,7 @@ process is killed is a real method, wrapped here.
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import itertools
 import json
@@ -124,7 +125,7 @@ class Process:
 
     def open_client(self, **settings: Any) -> ResilientDynamoClient:
         # A stalled reply must not take seconds, and checkpoints must come often.
-        resilient_dynamo_client._READ_TIMEOUT = 1.0  # type: ignore[misc]
+        resilient_dynamo_client._READ_TIMEOUT = 2.0  # type: ignore[misc]
         journal.CHECKPOINT_COMMITS = 20  # type: ignore[misc]
         defaults = {
             "batch_flush_interval": 0.02,
@@ -175,7 +176,7 @@ class Process:
     def deliver_what_is_left(self) -> int:
         """Deliver what dead processes left, and tell what came of it."""
         client = self.open_client()
-        is_all = client.flush(PATIENCE)
+        is_all = client.flush(self._plan["patience"])
         stats, report = client.get_stats(), client.close()
         tell(
             json.dumps(
@@ -215,7 +216,7 @@ class Process:
         while True:
             for number in itertools.islice(numbers, dice.randint(1, 30)):
                 self._book.put(client, f"{name}-{number}")
-            time.sleep(dice.random() * 0.5)
+            time.sleep(dice.random())
 
     def live_through_an_outage(self) -> int:
         """Put records at a steady rate until told to stop; tell the figures each second."""
@@ -278,6 +279,8 @@ def tell(line: str) -> None:
 
 
 def main() -> int:
+    # What hangs is to be seen, before whoever waits for this process gives up.
+    faulthandler.dump_traceback_later(1.5 * PATIENCE)
     plan = json.loads(sys.argv[1])
     return int(getattr(Process(plan), plan["task"])())
 

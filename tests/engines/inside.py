@@ -15,4 +15,5 @@ def read_writer(client: ResilientDynamoClient) -> Any:
 
 def wait_for_proof(client: ResilientDynamoClient) -> None:
     """Wait until the client has asked DynamoDB which table it is, as its first record made it."""
-    assert client._delivery._looks.flush(60)
+    looks = client._delivery._looks
+    assert looks.flush(60), looks.get_stats()
