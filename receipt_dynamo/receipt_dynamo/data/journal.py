@@ -173,6 +173,10 @@ class Journal:
         """Whether the write-ahead log has grown enough to be copied."""
         return self._commits >= CHECKPOINT_COMMITS
 
+    def want_checkpoint(self) -> None:
+        """Have the log copied soon: on a full disk, it has room where it begins again."""
+        self._commits = CHECKPOINT_COMMITS
+
     def append(self, item: bytes) -> int:
         """Commit a record; return its number.
 

@@ -164,6 +164,8 @@ class RecordStore:
                     return Placement.JOURNAL
             except (OSError, sqlite3.Error, JournalError) as error:
                 self._health.note_failure(error)
+                if self._own is not None:
+                    self._own.journal.want_checkpoint()
             self._health.undurable += 1
         return Placement.MEMORY
 
