@@ -78,6 +78,7 @@ class BatchBuffer(Generic[T]):
         # items come without a key, and need no entry before they leave.
         self._waiting: deque[Entry[T]] = deque()
         self._arrivals: deque[tuple[T, int, float]] = deque()
+        # None is no key, and in none of the dictionaries by key.
         self._waiting_by_key: dict[Hashable, Entry[T]] = {}
         # Entries whose key is in flight wait beside the line: two batches with one key
         # could overtake each other, and the older write would win.
@@ -199,7 +200,7 @@ class BatchBuffer(Generic[T]):
     def admit(self, item: T, size: int, key: Hashable | None, now: float) -> None:
         """Take ``item`` in, whatever the bounds say."""
         self._line_up(self._line_length)
-        if key is None or not self._replace(item, size, key):
+        if not self._replace(item, size, key):
             self._enter(item, size, key, now)
 
     def _enter(self, item: T, size: int, key: Hashable | None, now: float) -> None:
@@ -207,7 +208,7 @@ class BatchBuffer(Generic[T]):
         self._free_items -= 1
         self._free_bytes -= size
         self._numbered += 1
-        if key is not None and key in self._in_flight_by_key:
+        if key in self._in_flight_by_key:
             self._away_bytes += size
             self._held[key] = entry
             return
@@ -277,8 +278,7 @@ class BatchBuffer(Generic[T]):
         for entry in batch:
             self._in_flight.discard(entry)
             self.in_flight -= entry.count
-            if entry.key is not None:
-                self._in_flight_by_key.pop(entry.key, None)
+            self._in_flight_by_key.pop(entry.key, None)
             if entry in given_up:
                 self.dead += entry.count
                 self.dead_entries.append(entry)
@@ -300,7 +300,7 @@ class BatchBuffer(Generic[T]):
         chosen = {
             entry
             for entry in set(entries).intersection(self.dead_entries)
-            if entry.key is None or entry.key not in self._in_flight_by_key
+            if entry.key not in self._in_flight_by_key
         }
         reviving = [entry for entry in self.dead_entries if entry in chosen]
         self.dead_entries = [entry for entry in self.dead_entries if entry not in chosen]
@@ -318,9 +318,9 @@ class BatchBuffer(Generic[T]):
         return any(entry.number <= number for entry in live)
 
     def _revive_one(self, entry: Entry[T], now: float) -> None:
-        waiting = self._waiting_by_key.get(entry.key) if entry.key is not None else None
+        waiting = self._waiting_by_key.get(entry.key)
         if waiting is None:
-            entry.since, entry.reason = now, ""
+            entry.since = now
             self._waiting.append(entry)
             self._note_waiting(entry)
             return
@@ -334,7 +334,7 @@ class BatchBuffer(Generic[T]):
 
     def _absorb_held(self, entry: Entry[T]) -> None:
         """Merge a later item with the same key into one that returns: the last write wins."""
-        later = self._held.pop(entry.key, None) if entry.key is not None else None
+        later = self._held.pop(entry.key, None)
         if later is not None:
             self._away_bytes += self._merge_into(entry, entry.item, later.item, later.size)
             entry.count += later.count
@@ -343,7 +343,7 @@ class BatchBuffer(Generic[T]):
 
     def _release_held(self, batch: Iterable[Entry[T]]) -> None:
         for entry in batch:
-            if entry.key is not None and entry.key not in self._in_flight_by_key:
+            if entry.key not in self._in_flight_by_key:
                 later = self._held.pop(entry.key, None)
                 if later is not None:
                     self._waiting.appendleft(later)
@@ -357,8 +357,7 @@ class BatchBuffer(Generic[T]):
     def _pop_waiting(self) -> Entry[T]:
         entry = self._waiting.popleft()
         self._away_bytes += entry.size
-        if entry.key is not None:
-            del self._waiting_by_key[entry.key]
+        self._waiting_by_key.pop(entry.key, None)
         return entry
 
     def _forget(self, entry: Entry[T]) -> None:

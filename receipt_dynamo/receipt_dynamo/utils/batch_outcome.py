@@ -20,6 +20,10 @@ class QueueFullError(ReceiptDynamoError):
     """A bound of the queue is reached, and ``overflow`` is "raise"."""
 
 
+class OutcomeError(ReceiptDynamoError):
+    """What a callback returned makes no sense; its batch is kept, and sent again."""
+
+
 @dataclass(frozen=True, slots=True)
 class FlushResult(Generic[T]):
     """What became of one batch; what is in neither list is delivered.
@@ -95,15 +99,13 @@ def read_outcome(
     """Find the entries that the callback speaks of, by the identity of their items.
 
     Raises:
-        TypeError: The callback returned something else than None or a FlushResult, or its
-            ``retry_after`` is no number.
-        ValueError: It speaks of an item that is not of this batch, or twice of one.
+        OutcomeError: The answer makes no sense; the message says why, and holds no item.
     """
     if outcome is None:
         return [], [], None
     if not isinstance(outcome, FlushResult):
-        raise TypeError(
-            f"the callback returned {type(outcome).__name__}; accepted are None and FlushResult"
+        raise OutcomeError(
+            f"it returned a {type(outcome).__name__}; accepted are None and a FlushResult"
         )
     if not outcome.retry and not outcome.dead:
         return [], [], _read_seconds(outcome.retry_after)
@@ -114,7 +116,7 @@ def read_outcome(
     def find(item: T) -> Entry[T]:
         entries = by_item.get(id(item))
         if not entries:
-            raise ValueError("the callback returned an item that is not of its batch, or one twice")
+            raise OutcomeError("it spoke of an item that is not of its batch, or twice of one")
         return entries.pop(0)
 
     retry = [find(item) for item in outcome.retry]
@@ -139,5 +141,6 @@ def _read_seconds(retry_after: object) -> float | None:
     if retry_after is None:
         return None
     if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)):
-        raise TypeError(f"retry_after is {retry_after!r}; accepted are None and seconds")
+        kind = type(retry_after).__name__
+        raise OutcomeError(f"its retry_after is a {kind}; accepted are None and seconds")
     return float(retry_after)

@@ -13,7 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import Generic, ParamSpec, Self, TypeVar, get_args
+from typing import Generic, Self, TypeVar, TypeVarTuple, get_args
 
 from receipt_dynamo.utils.arguments import check_not_negative, check_whole
 from receipt_dynamo.utils.batch_buffer import Arrival, BatchBuffer, Entry
@@ -22,6 +22,7 @@ from receipt_dynamo.utils.batch_outcome import (
     BatchQueueStats,
     DeadLetter,
     FlushResult,
+    OutcomeError,
     Overflow,
     QueueFullError,
     check_callback,
@@ -37,8 +38,8 @@ from receipt_dynamo.utils.log_limiter import LogLimiter
 __all__ = ["BatchQueue", "BatchQueueStats", "DeadLetter", "FlushResult", "QueueFullError"]
 
 T = TypeVar("T")
-P = ParamSpec("P")
 R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 _logger = logging.getLogger(__name__)
 
@@ -293,14 +294,13 @@ class BatchQueue(Generic[T]):
 
     def _find_plain_limit(self) -> int:
         """Return the size up to which an item may go the short way; below 0, none may."""
-        is_plain = not self._rules.has_keys and self._stop_at is None and not self._is_editing
-        return self._largest if is_plain else -1
+        return self._largest if not self._rules.has_keys and self._stop_at is None else -1
 
-    def _edit(self, change: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def _edit(self, change: Callable[[*Ts], R], *args: *Ts) -> R:
         """Change the buffer, then admit what came in from inside of it; with the lock held."""
         self._is_editing, self._plain_limit = True, -1
         try:
-            result = change(*args, **kwargs)
+            result = change(*args)
         finally:
             self._is_editing = False
             self._plain_limit = self._find_plain_limit()
@@ -425,8 +425,9 @@ class BatchQueue(Generic[T]):
             self._pause.begin_after_failure(self._clock(), hint)
             self._settle(batch, batch, [])
         # By type only: the message may hold what the item holds.
-        what = f"queue {self._name}: the callback raised {type(error).__name__}"
-        self._log.warn("callback", f"{what}; its {len(batch)} items are kept and sent again")
+        what = error if isinstance(error, OutcomeError) else f"it raised {type(error).__name__}"
+        told = f"the callback failed ({what}); its {len(batch)} items are kept and sent again"
+        self._log.warn("callback", f"queue {self._name}: {told}")
 
     def _wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for ``is_done``; do the work in this thread if no worker can."""

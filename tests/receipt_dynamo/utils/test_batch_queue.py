@@ -393,12 +393,52 @@ def test_size_of_and_key_of_may_use_the_queue() -> None:
     assert queue.get_stats().delivered == 2
 
 
-def test_an_item_that_comes_in_from_inside_of_the_lock_is_admitted_after() -> None:
+@pytest.mark.parametrize("auto_flush", [True, False])
+def test_an_item_that_comes_in_from_inside_of_the_lock_is_admitted_after(auto_flush: bool) -> None:
     """A finalizer or signal handler runs in the thread that holds the lock."""
-    queue = open_queue(Recorder(), auto_flush=False)
-    queue._edit(queue.add_item, "from a finalizer")
+    callback = Recorder()
+    queue = open_queue(callback, auto_flush=auto_flush)
+    assert queue._edit(queue.add_item, "from a finalizer")
     assert queue.get_stats().accepted == 1
     assert queue.stop(30)
+    assert callback.batches == [["from a finalizer"]]
+
+
+def test_a_finalizer_inside_of_an_admission_cannot_break_the_bound() -> None:
+    """What it adds is admitted after, or refused then and counted."""
+    queue = open_queue(Recorder(), max_items=1, auto_flush=False, key_of=lambda item: item)
+    inner: list[str] = []
+
+    def finalize() -> None:
+        if len(inner) < 20:  # admitted by the same method, each would bring more
+            inner.append(f"inner-{len(inner)}")
+            assert queue.add_item(inner[-1])
+
+    with at_each_step(BatchBuffer.offer, finalize):
+        assert queue.add_item("outer")
+    stats = queue.get_stats()
+    assert (stats.accepted, stats.refused) == (1, {"full": 20})
+    assert queue.stop(30)
+
+
+def test_an_ordinary_item_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs a fraction of the other, also for the largest item and after a flush."""
+    queue = open_queue(Recorder(), auto_flush=False, size_of=len, max_batch_bytes=3)
+    monkeypatch.setattr(BatchBuffer, "offer", lambda *_: pytest.fail("the long way"))
+    for item in ("a", "abc"):
+        assert queue.add_item(item)
+        assert queue.flush(30)
+    assert queue.stop(30)
+
+
+def test_without_a_timeout_flush_and_stop_wait_as_long_as_it_takes() -> None:
+    callback = Recorder(RuntimeError("boom"), None, RuntimeError("boom"))
+    queue = open_queue(callback)
+    queue.add_item("a")
+    assert queue.flush()
+    queue.add_item("b")
+    assert queue.stop(None)
+    assert callback.batches == [["a"], ["a"], ["b"], ["b"]]
 
 
 def test_a_finalizer_that_adds_an_item_at_any_step_of_another_loses_neither() -> None:
@@ -506,8 +546,13 @@ def test_many_producers_several_workers_and_failures_settle_each_item_once() -> 
     ],
 )
 def test_a_bad_argument_names_itself_and_its_value(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=f"{name} is {value!r}"):
+    with pytest.raises(ValueError, match=f"{name} is {value!r}; accepted are "):
         BatchQueue(lambda batch: None, **{name: value})
+
+
+def test_a_bad_overflow_is_told_the_good_ones() -> None:
+    with pytest.raises(ValueError, match=r"accepted are \('refuse', 'drop_oldest', 'raise'\)"):
+        BatchQueue(lambda batch: None, overflow="spill")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["flush_callback", "random"])
@@ -529,7 +574,7 @@ def test_an_async_callback_is_refused_early() -> None:
 
     async def write(batch: list[int]) -> None: ...
 
-    with pytest.raises(TypeError, match="flush_callback is async; accepted is a function"):
+    with pytest.raises(TypeError, match=r"^flush_callback is async; accepted is a function"):
         BatchQueue(write)  # type: ignore[arg-type]
 
 
