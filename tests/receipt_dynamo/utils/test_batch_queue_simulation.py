@@ -87,19 +87,26 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.has_keys, self.overflow, self.auto_flush = has_keys, overflow, auto_flush
         self.merge = merge
         self.troubles: list[AssertionError] = []
-        self.host, self.store, self.made = SimulatedHost(), Store(), 0
+        self.store, self.made = Store(), 0
+        self.open_queue()
+
+    @precondition(lambda self: self.stop_at is not None)
+    @rule()
+    def open_queue(self) -> None:
+        self.host = SimulatedHost()
+        self.stop_at: float | None = None
         self.queue: BatchQueue[Item] = BatchQueue(
             self.keep_trouble(self.deliver),
             BATCH,
             INTERVAL,
-            auto_flush,
+            self.auto_flush,
             max_items=ITEMS,
             max_bytes=BYTES,
             size_of=lambda item: item.size,
             max_batch_bytes=BATCH_BYTES,
-            overflow=overflow,
-            key_of=(lambda item: item.key) if has_keys else None,
-            merge=merge,
+            overflow=self.overflow,
+            key_of=(lambda item: item.key) if self.has_keys else None,
+            merge=self.merge,
             source=self.keep_trouble(self.give),
             retry_base_delay=BASE_DELAY,
             retry_max_delay=LONGEST_DELAY,
@@ -114,7 +121,6 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.flushes = self.errors = self.failures = 0
         self.last_error: str | None = None
         self.paused_until = -math.inf
-        self.stop_at: float | None = None
         self.wanted_by = 0
         self.in_callbacks = 0.0
         self.plans: list[Any] = []
@@ -380,10 +386,10 @@ class QueueAgainstModel(RuleBasedStateMachine):
         # What came into the store while the last batch was booked nobody else would fetch.
         assert self.model.pending or not self.store.items or self.flushes == flushes
 
-    @precondition(lambda self: self.stop_at is not None)
+    @precondition(lambda self: self.made > 20)  # else little would happen before it
     @rule()
     def fork(self) -> None:
-        """The child starts empty."""
+        """The child starts empty; a queue that was stopped stays stopped."""
         self.queue.reset_after_fork()
         self.start_empty()
 
