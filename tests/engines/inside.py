@@ -17,3 +17,10 @@ def wait_for_proof(client: ResilientDynamoClient) -> None:
     """Wait until the client has asked DynamoDB which table it is, as its first record made it."""
     looks = client._delivery._looks
     assert looks.flush(60), looks.get_stats()
+
+
+def look_for_journals(client: ResilientDynamoClient) -> None:
+    """Have the client look for journals of dead processes now, as it does once a minute."""
+    adoption = client._delivery._adoption
+    assert adoption is not None
+    adoption.look()

@@ -40,7 +40,7 @@ class Adoption:
         has_room: Tells whether one more may be taken over now.
         adopt: Takes an open journal over; False when it is too late.
         on_set_aside: Told of each damaged journal that was set aside, and why.
-        note_arn: Told the table's ARN, when it is proven.
+        note_arn: Told the table's ARN at each look, once it is proven.
         clock: Monotonic time in seconds.
     """
 
@@ -102,7 +102,7 @@ class Adoption:
             except UnprovenTableError as error:
                 self._log.warn("unproven", f"journals of dead processes are left alone: {error}")
                 return
-            self._note_arn(self._arn)
+        self._note_arn(self._arn)  # Each time: the disk may have been full the last time.
         for path in self._directory.list(self._target):
             if self._is_held(path):
                 continue

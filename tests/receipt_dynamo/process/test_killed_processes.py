@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from engines.inside import look_for_journals, wait_for_proof
 from left_journals import read_ids
-from receipt_dynamo import DynamoClient, ResilientDynamoClient
+from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
+from receipt_dynamo.data.journal import Journal
+from receipt_dynamo.data.journal_peek import peek
+from receipt_dynamo.data.table_identity import TABLE_ARN
 
 PREAMBLE = """
 import os, signal, sys
@@ -102,3 +109,33 @@ def test_records_of_a_killed_worker_are_adopted_whatever_its_parent_had_proven(
     )
     assert deliver_what_is_left(table) == 2
     assert read_ids(table) == {"parent", "a", "b"}
+
+
+def test_a_proof_that_could_not_be_written_is_written_with_the_next_look(
+    table: DynamoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that was full for a moment. Left unproven, the journal would not be adopted."""
+    target, note_target = table.target, Journal.note_target
+
+    def fail(self: Journal, values: Iterable[tuple[str, str]]) -> None:
+        noted = dict(values)
+        if TABLE_ARN in noted:
+            raise sqlite3.OperationalError("database or disk is full")
+        note_target(self, noted.items())
+
+    def read_proof() -> str | None:
+        (path,) = (tmp_path / "journal").glob("*.db")
+        with peek(path) as journal:
+            return journal.read_target().get(TABLE_ARN)
+
+    with ResilientDynamoClient(
+        target.table_name, "us-east-1", endpoint_url=target.endpoint_url, batch_flush_interval=60
+    ) as client:
+        metric = AIUsageMetric("openai", "gpt-4o", "completion", datetime.now(UTC))
+        with monkeypatch.context() as full_disk:
+            full_disk.setattr(Journal, "note_target", fail)
+            assert client.put_ai_usage_metric(metric)
+            wait_for_proof(client)
+            assert read_proof() is None
+        look_for_journals(client)
+        assert read_proof() is not None
