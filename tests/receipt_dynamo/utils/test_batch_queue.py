@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from lockstep import at_each_step, run_in_step
 from receipt_dynamo import BatchQueue, FlushResult, QueueFullError
 from receipt_dynamo.utils.batch_buffer import BatchBuffer
+from receipt_dynamo.utils.host import Host
 
 
 class Recorder:
@@ -528,6 +531,56 @@ def test_many_producers_several_workers_and_failures_settle_each_item_once() -> 
     finally:
         sys.setswitchinterval(switch_interval)
     assert sorted(delivered) == list(range(4_000))
+
+
+def test_several_flushers_never_send_one_item_twice() -> None:
+    callback = Recorder(RuntimeError("boom"))
+    queue = open_queue(callback, batch_size=3, auto_flush=False)
+    start = threading.Barrier(6)
+    done: list[bool] = []
+
+    def add_and_flush(first: int) -> None:
+        start.wait(30)
+        for item in range(first, first + 100):
+            queue.add_item(item)
+        done.append(queue.flush(30))
+
+    threads = [threading.Thread(target=add_and_flush, args=(n * 100,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert done == [True] * 6
+    assert queue.stop(30)
+    sent = [item for batch in callback.batches[1:] for item in batch]
+    assert sorted(sent) == list(range(600))
+
+
+async def test_a_thousand_tasks_add_items_while_the_callback_hangs() -> None:
+    """No task waits for it; all is delivered once it goes on."""
+    callback = Recorder()
+    callback.gate.clear()
+    queue = open_queue(callback, batch_size=25)
+    everybody = asyncio.Barrier(1_000)
+
+    async def work(number: int) -> bool:
+        await everybody.wait()
+        return queue.add_item(number)
+
+    assert all(await asyncio.gather(*(work(number) for number in range(1_000))))
+    assert queue.get_stats().delivered == 0
+    callback.gate.set()
+    assert await asyncio.to_thread(queue.stop, 30)
+    sent = [item for batch in callback.batches for item in batch]
+    assert sorted(sent) == list(range(1_000))
+
+
+def test_the_wall_clock_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: pytest.fail("the wall clock was read"))
+    with open_queue(Recorder(), flush_interval=0.001) as queue:
+        queue.add_item("a")
+        assert queue.flush(30)
+    assert Host.clock is time.monotonic
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from lockstep import at_each_step
+from receipt_dynamo.utils.breaker_window import CountWindow, TimeWindow
 from receipt_dynamo.utils.circuit_breaker import (
     BreakerEvent,
     ChangeReason,
@@ -178,6 +181,34 @@ def test_the_window_by_time_moves_when_each_wait_is_shorter_than_a_tenth() -> No
         in_window = [tenth for tenth in tenths if tenth > tenths[-1] - 10]
         assert bench.breaker.snapshot().window_calls == len(in_window)
         bench.now += 0.75
+
+
+def count_steps(method: Callable[..., Any], action: Callable[[], object]) -> int:
+    """Return how many byte codes of ``method`` are run by ``action``."""
+    steps: list[int] = []
+    with at_each_step(method, lambda: steps.append(1)):
+        action()
+    return len(steps)
+
+
+def test_a_record_costs_the_same_however_large_the_window_is() -> None:
+    def count(size: int) -> int:
+        window = CountWindow(size)
+        for _ in range(30):
+            window.add(True, False, 0.0)
+        return count_steps(CountWindow.add, lambda: window.add(True, True, 0.0))
+
+    assert count(10) == count(1_000_000) > 0
+
+
+def test_a_record_after_a_year_of_silence_costs_no_more_than_after_one_window() -> None:
+    def count(seconds: float) -> int:
+        window = TimeWindow(10.0)
+        for _ in range(100):
+            window.add(True, False, 0.0)
+        return count_steps(TimeWindow.expire, lambda: window.add(True, True, seconds))
+
+    assert count(0.0) < count(10.0) == count(365 * 86_400.0)
 
 
 def test_a_clock_read_in_another_order_by_two_threads_does_no_harm() -> None:
