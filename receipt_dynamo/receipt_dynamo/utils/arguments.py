@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 ExceptionFilter: TypeAlias = (
     type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
@@ -12,32 +12,44 @@ ExceptionFilter: TypeAlias = (
 """What an exception must be: a type, one of several types, or what a predicate says True for."""
 
 
-def check_whole(**values: int | None) -> None:
-    """Raise ValueError for a value that is neither None nor a whole number from 1."""
+def given(**values: object) -> dict[str, Any]:
+    """Return those that are not None, for the check of arguments that need not be given."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def check_whole(**values: int) -> None:
+    """Raise ValueError for a value that is no whole number from 1."""
     for name, value in values.items():
-        if value is not None and (type(value) is not int or value < 1):
+        if type(value) is not int or value < 1:
             raise ValueError(f"{name} is {value!r}; accepted are whole numbers of 1 or more")
 
 
-def check_positive(**values: float | None) -> None:
-    """Raise ValueError for a value that is neither None nor a finite number above 0."""
+def check_positive(**values: float) -> None:
+    """Raise ValueError for a value that is no finite number above 0."""
     for name, value in values.items():
-        if value is not None and not (_is_number(value) and 0 < value < math.inf):
+        if not (_is_finite(value) and value > 0):
             raise ValueError(f"{name} is {value!r}; accepted are finite numbers above 0")
 
 
-def check_not_negative(**values: float | None) -> None:
-    """Raise ValueError for a value that is neither None nor a finite number from 0."""
+def check_not_negative(**values: float) -> None:
+    """Raise ValueError for a value that is no finite number from 0."""
     for name, value in values.items():
-        if value is not None and not (_is_number(value) and 0 <= value < math.inf):
+        if not (_is_finite(value) and value >= 0):
             raise ValueError(f"{name} is {value!r}; accepted are finite numbers of 0 or more")
 
 
-def check_share(**values: float | None) -> None:
-    """Raise ValueError for a value that is neither None nor a number from 0 to 1."""
+def check_share(**values: float) -> None:
+    """Raise ValueError for a value that is no number from 0 to 1."""
     for name, value in values.items():
-        if value is not None and not (_is_number(value) and 0 <= value <= 1):
+        if not (_is_finite(value) and 0 <= value <= 1):
             raise ValueError(f"{name} is {value!r}; accepted are numbers from 0 to 1")
+
+
+def check_flag(**values: object) -> None:
+    """Raise TypeError for a value that is neither True nor False."""
+    for name, value in values.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is {value!r}; accepted are True and False")
 
 
 def check_callable(**values: object) -> None:
@@ -45,11 +57,6 @@ def check_callable(**values: object) -> None:
     for name, value in values.items():
         if not callable(value):
             raise TypeError(f"{name} is {value!r}; accepted is what can be called")
-
-
-def check_callable_or_none(**values: object) -> None:
-    """Raise TypeError for a value that is neither None nor can be called."""
-    check_callable(**{name: value for name, value in values.items() if value is not None})
 
 
 def make_filter(name: str, exceptions: ExceptionFilter) -> Callable[[Exception], bool]:
@@ -70,5 +77,7 @@ def make_filter(name: str, exceptions: ExceptionFilter) -> Callable[[Exception],
     )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_finite(value: object) -> bool:
+    """Whether it is a number that a float can hold; nan is in no order."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and -sys.float_info.max <= cast("float", value) <= sys.float_info.max

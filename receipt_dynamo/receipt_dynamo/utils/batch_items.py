@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
-from receipt_dynamo.utils.arguments import check_callable_or_none
+from receipt_dynamo.utils.arguments import check_callable, given
 from receipt_dynamo.utils.batch_buffer import Arrival
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class ItemRules(Generic[T]):
         *,
         report: Callable[[Exception], object],
     ) -> None:
-        check_callable_or_none(size_of=size_of, key_of=key_of, merge=merge, source=source)
+        check_callable(**given(size_of=size_of, key_of=key_of, merge=merge, source=source))
         self._size_of = size_of
         self._key_of = key_of
         self._merge = merge

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Generic, Self, TypeVar, TypeVarTuple, get_args
 
-from receipt_dynamo.utils.arguments import check_not_negative, check_whole
+from receipt_dynamo.utils.arguments import check_flag, check_not_negative, check_whole, given
 from receipt_dynamo.utils.batch_buffer import Arrival, BatchBuffer, Entry
 from receipt_dynamo.utils.batch_items import ItemRules
 from receipt_dynamo.utils.batch_outcome import (
@@ -79,7 +79,7 @@ class BatchQueue(Generic[T]):
 
     Raises:
         ValueError: An argument is out of bounds.
-        TypeError: What should be a function cannot be called, or ``flush_callback`` is async.
+        TypeError: An argument is of a wrong type, or ``flush_callback`` is async.
     """
 
     def __init__(
@@ -105,12 +105,10 @@ class BatchQueue(Generic[T]):
         random: Callable[[], float] = _random.random,
     ) -> None:
         check_whole(batch_size=batch_size, max_items=max_items, max_bytes=max_bytes)
-        check_whole(workers=workers, max_batch_bytes=max_batch_bytes)
-        check_not_negative(
-            flush_interval=flush_interval,
-            retry_base_delay=retry_base_delay,
-            retry_max_delay=retry_max_delay,
-        )
+        check_whole(workers=workers, **given(max_batch_bytes=max_batch_bytes))
+        check_flag(auto_flush=auto_flush)
+        check_not_negative(flush_interval=flush_interval, retry_base_delay=retry_base_delay)
+        check_not_negative(retry_max_delay=retry_max_delay)
         check_callback(flush_callback)
         if overflow not in get_args(Overflow):
             raise ValueError(f"overflow is {overflow!r}; accepted are {get_args(Overflow)}")

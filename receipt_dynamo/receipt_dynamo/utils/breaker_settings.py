@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receipt_dynamo.utils.arguments import check_positive, check_share, check_whole
+from receipt_dynamo.utils.arguments import check_positive, check_share, check_whole, given
 from receipt_dynamo.utils.breaker_window import CountWindow, TimeWindow, Window
 
 
@@ -35,24 +35,28 @@ class BreakerSettings:
     def __post_init__(self) -> None:
         """Check each rule, then what they mean together."""
         check_whole(
-            failure_threshold=self.failure_threshold,
+            **given(failure_threshold=self.failure_threshold),
             window_calls=self.window_calls,
             minimum_calls=self.minimum_calls,
             half_open_max_calls=self.half_open_max_calls,
             success_threshold=self.success_threshold,
         )
         check_positive(
+            **given(
+                failure_rate=self.failure_rate,
+                slow_call_seconds=self.slow_call_seconds,
+                window_seconds=self.window_seconds,
+            ),
             timeout_seconds=self.timeout_seconds,
-            failure_rate=self.failure_rate,
-            slow_call_seconds=self.slow_call_seconds,
             slow_call_rate=self.slow_call_rate,
-            window_seconds=self.window_seconds,
             probe_lease_seconds=self.probe_lease_seconds,
             open_multiplier=self.open_multiplier,
             max_open_seconds=self.max_open_seconds,
         )
         check_share(
-            failure_rate=self.failure_rate, slow_call_rate=self.slow_call_rate, jitter=self.jitter
+            **given(failure_rate=self.failure_rate),
+            slow_call_rate=self.slow_call_rate,
+            jitter=self.jitter,
         )
         if self.open_multiplier < 1:
             raise ValueError(

@@ -12,12 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from receipt_dynamo.utils.arguments import (
-    ExceptionFilter,
-    check_callable,
-    check_callable_or_none,
-    make_filter,
-)
+from receipt_dynamo.utils.arguments import ExceptionFilter, check_callable, given, make_filter
 from receipt_dynamo.utils.breaker_guards import call, guard
 from receipt_dynamo.utils.breaker_settings import BreakerSettings
 from receipt_dynamo.utils.breaker_shell import (
@@ -147,8 +142,7 @@ class CircuitBreaker:
             max_open_seconds=max_open_seconds,
             jitter=jitter,
         )
-        check_callable_or_none(failure_on_result=failure_on_result)
-        check_callable(clock=clock, random=random)
+        check_callable(**given(failure_on_result=failure_on_result), clock=clock, random=random)
         classify = _make_classifier(expected_exception, ignored_exceptions, success_exceptions)
         self._shell = BreakerShell(settings, classify, failure_on_result, clock, random)
 

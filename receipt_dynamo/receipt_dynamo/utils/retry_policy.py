@@ -17,10 +17,11 @@ from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.arguments import (
     ExceptionFilter,
     check_callable,
-    check_callable_or_none,
+    check_flag,
     check_not_negative,
     check_positive,
     check_whole,
+    given,
     make_filter,
 )
 from receipt_dynamo.utils.backoff import backoff_delay
@@ -234,11 +235,9 @@ def make_policy(
     """
     check_whole(max_attempts=max_attempts)
     check_not_negative(base_delay=base_delay, max_delay=max_delay)
-    check_positive(multiplier=multiplier, deadline=deadline)
-    check_callable(clock=clock, random=random)
-    check_callable_or_none(on_retry=on_retry)
-    if not isinstance(jitter, bool):
-        raise TypeError(f"jitter is {jitter!r}; accepted are True and False")
+    check_positive(multiplier=multiplier, **given(deadline=deadline))
+    check_callable(clock=clock, random=random, **given(on_retry=on_retry))
+    check_flag(jitter=jitter)
     if not isinstance(budget, RetryBudget | None):
         raise TypeError(f"budget is {budget!r}; accepted are None and a RetryBudget")
     return RetryPolicy(

@@ -11,11 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import CoroutineType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
-from receipt_dynamo.utils.arguments import (
-    ExceptionFilter,
-    check_callable,
-    check_callable_or_none,
-)
+from receipt_dynamo.utils.arguments import ExceptionFilter, check_callable, given
 from receipt_dynamo.utils.retry_budget import RetryBudget
 from receipt_dynamo.utils.retry_policy import (
     RetryDetails,
@@ -132,8 +128,7 @@ def retry_with_backoff(
         random=random,
     )
 
-    check_callable(sleep=sleep, async_sleep=async_sleep)
-    check_callable_or_none(retry_on_result=retry_on_result)
+    check_callable(sleep=sleep, async_sleep=async_sleep, **given(retry_on_result=retry_on_result))
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         check_callable(function=function)

@@ -603,6 +603,28 @@ def test_a_bad_argument_names_itself_and_its_value(name: str, value: Any) -> Non
         BatchQueue(lambda batch: None, **{name: value})
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "batch_size",
+        "flush_interval",
+        "max_items",
+        "max_bytes",
+        "workers",
+        "retry_base_delay",
+        "retry_max_delay",
+    ],
+)
+def test_none_is_no_number(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} is None; accepted are "):
+        BatchQueue(lambda batch: None, **{name: None})
+
+
+def test_a_flag_is_true_or_false() -> None:
+    with pytest.raises(TypeError, match="auto_flush is 'no'; accepted are True and False"):
+        BatchQueue(lambda batch: None, auto_flush="no")  # type: ignore[arg-type]
+
+
 def test_a_bad_overflow_is_told_the_good_ones() -> None:
     with pytest.raises(ValueError, match=r"accepted are \('refuse', 'drop_oldest', 'raise'\)"):
         BatchQueue(lambda batch: None, overflow="spill")  # type: ignore[arg-type]

@@ -524,6 +524,17 @@ def test_its_representation_says_name_and_state() -> None:
         ({"open_multiplier": math.inf}, "open_multiplier is inf"),
         ({"max_open_seconds": "long"}, "max_open_seconds is 'long'"),
         ({"jitter": 1.1}, "jitter is 1.1"),
+        ({"jitter": None}, "jitter is None"),
+        ({"timeout_seconds": None}, "timeout_seconds is None"),
+        ({"timeout_seconds": 10**400}, "timeout_seconds is 1000"),
+        ({"slow_call_rate": None}, "slow_call_rate is None"),
+        ({"window_calls": None}, "window_calls is None"),
+        ({"minimum_calls": None}, "minimum_calls is None"),
+        ({"half_open_max_calls": None}, "half_open_max_calls is None"),
+        ({"success_threshold": None}, "success_threshold is None"),
+        ({"probe_lease_seconds": None}, "probe_lease_seconds is None"),
+        ({"open_multiplier": None}, "open_multiplier is None"),
+        ({"max_open_seconds": None}, "max_open_seconds is None"),
         (
             {"failure_threshold": None},
             (

@@ -405,7 +405,9 @@ def test_a_budget_is_a_hundred_retries_and_ten_successes_pay_for_one() -> None:
     assert budget.tokens == 100
 
 
-@pytest.mark.parametrize(("name", "value"), [("capacity", 0), ("refund", -0.5)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("capacity", 0), ("capacity", None), ("refund", -0.5), ("refund", None)]
+)
 def test_a_budgets_bad_argument_names_itself(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value!r}"):
         RetryBudget(**{name: value})
@@ -491,6 +493,10 @@ async def test_test_mode_removes_waits_everywhere(monkeypatch: pytest.MonkeyPatc
         ("multiplier", 0),
         ("deadline", 0),
         ("deadline", float("nan")),
+        ("max_attempts", None),
+        ("base_delay", None),
+        ("max_delay", None),
+        ("multiplier", None),
     ],
 )
 def test_a_bad_argument_names_itself_and_its_value(name: str, value: Any) -> None:
