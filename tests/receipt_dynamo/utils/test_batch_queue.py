@@ -407,21 +407,22 @@ def test_an_item_that_comes_in_from_inside_of_the_lock_is_admitted_after(auto_fl
     assert callback.batches == [["from a finalizer"]]
 
 
-def test_a_finalizer_inside_of_an_admission_cannot_break_the_bound() -> None:
-    """What it adds is admitted after, or refused then and counted."""
-    queue = open_queue(Recorder(), max_items=1, auto_flush=False, key_of=lambda item: item)
-    inner: list[str] = []
+def test_what_comes_in_while_another_is_admitted_cannot_break_the_bound() -> None:
+    """It is admitted after, or refused then and counted."""
 
-    def finalize() -> None:
-        if len(inner) < 20:  # admitted by the same method, each would bring more
-            inner.append(f"inner-{len(inner)}")
-            assert queue.add_item(inner[-1])
+    def merge(old: str, new: str) -> str:  # stands for a finalizer at that moment
+        came_in.append(queue.add_item("inner"))
+        return new
 
-    with at_each_step(BatchBuffer.offer, finalize):
-        assert queue.add_item("outer")
+    came_in: list[bool] = []
+    callback = Recorder()
+    queue = open_queue(callback, max_items=1, auto_flush=False, key_of=lambda i: i[0], merge=merge)
+    for item in ("outer-1", "outer-2", "outer-3"):
+        assert queue.add_item(item)
     stats = queue.get_stats()
-    assert (stats.accepted, stats.refused) == (1, {"full": 20})
+    assert (stats.accepted, stats.refused, came_in) == (3, {"full": 2}, [True, True])
     assert queue.stop(30)
+    assert callback.batches == [["outer-3"]]
 
 
 def test_an_ordinary_item_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
