@@ -52,7 +52,9 @@ class ItemRules(Generic[T]):
     def measure(self, item: T) -> Arrival[T]:
         """Return the item with its size, its key, and the time."""
         size = 0 if self._size_of is None else self._size_of(item)
-        key = None if self._key_of is None else self._key_of(item)
+        if self._key_of is None:
+            return item, size, None, self._clock()
+        key = self._key_of(item)
         hash(key)  # An unhashable one fails here, in its caller, and not later in a worker.
         return item, size, key, self._clock()
 

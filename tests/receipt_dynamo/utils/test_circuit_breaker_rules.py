@@ -329,7 +329,9 @@ def test_so_many_probes_run_at_a_time_and_so_many_must_succeed() -> None:
     bench = Bench(half_open_max_calls=2, success_threshold=3)
     bench.open()
     bench.now += 30.0
-    first, second = bench.breaker.permit(), bench.breaker.permit()
+    first = bench.breaker.permit()
+    assert bench.breaker.retry_after == 0.0  # one place is left
+    second = bench.breaker.permit()
     assert bench.is_refused()
     first.success()
     third = bench.breaker.permit()
