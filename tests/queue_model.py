@@ -56,6 +56,7 @@ class QueueModel:
         self.held: list[Cell] = []
         self.flights: list[list[Cell]] = []
         self.dead: list[Cell] = []
+        self.newest_next = False
         self.accepted = self.delivered = self.dropped = 0
 
     @property
@@ -112,6 +113,10 @@ class QueueModel:
         (self.line if self.find(self.flying, item.key) is None else self.held).append(cell)
 
     def take(self) -> list[Cell]:
+        if self.newest_next and self.line:
+            newest = min(BATCH, len(self.line))
+            self.line = [*self.line[-newest:], *self.line[:-newest]]
+        self.newest_next = False
         cells: list[Cell] = []
         while self.line and len(cells) < BATCH:
             if cells and sum(cell.size for cell in [*cells, self.line[0]]) > BATCH_BYTES:
@@ -123,7 +128,8 @@ class QueueModel:
             self.flights.append(cells)
         return cells
 
-    def settle(self, cells: list[Cell], fates: list[str]) -> None:
+    def settle(self, cells: list[Cell], fates: list[str], newest_next: bool = False) -> None:
+        self.newest_next = self.newest_next or newest_next
         self.flights = [others for others in self.flights if others is not cells]
         ended = list(zip(cells, fates, strict=True))
         front = [cell for cell, fate in ended if fate == "retry"]

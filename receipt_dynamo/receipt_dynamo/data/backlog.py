@@ -13,6 +13,7 @@ class Backlog:
 
     Attributes:
         held: The journal and its lease.
+        is_adopted: Whether another process wrote it.
         is_lost: Whether the file was damaged and set aside.
         waiting: Pending rows that are not in memory.
         rows: All rows, dead letters included.
@@ -20,9 +21,10 @@ class Backlog:
         watches: Who wants to know of a row that is not in memory, by its number.
     """
 
-    def __init__(self, held: HeldJournal) -> None:
+    def __init__(self, held: HeldJournal, *, is_adopted: bool = False) -> None:
         counts = held.counts
         self.held = held
+        self.is_adopted = is_adopted
         self.is_lost = False
         self.waiting = counts.pending
         self.rows = counts.pending + counts.dead

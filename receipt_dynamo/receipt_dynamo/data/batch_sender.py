@@ -284,7 +284,7 @@ class BatchSender:
     def _note_success(self) -> None:
         with self._lock:
             exonerated = self._streak.blames_the_table
-            wrongly_dead, self._streak = self._streak, RejectionStreak()
+            wrongly_dead, self._streak = self._streak, self._streak.begin_anew()
             self._hold.end()
             recovered, self._said = self._said is not None, None
         if exonerated:
@@ -320,7 +320,8 @@ class BatchSender:
             is_blamed = bool(outcome.rejected) and streak.blames_the_table
         if is_blamed:
             self._redrive(lambda key: key in streak)
-            return self._hold_back(outcome, outcome.rejected[-1][1])
+            # One of the others that is written refutes the verdict.
+            return self._hold_back(outcome, outcome.rejected[-1][1], newest_next=True)
         return FlushResult(outcome.retry, outcome.rejected, self._choose_delay(failure))
 
     def _choose_delay(self, failure: BaseException | None) -> float | None:
@@ -331,7 +332,9 @@ class BatchSender:
             return 0.0  # The pace is the backoff.
         return None
 
-    def _hold_back(self, outcome: _Round, reason: str) -> FlushResult[PendingRecord]:
+    def _hold_back(
+        self, outcome: _Round, reason: str, *, newest_next: bool = False
+    ) -> FlushResult[PendingRecord]:
         """Keep every record while the table or the credentials are wrong, and say so once."""
         records = [record for record, _ in outcome.rejected] + outcome.retry
         with self._lock:
@@ -346,4 +349,4 @@ class BatchSender:
                 reason,
                 delay,
             )
-        return FlushResult(records, (), delay)
+        return FlushResult(records, (), delay, newest_next)

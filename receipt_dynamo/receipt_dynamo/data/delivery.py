@@ -253,7 +253,7 @@ class Delivery:
             self._chores.add_item(_CHECKPOINT)
         if delivered:
             self._look_if_due()
-        return FlushResult(outcome.retry, kept, outcome.retry_after)
+        return FlushResult(outcome.retry, kept, outcome.retry_after, outcome.newest_next)
 
     def _look_if_due(self) -> bool:
         is_due = self._adoption is not None and self._adoption.is_due
@@ -367,7 +367,10 @@ class Delivery:
             if self._has_candidates() and not self._looks.flush(left()):
                 return False
             while self._store.waiting:
-                self._queue.pull()
+                comes = self._queue.pull() or self._queue.get_stats().pending
+                # What the disk does not give now is asked for again by a chore, with pauses.
+                if not comes and not self._chores.flush(left()):
+                    return False
                 if not self._queue.flush(left()) or not left():
                     return False
             if not self._queue.flush(left()):

@@ -12,6 +12,13 @@ PROOF: Final = 3
 between, mean that the table is wrong and not the records. Without this rule a table
 with other key names would dead-letter every record."""
 
+MORE_PROOF: Final = 10
+MOST_PROOF: Final = 3_000
+"""A verdict that a success refutes makes the next one need so many times the proof, at
+most :data:`MOST_PROOF` records: else a row of bad records would be held back with every
+batch, and would never become dead letters. Those of a later verdict that is right come
+back from there."""
+
 FIRST_HOLD: Final = 30.0
 LONGEST_HOLD: Final = 300.0
 
@@ -19,26 +26,29 @@ LONGEST_HOLD: Final = 300.0
 class RejectionStreak:
     """The different records rejected alone with the same message since the last success."""
 
-    def __init__(self) -> None:
+    def __init__(self, proof: int = PROOF) -> None:
+        self._proof = proof
         self._message: str | None = None
         self._keys: set[Key] = set()
 
     def record_rejection(self, key: Key, message: str) -> None:
         """Note that the record with ``key`` was alone in a request and was rejected."""
         if message != self._message:
-            self.record_success()
             self._message = message
+            self._keys = set()
         self._keys.add(key)
 
-    def record_success(self) -> None:
-        """Note that a record was written: the table is right."""
-        self._message = None
-        self._keys = set()
+    def begin_anew(self) -> RejectionStreak:
+        """Return the streak after a success, which proves that the table is right."""
+        refuted = self.blames_the_table
+        return RejectionStreak(
+            min(self._proof * MORE_PROOF, MOST_PROOF) if refuted else self._proof
+        )
 
     @property
     def blames_the_table(self) -> bool:
         """Whether the table is wrong, by :data:`PROOF`."""
-        return len(self._keys) >= PROOF
+        return len(self._keys) >= self._proof
 
     def __contains__(self, key: Key) -> bool:
         """Whether the record with ``key`` belongs to the streak."""

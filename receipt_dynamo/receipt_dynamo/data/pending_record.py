@@ -92,6 +92,18 @@ class PendingRecord:
     def __repr__(self) -> str:
         return f"<PendingRecord of {self.size} bytes>"
 
+    def is_newer_than(self, other: PendingRecord) -> bool:
+        """Whether the journals say so, in whatever order the two came from there."""
+        if self.backlog is other.backlog:
+            return self.seq > other.seq
+        # What a dead process left is older than what this one accepts.
+        return other.is_adopted and not self.is_adopted
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether another process accepted it."""
+        return self.backlog is not None and self.backlog.is_adopted
+
     def chain(self) -> Iterator[PendingRecord]:
         """Iterate over the record and those that it replaced."""
         record: PendingRecord | None = self
@@ -102,8 +114,7 @@ class PendingRecord:
 
 def merge_records(earlier: PendingRecord, later: PendingRecord) -> PendingRecord:
     """Return the later record, which now stands for both: the last write wins."""
-    # One that waited on disk may come after a newer one.
-    if earlier.backlog is later.backlog is not None and earlier.seq > later.seq:
+    if earlier.is_newer_than(later):
         earlier, later = later, earlier
     oldest = later
     while oldest.earlier is not None:

@@ -225,29 +225,31 @@ class RecordStore:
             self.delete_settled()
 
     def delete_settled(self) -> bool:
-        """Delete the rows that wait for it; False when there are none."""
+        """Delete the rows that wait for it; False when none could be."""
         with self._lock:
             settled, self._settled = self._settled, []
         by_backlog: dict[Backlog, list[PendingRecord]] = {}
         for record in settled:
             if record.backlog is not None:
                 by_backlog.setdefault(record.backlog, []).append(record)
-        for backlog, rows in by_backlog.items():
-            for start in range(0, len(rows), DELETES_AT_ONCE):
-                self._delete(backlog, rows[start : start + DELETES_AT_ONCE])
-        return bool(settled)
+        done = [
+            self._delete(backlog, rows[start : start + DELETES_AT_ONCE])
+            for backlog, rows in by_backlog.items()
+            for start in range(0, len(rows), DELETES_AT_ONCE)
+        ]
+        return any(done)
 
-    def _delete(self, backlog: Backlog, records: list[PendingRecord]) -> None:
+    def _delete(self, backlog: Backlog, records: list[PendingRecord]) -> bool:
         try:
             backlog.journal.delete([record.seq for record in records])
         except sqlite3.Error as error:
             # Delivered all the same: after a crash they are sent once more, under their keys.
             with self._lock:
                 if self._is_closed:
-                    return
+                    return False
                 self._settled += records
             self._handle("delete settled records from", error, backlog)
-            return
+            return False
         with self._lock:
             backlog.forget(records)
             is_done = backlog in self._adopted and not backlog.rows
@@ -255,6 +257,7 @@ class RecordStore:
                 self._adopted.remove(backlog)
         if is_done:
             backlog.held.close()
+        return True
 
     def bury(self, record: PendingRecord, reason: str) -> bool:
         """Make the record's row a dead letter; False when it has none, or cannot be written."""
@@ -296,7 +299,7 @@ class RecordStore:
         with self._lock:
             if self._is_closed:
                 return False
-            self._adopted.append(Backlog(held))
+            self._adopted.append(Backlog(held, is_adopted=True))
         return True
 
     def note_arn(self, arn: str) -> None:

@@ -86,6 +86,7 @@ class BatchBuffer(Generic[T]):
         self._in_flight: set[Entry[T]] = set()
         self._in_flight_by_key: dict[Hashable, Entry[T]] = {}
         self.dead_entries: list[Entry[T]] = []
+        self._newest_next = False
         self._free_items: int = self._max_items
         self._free_bytes: float = self._max_bytes
         self._away_bytes = 0  # held but not in line
@@ -245,6 +246,8 @@ class BatchBuffer(Generic[T]):
 
     def take_batch(self) -> list[Entry[T]]:
         """Move the first in line into flight: as many as fit into one batch."""
+        if self._newest_next:
+            self._move_newest_to_front()
         self._line_up(self._batch_size)
         batch: list[Entry[T]] = []
         room = self._max_batch_bytes
@@ -268,10 +271,12 @@ class BatchBuffer(Generic[T]):
         batch: Sequence[Entry[T]],
         retry: Iterable[Entry[T]],
         dead: Iterable[Entry[T]],
+        newest_next: bool = False,
     ) -> None:
         """Book what became of a batch: ``retry`` goes to the front, in its order.
 
-        What is neither in ``retry`` nor in ``dead`` is delivered.
+        What is neither in ``retry`` nor in ``dead`` is delivered. With ``newest_next`` the
+        next batch is of the last in line.
         """
         again, given_up = list(retry), set(dead)
         returning = set(again)
@@ -290,6 +295,7 @@ class BatchBuffer(Generic[T]):
             self._waiting.appendleft(entry)
             self._note_waiting(entry)
         self._release_held(batch)
+        self._newest_next = newest_next or self._newest_next
 
     def revive(self, entries: Iterable[Entry[T]], now: float) -> int:
         """Take dead entries back to the end of the line; return how many items these are.
@@ -353,6 +359,11 @@ class BatchBuffer(Generic[T]):
         self._away_bytes -= entry.size
         if entry.key is not None:
             self._waiting_by_key[entry.key] = entry
+
+    def _move_newest_to_front(self) -> None:
+        self._newest_next = False
+        self._line_up(self._line_length)
+        self._waiting.rotate(min(self._batch_size, len(self._waiting)))
 
     def _pop_waiting(self) -> Entry[T]:
         entry = self._waiting.popleft()

@@ -33,11 +33,14 @@ class FlushResult(Generic[T]):
         dead: Items given up for good, each with its reason.
         retry_after: Seconds before the next batch of any worker; None takes the queue's
             own growing backoff when there is something to retry.
+        newest_next: Whether the newest items are sent next, ahead of ``retry``: what is
+            refused again and again must not keep all others waiting.
     """
 
     retry: Sequence[T] = ()
     dead: Sequence[tuple[T, str]] = ()
     retry_after: float | None = None
+    newest_next: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,13 +387,15 @@ class BatchQueue(Generic[T]):
                 else:
                     self._pause.begin_as_asked(self._clock(), pause or 0.0)
                 self._take_in(more)
-                self._settle(batch, retry, dead)
+                self._settle(batch, retry, dead, outcome is not None and outcome.newest_next)
         if not self._buffer.pending:
             self.pull()  # What came since then nobody else would fetch.
 
-    def _settle(self, batch: list[Entry[T]], retry: list[Entry[T]], dead: list[Entry[T]]) -> None:
+    def _settle(
+        self, batch: list[Entry[T]], retry: list[Entry[T]], dead: list[Entry[T]], newest: bool
+    ) -> None:
         self._flushes += 1
-        self._edit(self._buffer.settle_batch, batch, retry, dead)
+        self._edit(self._buffer.settle_batch, batch, retry, dead, newest)
         self._progress.notify_all()
 
     def _ask_source(self, room: int) -> list[Arrival[T]]:
@@ -421,7 +423,7 @@ class BatchQueue(Generic[T]):
         with self._lock:
             self._note_error(error)
             self._pause.begin_after_failure(self._clock(), hint)
-            self._settle(batch, batch, [])
+            self._settle(batch, batch, [], newest=False)
         # By type only: the message may hold what the item holds.
         what = error if isinstance(error, OutcomeError) else f"it raised {type(error).__name__}"
         told = f"the callback failed ({what}); its {len(batch)} items are kept and sent again"

@@ -34,8 +34,18 @@ def test_different_messages_do_not_add_up() -> None:
 def test_a_success_in_between_ends_the_streak() -> None:
     streak = RejectionStreak()
     reject(streak, "a", "b")
-    streak.record_success()
+    streak = streak.begin_anew()
     assert not reject(streak, "c", "d")
+
+
+def test_a_refuted_verdict_needs_ten_times_the_proof_the_next_time() -> None:
+    """Else a row of bad records would be held back with every batch, and never end."""
+    streak = RejectionStreak()
+    for proof in (3, 30, 300, 3_000, 3_000):
+        assert not reject(streak, *map(str, range(proof - 1)))
+        assert reject(streak, "last")
+        streak = streak.begin_anew()
+    assert not reject(streak.begin_anew(), "a", "b", "c")
 
 
 def test_the_hold_doubles_to_five_minutes_and_begins_anew_after_a_success() -> None:

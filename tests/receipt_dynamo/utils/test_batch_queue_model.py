@@ -95,8 +95,9 @@ class BufferAgainstModel(RuleBasedStateMachine):
         by_fate: dict[str, list[Any]] = {"retry": [], "dead": [], "delivered": []}
         for entry, fate in zip(batch, fates, strict=True):
             by_fate[fate].append(entry)
-        self.buffer.settle_batch(batch, by_fate["retry"], by_fate["dead"])
-        self.model.settle(cells, fates)
+        newest_next = data.draw(st.sampled_from([False, False, True]))
+        self.buffer.settle_batch(batch, by_fate["retry"], by_fate["dead"], newest_next)
+        self.model.settle(cells, fates, newest_next)
 
     @rule()
     def drop(self) -> None:

@@ -203,3 +203,20 @@ def test_a_stopped_queue_refuses_without_raising() -> None:
     assert not queue.add_item("a")
     assert not queue.add_item("b")
     assert queue.get_stats().refused == {"stopped": 2}
+
+
+def test_the_newest_items_are_sent_next_when_the_callback_asks_for_it() -> None:
+    """Items without a key as well, in their order; what came back follows in its own."""
+    outcomes = iter([lambda batch: FlushResult(batch, newest_next=True)])
+    batches: list[list[str]] = []
+
+    def callback(batch: list[str]) -> FlushResult[str] | None:
+        batches.append(batch)
+        outcome = next(outcomes, None)
+        return outcome and outcome(batch)
+
+    queue = open_queue(callback, batch_size=2, auto_flush=False)
+    for item in "abcde":
+        queue.add_item(item)
+    assert queue.flush(30)
+    assert batches == [["a", "b"], ["d", "e"], ["a", "b"], ["c"]]

@@ -1,0 +1,112 @@
+"""Delivery on a simulated machine: the rules that hold when disk, table or records are bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receipt_dynamo.data import record_store
+from receipt_dynamo.data.delivery import Delivery
+from receipt_dynamo.data.delivery_settings import DeliverySettings
+from receipt_dynamo.data.misconfiguration import LONGEST_HOLD
+from receipt_dynamo.data.pending_record import DeliveryReport, Fate
+from simulation.disk import DELETE, READ
+from simulation.engine import Simulation, make_item, read_number
+
+
+@pytest.fixture
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation(tmp_path / "journal")
+
+
+def open_delivery(simulation: Simulation, **settings: Any) -> Delivery:
+    return simulation.open(DeliverySettings(**{"durability": "journal", **settings}))
+
+
+def put(delivery: Delivery, *numbers: int, **attributes: str) -> list[DeliveryReport]:
+    reports: list[DeliveryReport] = []
+    for number in numbers:
+        key, body = make_item(number, **attributes)
+        assert delivery.accept(key, body, reports.append) is None
+    return reports
+
+
+def read_numbers(simulation: Simulation) -> list[int]:
+    return sorted(read_number(row) for row in simulation.table.rows.values())
+
+
+def test_a_caller_at_the_bound_of_a_broken_disk_is_answered(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is delivered cannot be deleted: to try that again and again made the caller hang."""
+    monkeypatch.setattr(record_store, "DELETES_AT_ONCE", 1)
+    delivery = open_delivery(simulation, journal_max_bytes=400)
+    put(delivery, 1)
+    simulation.disk.deny(DELETE)
+    assert delivery.flush(60.0)
+    refusals = [delivery.accept(*make_item(number), None) for number in range(2, 10)]
+    assert "full" in refusals
+    simulation.disk.deny()
+    put(delivery, 10)
+    assert delivery.close(60.0).pending == 0
+
+
+def test_a_flush_of_what_cannot_be_read_from_disk_waits_with_pauses(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asked the disk without a pause, which took a whole core."""
+    delivery = open_delivery(simulation, max_pending_records=2)
+    put(delivery, *range(10))
+    assert delivery.get_stats().spilled > 0
+    simulation.disk.deny(READ)
+    tries = 0
+    take = delivery._store.take
+
+    def count(limit: int) -> Any:
+        nonlocal tries
+        tries += 1
+        return take(limit)
+
+    monkeypatch.setattr(delivery._store, "take", count)
+    assert not delivery.flush(60.0)
+    assert 5 < tries < 200
+    simulation.disk.deny()
+    assert delivery.flush(60.0)
+    assert read_numbers(simulation) == list(range(10))
+    delivery.close(0.0)
+
+
+def test_a_row_of_bad_records_does_not_keep_the_good_ones_waiting(simulation: Simulation) -> None:
+    """More than a batch of them looks like a wrong table, until another record is written."""
+    delivery = open_delivery(simulation)
+    bad = put(delivery, *range(60), poison="Type mismatch for index key")
+    assert not delivery.flush(120.0)
+    assert delivery.get_stats().pending == 60
+    put(delivery, 60, 61)
+    delivery.flush(LONGEST_HOLD)
+    assert read_numbers(simulation) == [60, 61]
+    put(delivery, 62)
+    assert delivery.flush(LONGEST_HOLD)
+    assert {report.fate for report in bad} == {Fate.DEAD}
+    assert (delivery.get_stats().dead, delivery.get_stats().pending) == (60, 0)
+    delivery.close(0.0)
+
+
+def test_what_a_dead_process_left_does_not_replace_what_this_one_accepted(
+    simulation: Simulation,
+) -> None:
+    dead = open_delivery(simulation)
+    put(dead, 0)
+    assert dead.flush(60.0)
+    assert dead._looks.flush(0.0) or dead._looks.flush(1.0)
+    put(dead, 1, name="same")
+    simulation.disk.crash()
+    delivery = open_delivery(simulation)
+    reports = put(delivery, 2, name="same")
+    assert delivery.flush(60.0)
+    assert delivery.get_stats().adopted == 1
+    assert [report.fate for report in reports] == [Fate.DELIVERED]
+    assert read_numbers(simulation) == [0, 2]
+    delivery.close(0.0)
