@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from receipt_dynamo.data.journal_directory import HeldJournal, JournalDirectory, JournalTarget
@@ -31,8 +32,10 @@ class FragileDirectory(JournalDirectory):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return self._watch(super().create(target, sync=sync))
 
-    def open_abandoned(self, path: Path) -> HeldJournal | None:
-        held = super().open_abandoned(path)
+    def open_abandoned(
+        self, path: Path, wants: Callable[[Mapping[str, str]], bool] | None = None
+    ) -> HeldJournal | None:
+        held = super().open_abandoned(path, wants)
         return None if held is None else self._watch(held)
 
     def deny(self, *actions: int) -> None:

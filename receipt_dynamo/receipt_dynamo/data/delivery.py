@@ -226,11 +226,11 @@ class Delivery:
         if oldest is None:
             return False
         dropped = list(oldest.chain())
-        self._store.forget(dropped, at_once=True)
+        has_room = self._store.forget(dropped, at_once=True)
         self._ledger.count(dropped=len(dropped))
         self.events.tell(DeliveryEventKind.DROPPED, len(dropped), None)
         self._watches.report(dropped, Fate.DROPPED)
-        return True
+        return has_room
 
     def _spill(self, record: PendingRecord) -> None:
         self._store.spill(record)

@@ -206,13 +206,16 @@ class RecordStore:
         finally:
             self._is_taking = False
 
-    def forget(self, records: Iterable[PendingRecord], *, at_once: bool) -> None:
+    def forget(self, records: Iterable[PendingRecord], *, at_once: bool) -> bool:
         """Delete the rows of records that are settled, or given up.
 
         Args:
             records: Which ones.
             at_once: False lets them wait for others: one commit for many rows costs half.
                 After a crash in between they are sent once more, under their keys.
+
+        Returns:
+            False when rows are still to be deleted.
         """
         with self._lock:
             self._settled += [
@@ -223,6 +226,7 @@ class RecordStore:
             waits = not at_once and len(self._settled) < DELETES_AT_ONCE
         if not waits:
             self.delete_settled()
+        return not self._settled
 
     def delete_settled(self) -> bool:
         """Delete the rows that wait for it; False when none could be."""

@@ -29,9 +29,9 @@ from receipt_dynamo.data.batch_sender import PROBE_RECORDS
 from receipt_dynamo.data.batch_write import Key
 from receipt_dynamo.data.delivery import Delivery
 from receipt_dynamo.data.delivery_settings import DeliverySettings
+from receipt_dynamo.data.journal_health import RETRY_DELAY
 from receipt_dynamo.data.pacing import FLOOR, STEP
 from receipt_dynamo.data.pending_record import DeliveryReport, Fate
-from receipt_dynamo.data.record_store import RETRY_DELAY
 from receipt_dynamo.data.table_identity import TABLE_ARN
 from receipt_dynamo.testing import (
     Corrupt,
@@ -47,8 +47,7 @@ from receipt_dynamo.testing import (
     WrongChecksum,
 )
 from simulation.disk import DELETE, INSERT, READ, UPDATE
-from simulation.engine import Simulation, make_item, read_number
-from simulation.host import run_due
+from simulation.engine import Simulation, make_item, read_number, run_due
 from simulation.table import Item
 
 FAULTS: Final = [
@@ -272,7 +271,7 @@ class DeliveryAgainstModel(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 5.0, 31.0, 301.0]))
     def wait(self, seconds: float) -> None:
-        self.host.advance(seconds)
+        self.host.now += seconds
 
     @rule(timeout=st.sampled_from([0.0, 1.0, 20.0]))
     def flush(self, timeout: float) -> None:
@@ -485,7 +484,7 @@ class DeliveryAgainstModel(RuleBasedStateMachine):
         self.table.heal()
         self.meanwhile.clear()
         self.deny()
-        self.host.advance(max(RETRY_DELAY, INTERVAL))
+        self.host.now += max(RETRY_DELAY, INTERVAL)
         for _ in range(20):
             is_accepted = self.put_one(None, None)
             is_done = self.life.delivery.flush(1_000.0)

@@ -53,6 +53,22 @@ def test_a_caller_at_the_bound_of_a_broken_disk_is_answered(
     assert delivery.close(60.0).pending == 0
 
 
+def test_dropping_the_oldest_ends_when_the_disk_gives_no_room_for_it(
+    simulation: Simulation,
+) -> None:
+    """All that memory held was dropped for one record, which was refused after all."""
+    delivery = open_delivery(simulation, journal_max_bytes=2_000, overflow="drop_oldest")
+    put(delivery, *range(20))
+    before = delivery.get_stats()
+    assert before.dropped > 0
+    simulation.disk.deny(DELETE)
+    assert delivery.accept(*make_item(20), None) == "full"
+    assert delivery.get_stats().dropped == before.dropped + 1
+    simulation.disk.deny()
+    put(delivery, 21)
+    assert delivery.close(60.0).pending == 0
+
+
 def test_a_flush_of_what_cannot_be_read_from_disk_waits_with_pauses(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,18 +84,20 @@ class BufferAgainstModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def settle(self, data: Any) -> None:
         cells, batch = self.flights.pop(data.draw(st.integers(0, len(self.flights) - 1)))
-        self.book(cells, batch, [data.draw(FATES) for _ in cells])
+        fates = [data.draw(FATES) for _ in cells]
+        self.book(cells, batch, fates, newest_next=data.draw(st.booleans()))
 
     @rule(fate=FATES)
     def send(self, fate: str) -> None:
         cells, batch = self.model.take(), self.buffer.take_batch()
-        self.book(cells, batch, [fate] * len(batch))
+        self.book(cells, batch, [fate] * len(batch), newest_next=False)
 
-    def book(self, cells: list[Cell], batch: list[Entry[Item]], fates: list[str]) -> None:
+    def book(
+        self, cells: list[Cell], batch: list[Entry[Item]], fates: list[str], newest_next: bool
+    ) -> None:
         by_fate: dict[str, list[Any]] = {"retry": [], "dead": [], "delivered": []}
         for entry, fate in zip(batch, fates, strict=True):
             by_fate[fate].append(entry)
-        newest_next = data.draw(st.sampled_from([False, False, True]))
         self.buffer.settle_batch(batch, by_fate["retry"], by_fate["dead"], newest_next)
         self.model.settle(cells, fates, newest_next)
 
