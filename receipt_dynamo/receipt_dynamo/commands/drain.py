@@ -92,6 +92,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
 def run(chosen: argparse.Namespace) -> int:
     """Carry the command out."""
     directory = find_journals(chosen.journal_dir)
+    directory.sweep()
     left = _list_abandoned(directory, chosen.table)
     drained = [
         _drain(directory, target, chosen.timeout, adopt_unproven=chosen.adopt_unproven)

@@ -49,6 +49,7 @@ def run(chosen: argparse.Namespace) -> int:
     if not user_id:
         raise CommandError("--user-id is empty; accepted is the records' user_id")
     directory = find_journals(chosen.journal_dir)
+    directory.sweep()
     visit = visit_abandoned(
         directory, survey(directory), lambda held: _erase(held.journal, user_id)
     )

@@ -255,9 +255,9 @@ class Delivery:
             self._look_if_due()
         return FlushResult(outcome.retry, kept, outcome.retry_after, outcome.newest_next)
 
-    def _look_if_due(self) -> bool:
-        is_due = self._adoption is not None and self._adoption.is_due
-        return is_due and self._looks.add_item(_LOOK)
+    def _look_if_due(self) -> None:
+        if self._adoption is not None and self._adoption.is_due:
+            self._looks.add_item(_LOOK)
 
     def _settle_delivered(self, records: list[PendingRecord]) -> None:
         if not records:
@@ -362,22 +362,27 @@ class Delivery:
     def flush(self, timeout: float | None) -> bool:
         """Wait until what was accepted and adopted before this call is settled."""
         left = self._count_down(timeout)
-        while True:
-            # What dead processes left may still have to be taken over.
-            if self._has_candidates() and not self._looks.flush(left()):
-                return False
-            while self._store.waiting:
-                comes = self._queue.pull() or self._queue.get_stats().pending
-                # What the disk does not give now is asked for again by a chore, with pauses.
-                if not comes and not self._chores.flush(left()):
+        adopted = -1
+        # Of dead processes' journals there may be more than are adopted at once.
+        while adopted != self._ledger.snapshot().adopted:
+            adopted = self._ledger.snapshot().adopted
+            for flush in (self._flush_looks, self._flush_queue, self._flush_looks):
+                if not flush(left):
                     return False
-                if not self._queue.flush(left()) or not left():
-                    return False
-            if not self._queue.flush(left()):
+        return True
+
+    def _flush_looks(self, left: Callable[[], float]) -> bool:
+        return not self._has_candidates() or self._looks.flush(left())
+
+    def _flush_queue(self, left: Callable[[], float]) -> bool:
+        while self._store.waiting:
+            comes = self._queue.pull() or self._queue.get_stats().pending
+            # What the disk does not give now is asked for again by a chore, with pauses.
+            if not comes and not self._chores.flush(left()):
                 return False
-            # There may have been no room for all of them.
-            if not (self._has_candidates() and self._look_if_due()):
-                return True
+            if not self._queue.flush(left()) or not left():
+                return False
+        return self._queue.flush(left())
 
     def _has_candidates(self) -> bool:
         return self._adoption is not None and self._adoption.has_candidates()

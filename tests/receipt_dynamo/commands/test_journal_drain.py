@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -228,3 +230,31 @@ def test_only_the_chosen_tables_dead_letters_are_redriven(
     make_journal(directory, JournalTarget("other", "", ""), dead=2)
     assert run("redrive", "--json", "--table", "other").document["redriven"] == 2
     assert len(run("dead", "--json").document["dead"]) == 1
+
+
+def test_a_damaged_record_is_neither_delivered_nor_redriven_and_is_listed(
+    run: Run, table: DynamoClient, directory: JournalDirectory
+) -> None:
+    endpoint = str(table.target.endpoint_url)
+    target = JournalTarget(table.table_name, "us-east-1", endpoint)
+    arn = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table.table_name}"
+    path = make_journal(directory, target, pending=3, arn=arn)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE records SET item = CAST(REPLACE(item, 'some', 'same') AS BLOB)")
+        connection.execute("UPDATE records SET mark = mark + 1 WHERE seq = 2")
+    drained = only_table(run("drain", "--json"))
+    assert [drained[name] for name in ("delivered", "pending", "dead")] == [0, 0, 3]
+    letters = run("dead", "--json").document["dead"]
+    assert [letter["pk"] for letter in letters] == [None] * 3
+    assert all(letter["reason"].startswith("damaged on disk") for letter in letters)
+    assert run("redrive", "--json").document["redriven"] == 0
+    assert run("drain", "--json").status == 1
+
+
+def test_what_a_killed_process_left_half_made_is_cleared_away(
+    run: Run, directory: JournalDirectory
+) -> None:
+    path = make_journal(directory)
+    path.rename(path.with_suffix(".new"))
+    assert run("drain").status == 0
+    assert list(directory.path.iterdir()) == []

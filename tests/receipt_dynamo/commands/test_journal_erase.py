@@ -11,7 +11,7 @@ import pytest
 from left_journals import USER, Ended, Processes, make_journal, read_ids
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.data.journal import Journal
-from receipt_dynamo.data.journal_directory import JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal_directory import SET_ASIDE, JournalDirectory, JournalTarget
 from receipt_dynamo.data.journal_file import JournalError
 
 Run = Callable[..., Ended]
@@ -165,3 +165,27 @@ def test_the_journals_own_erase_reports_that_reader(directory: JournalDirectory)
         with pytest.raises(JournalError, match="is being read by somebody else"):
             journal.erase([1])
     journal.close()
+
+
+def test_a_log_whose_database_is_gone_is_found_and_to_be_deleted_by_hand(
+    run: Run, directory: JournalDirectory
+) -> None:
+    """It may hold the user's records, and no command reads it."""
+    path = make_journal(directory, pending=1)
+    content = path.read_bytes()
+    path.unlink()
+    log = path.with_name(f"{path.name}-wal")
+    log.write_bytes(content)
+    erased = run("erase", "--user-id", "someone")
+    assert (erased.status, "1 damaged journal set aside in" in erased.out) == (1, True)
+    assert [each.name for each in directory.path.iterdir()] == [SET_ASIDE]
+
+
+def test_no_byte_stays_of_a_damaged_record_whose_user_cannot_be_read_any_more(
+    run: Run, directory: JournalDirectory
+) -> None:
+    path = make_journal(directory, pending=2)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE records SET item = X'ff' || item WHERE seq = 1")
+    assert run("erase", "--user-id", "someone").out == "2 records erased\n"
+    assert not contains(directory, "someone")

@@ -75,3 +75,54 @@ def test_a_looker_that_stays_is_no_endless_wait(tmp_path: Path) -> None:
     fcntl.flock(looker, fcntl.LOCK_SH | fcntl.LOCK_NB)
     assert Lease.take(path) is None
     os.close(looker)
+
+
+def test_a_lock_file_that_is_unlinked_between_open_and_lock_is_not_taken_for_the_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock would keep nobody out: the next one makes a new file of that name."""
+    path = tmp_path / "a.lock"
+    first = Lease.take(path)
+    assert first is not None
+    real: Any = fcntl.flock
+    taken: list[int] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not taken:  # It is open; now its holder deletes the journal, and the file with it.
+            taken.append(descriptor)
+            first.release(unlink=True)
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lease = Lease.take(path)
+    assert lease is not None
+    assert find_holder(path) == os.getpid()
+    assert Lease.take(path) is None
+    lease.release(unlink=True)
+
+
+def test_a_lease_is_kept_without_another_lock_and_its_file_made_young(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    lease = Lease.take(path)
+    assert lease is not None
+    os.utime(path, (0, 0))
+    assert lease.keep()
+    assert path.stat().st_mtime > 0
+    assert Lease.take(path) is None
+    lease.release(unlink=True)
+
+
+def test_a_lease_whose_file_was_deleted_is_taken_again_or_lost(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    lease = Lease.take(path)
+    assert lease is not None
+    path.unlink()
+    assert lease.keep()
+    assert Lease.take(path) is None
+    path.unlink()
+    other = Lease.take(path)
+    assert other is not None
+    assert not lease.keep()
+    other.release(unlink=False)
+    lease.release(unlink=False)
+    assert Lease.take(path) is not None
