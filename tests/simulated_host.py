@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from receipt_dynamo import BatchQueue
 from receipt_dynamo.utils.host import Host
 
 
@@ -56,3 +57,14 @@ class _Condition(threading.Condition):
     def wait(self, timeout: float | None = None) -> bool:
         self._wait_instead(timeout)
         return False
+
+
+def take_turn(queue: BatchQueue[Any]) -> float | None:
+    """Do what workers would do now; return for how long the next one would sleep then."""
+    try:
+        while queue._work_once():
+            pass
+    except AsleepError as asleep:
+        (seconds,) = asleep.args
+        return None if seconds is None else float(seconds)
+    raise AssertionError("the work is over")

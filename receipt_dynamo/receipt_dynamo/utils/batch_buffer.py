@@ -320,7 +320,8 @@ class BatchBuffer(Generic[T]):
         """Whether an item among the first ``number`` accepted ones is still pending."""
         if self._arrivals and self._numbered < number:
             return True
-        live = chain(self._in_flight, self._waiting, self._held.values())
+        # Those held are younger than what is in flight with their key.
+        live = chain(self._in_flight, self._waiting)
         return any(entry.number <= number for entry in live)
 
     def _revive_one(self, entry: Entry[T], now: float) -> None:

@@ -11,18 +11,7 @@ import pytest
 from receipt_dynamo import BatchQueue, FlushResult
 from receipt_dynamo.utils.batch_workers import Workers
 from receipt_dynamo.utils.host import Host
-from simulated_host import AsleepError, SimulatedHost
-
-
-def take_turn(queue: BatchQueue[Any]) -> float | None:
-    """Do what workers would do now; return for how long the next one would sleep then."""
-    try:
-        while queue._work_once():
-            pass
-    except AsleepError as asleep:
-        (seconds,) = asleep.args
-        return None if seconds is None else float(seconds)
-    raise AssertionError("the work is over")
+from simulated_host import SimulatedHost, take_turn
 
 
 def open_queue(
