@@ -179,11 +179,12 @@ class BatchSender:
             sleep=self._pause,
             clock=clock,
         )(self._write_once)
-        self._lock = threading.Lock()
         self._begin()
         reset_in_child(self)
 
     def _begin(self) -> None:
+        # Re-entrant: a finalizer may ask for the figures in the thread that is inside.
+        self._lock = threading.RLock()
         self._pacer = Pacer()
         self._streak = RejectionStreak()
         self._hold = Hold()
@@ -194,7 +195,6 @@ class BatchSender:
 
     def reset_after_fork(self) -> None:
         """Begin anew in a forked child: the parent's pace and verdicts are its own."""
-        self._lock = threading.Lock()
         self._begin()
 
     @property

@@ -97,7 +97,8 @@ class Connection:
         self._settings = settings
         self._prepare = prepare
         self._injected = client
-        self._lock = threading.Lock()
+        # Re-entrant: a finalizer may use it in the thread that makes the client.
+        self._lock = threading.RLock()
         self._made: DynamoDBClient | None = None
         self._made_in = 0
         reset_in_child(self)
@@ -133,7 +134,7 @@ class Connection:
 
     def reset_after_fork(self) -> None:
         """Forget in a forked child what belongs to the parent: its lock and its sockets."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._made = None
 
     def make_token_client(self) -> STSClient:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from receipt_dynamo.data.admission import CATCH_UP, CHECKPOINT, PULL, Admission
 from receipt_dynamo.data.adoption import Adoption
 from receipt_dynamo.data.batch_sender import BatchSender, ConnectionWriter, make_breaker
 from receipt_dynamo.data.batch_write import MAX_BATCH_BYTES, Key
@@ -28,7 +27,7 @@ from receipt_dynamo.data.pending_record import (
     Watch,
     merge_records,
 )
-from receipt_dynamo.data.record_store import Placement, RecordStore
+from receipt_dynamo.data.record_store import RecordStore
 from receipt_dynamo.data.stored_item import find_key
 from receipt_dynamo.data.watches import Watches
 from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult
@@ -54,10 +53,7 @@ _ADOPTION_DELAY: Final = 1.0
 _LONGEST_ADOPTION_DELAY: Final = 60.0
 """Seconds between two tries to prove which table it is."""
 
-_CHECKPOINT: Final = "checkpoint"
-_PULL: Final = "pull"
 _LOOK: Final = "look"
-"""Chores beside the sending."""
 
 
 class Delivery:
@@ -80,12 +76,12 @@ class Delivery:
         *,
         host: Host = THIS_HOST,
     ) -> None:
-        self._overflow = settings.overflow
         self._durability: Durability = settings.find_durability()
         self._clock = clock = host.clock
         self._ledger = Ledger()
         self._log = LogLimiter(_logger, clock=clock)
         self.events = EventHub()
+        self._watches = Watches(self.events.call)
         self.table_name = connection.table_name
         name = f"dynamodb:{self.table_name}"
         self._store = RecordStore(
@@ -128,6 +124,15 @@ class Delivery:
             name=f"{name}-adoption",
             host=host,
         )
+        self._admission = Admission(
+            self._ledger,
+            self._store,
+            self._queue,
+            self._chores,
+            overflow=settings.overflow,
+            events=self.events,
+            watches=self._watches,
+        )
         self._sender = BatchSender(
             ConnectionWriter(connection),
             self.breaker,
@@ -150,92 +155,27 @@ class Delivery:
                 note_arn=self._store.note_arn,
                 clock=clock,
             )
-        self._is_closed = False
-        self._begin()
+        self._report: CloseReport | None = None
         reset_in_child(self)
         if self._has_candidates():
             self._looks.add_item(_LOOK)
-
-    def _begin(self) -> None:
-        # Re-entrant: a finalizer may put a record in the thread that is inside.
-        self._lock = threading.RLock()
-        self._refused: Counter[str] = Counter()
-        self._watches = Watches(self.events.call)
-        self._report: CloseReport | None = None
 
     def reset_after_fork(self) -> None:
         """Begin at nothing in a forked child, closed if it was: what is pending is the parent's."""
         self._ledger.reset()
         self._store.reset_after_fork()
-        self._begin()
+        self._admission.reset_after_fork()
+        self.events.reset_after_fork()
+        self._watches.clear()
+        self._report = None
 
     def accept(self, key: Key, body: bytes, on_settled: Listener | None) -> str | None:
-        """Take a record in, at once; return why not, or None.
-
-        Args:
-            key: Its PK and SK.
-            body: DynamoDB's JSON of its item.
-            on_settled: Told once what became of it.
-        """
-        watch = None if on_settled is None else Watch(key, on_settled)
-        if watch is not None:
-            self._watches.add(watch)
-        record = PendingRecord(key, body, watch=watch)
-        while (refusal := self._try_to_admit(record)) == "full":
-            if not self._make_room():
-                break
-        self._store.report_trouble()
-        if refusal is not None:
-            if watch is not None:
-                self._watches.discard(watch)
-            with self._lock:
-                self._refused[refusal] += 1
-            self.events.tell(DeliveryEventKind.REFUSED, 1, refusal)
+        """Take a record in, at once; return why not, or None. See :meth:`Admission.accept`."""
+        refusal = self._admission.accept(key, body, on_settled)
+        if refusal is None:
+            # From the first record on: a journal whose process is killed unproven is left alone.
+            self._look_if_due()
         return refusal
-
-    def _try_to_admit(self, record: PendingRecord) -> str | None:
-        with self._lock:
-            if self._is_closed:
-                return "stopped"
-            placement = self._store.append(record)
-            if placement is Placement.NOWHERE:
-                return "full"
-            # Counted first: it may be delivered before the next line.
-            self._ledger.count(accepted=1)
-            is_journaled = placement is Placement.JOURNAL
-            if not (is_journaled and self._store.spills) and self._queue.add_item(record):
-                self._store.keep_in_memory(record)
-            elif is_journaled:
-                self._spill(record)
-            else:
-                self._ledger.count(accepted=-1)
-                return "full"
-        if self._store.wants_checkpoint:
-            self._chores.add_item(_CHECKPOINT)
-        # From the first record on: a journal whose process is killed unproven is left alone.
-        self._look_if_due()
-        return None
-
-    def _make_room(self) -> bool:
-        if self._store.delete_settled():
-            return True
-        return self._overflow == "drop_oldest" and self._drop_oldest()
-
-    def _drop_oldest(self) -> bool:
-        oldest = self._queue.drop_oldest()
-        if oldest is None:
-            return False
-        dropped = list(oldest.chain())
-        has_room = self._store.forget(dropped, at_once=True)
-        self._ledger.count(dropped=len(dropped))
-        self.events.tell(DeliveryEventKind.DROPPED, len(dropped), None)
-        self._watches.report(dropped, Fate.DROPPED)
-        return has_room
-
-    def _spill(self, record: PendingRecord) -> None:
-        self._store.spill(record)
-        if not self._queue.get_stats().pending:
-            self._chores.add_item(_PULL)  # Else the next batch pulls.
 
     def _send(self, batch: list[PendingRecord]) -> FlushResult[PendingRecord]:
         """Send a batch, and book what became of its records before the queue forgets them."""
@@ -250,7 +190,7 @@ class Delivery:
         self._settle_delivered(delivered)
         kept = [letter for letter in outcome.dead if not self._bury(*letter)]
         if self._store.wants_checkpoint:
-            self._chores.add_item(_CHECKPOINT)
+            self._chores.add_item(CHECKPOINT)
         if delivered:
             self._look_if_due()
         return FlushResult(outcome.retry, kept, outcome.retry_after, outcome.newest_next)
@@ -286,14 +226,16 @@ class Delivery:
         """Give the queue records from disk, now that it has room."""
         records = self._store.take(room)
         if not records and self._store.waiting:
-            self._chores.add_item(_PULL)  # The disk failed: tried again, with a pause.
+            self._chores.add_item(PULL)  # The disk failed: tried again, with a pause.
         return records
 
     def _do_chores(self, chores: list[str]) -> FlushResult[str]:
         again = []
         for chore in chores:
-            if chore == _CHECKPOINT:
+            if chore == CHECKPOINT:
                 self._store.checkpoint()
+            elif chore == CATCH_UP:
+                self._admission.catch_up()
             elif not self._queue.pull() and self._needs_pull():
                 again.append(chore)
         return FlushResult(again)
@@ -360,8 +302,13 @@ class Delivery:
             yield letter.item.body, letter.reason, letter.item.attempts
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until what was accepted and adopted before this call is settled."""
-        left = self._count_down(timeout)
+        """Wait until what was accepted and adopted before this call is settled.
+
+        For a listener it does not wait: what it waited for might wait for the listener.
+        """
+        left = self._count_down(0.0 if self.events.is_telling else timeout)
+        if self._admission.is_behind and not self._chores.flush(left()):
+            return False
         adopted = -1
         # Of dead processes' journals there may be more than are adopted at once.
         while adopted != self._ledger.snapshot().adopted:
@@ -389,11 +336,12 @@ class Delivery:
 
     def close(self, timeout: float | None) -> CloseReport:
         """Refuse new records, settle what is pending, and stop."""
-        with self._lock:
-            self._is_closed = True
-            if self._report is not None:
-                return self._report
+        if self._report is not None:
+            return self._report
         left = self._count_down(timeout)
+        self._admission.close()
+        if self._admission.is_behind:
+            self._chores.flush(left() / 2)
         self._looks.stop(left() / 2)
         self._queue.pull()
         self._queue.stop(left())
@@ -420,8 +368,6 @@ class Delivery:
     def get_stats(self) -> DeliveryStats:
         """Return one snapshot."""
         queued, accounts = self._queue.get_stats(), self._ledger.snapshot()
-        with self._lock:
-            refused = dict(self._refused)
         return DeliveryStats(
             accepted=accounts.accepted,
             adopted=accounts.adopted,
@@ -429,7 +375,7 @@ class Delivery:
             pending=accounts.pending,
             dead=accounts.dead,
             dropped=accounts.dropped,
-            refused=refused,
+            refused=self._ledger.refused,
             in_flight=queued.in_flight,
             spilled=self._store.waiting,
             pending_bytes=queued.pending_bytes,

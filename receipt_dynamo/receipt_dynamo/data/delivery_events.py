@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -66,6 +67,16 @@ class EventHub:
     def __init__(self) -> None:
         self._listeners: tuple[EventListener, ...] = ()
         self._log = LogLimiter(_logger)
+        self.reset_after_fork()
+
+    def reset_after_fork(self) -> None:
+        """Note in a child that a listener forked: nothing of its own waits for that listener."""
+        self._here = threading.local()
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether it is a listener that asks."""
+        return getattr(self._here, "is_telling", False)
 
     def add(self, listener: EventListener) -> None:
         """Tell ``listener`` from now on."""
@@ -84,8 +95,11 @@ class EventHub:
 
     def call(self, listener: Callable[..., object], event: object) -> None:
         """Call one listener with what it wants to know."""
+        outer, self._here.is_telling = self.is_telling, True
         try:
             listener(event)
         except Exception as error:  # noqa: BLE001 - a listener must not harm delivery
             # By type only: the message may hold anything.
             self._log.warn("listener", f"a delivery listener raised {type(error).__name__}")
+        finally:
+            self._here.is_telling = outer

@@ -30,6 +30,7 @@ from receipt_dynamo.data.journal_file import (
     use_log,
 )
 from receipt_dynamo.utils.fork_safety import make_awaited_lock, no_fork, reset_in_child
+from receipt_dynamo.utils.interruption import make_check
 
 ROW_OVERHEAD: Final = 64
 """Bytes that a row takes beside its item, roughly: keys of the tree, headers, free space."""
@@ -99,11 +100,10 @@ class Journal:
         self.path = path
         self._writer = writer
         self._reader = reader
-        # A fork waits for both: SQLite's own locks would stay held in the child. Re-entrant:
-        # a finalizer may append in the thread that is inside. Commits are one statement each,
-        # so that what comes in between is a commit of its own.
+        # A fork waits for both: SQLite's own locks would stay held in the child.
         self._lock = make_awaited_lock()
         self._reading = make_awaited_lock()
+        self._is_writing, self._is_reading = make_check(self._lock), make_check(self._reading)
         self._last_seq = 0
         self._commits = 0
         reset_in_child(self)
@@ -167,6 +167,10 @@ class Journal:
         ((last,),) = self._read("SELECT MAX(seq) FROM records", ())
         # A damaged number may be any; those that follow must not collide, nor overflow.
         return min(max(last or 0, 0), _HIGHEST_SEQ)
+
+    def is_inside(self) -> bool:
+        """Tell whether the calling thread was interrupted in here."""
+        return self._is_writing() or self._is_reading()
 
     @property
     def wants_checkpoint(self) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import NamedTuple
+
+from receipt_dynamo.utils.interruption import make_check
 
 
 class Accounts(NamedTuple):
@@ -22,7 +25,11 @@ class Accounts(NamedTuple):
 
 
 class Ledger:
-    """Counts records. Thread-safe: each change and each snapshot is one step."""
+    """Counts records. Thread-safe: each change and each snapshot is one step.
+
+    Attributes:
+        is_inside: Tells whether the calling thread was interrupted in here.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -32,6 +39,19 @@ class Ledger:
         # Re-entrant: a finalizer may put a record in the thread that is counting one.
         self._lock = threading.RLock()
         self._accepted = self._adopted = self._delivered = self._dead = self._dropped = 0
+        self._refused: Counter[str] = Counter()
+        self.is_inside = make_check(self._lock)
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Records that were not accepted, by the reason."""
+        with self._lock:
+            return dict(self._refused)
+
+    def refuse(self, reason: str) -> None:
+        """Count a record that was not accepted."""
+        with self._lock:
+            self._refused[reason] += 1
 
     def count(
         self,

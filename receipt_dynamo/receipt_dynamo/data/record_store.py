@@ -25,6 +25,8 @@ from receipt_dynamo.data.journal_health import JournalHealth
 from receipt_dynamo.data.journal_peek import iterate
 from receipt_dynamo.data.pending_record import PendingRecord, Watch
 from receipt_dynamo.data.table_identity import TABLE_ARN
+from receipt_dynamo.utils.fork_safety import no_fork
+from receipt_dynamo.utils.interruption import make_check
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
 _logger = logging.getLogger(__name__)
@@ -89,6 +91,7 @@ class RecordStore:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
+        self._is_locked, self._is_opening = make_check(self._lock), make_check(no_fork())
         self._reader = BacklogReader(
             self._lock, on_failure=self._handle, on_damaged=self._on_damaged, clock=self._clock
         )
@@ -114,17 +117,25 @@ class RecordStore:
         """Tell whether the journal at ``path`` is held here."""
         return any(backlog.journal.path == path for backlog in self._backlogs())
 
+    def is_inside(self) -> bool:
+        """Tell whether the calling thread was interrupted in here, or while it opens a journal."""
+        own = self._own
+        return (
+            self._is_locked()
+            or self._is_opening()
+            or (own is not None and own.journal.is_inside())
+            or (bool(self._adopted) and any(each.journal.is_inside() for each in self._adopted))
+        )
+
     @property
     def waiting(self) -> int:
         """Pending records that are on disk only."""
-        with self._lock:
-            return sum(backlog.waiting for backlog in self._backlogs())
+        return sum(backlog.waiting for backlog in self._backlogs())
 
     @property
     def bytes(self) -> int:
         """What all held records take on disk, roughly."""
-        with self._lock:
-            return sum(backlog.bytes for backlog in self._backlogs())
+        return sum(backlog.bytes for backlog in self._backlogs())
 
     @property
     def is_degraded(self) -> bool:

@@ -218,8 +218,8 @@ class ResilientDynamoClient(MetricQueries):
     def add_listener(self, listener: EventListener) -> None:
         """Have ``listener`` called with each :class:`DeliveryEvent`, to count or export it.
 
-        It runs in the thread in which it happened, with no lock held; what it raises is
-        logged by type, and harms nobody.
+        It runs in the thread in which it happened, with no lock held, and may put, flush and
+        ask for the figures. What it raises is logged by type, and harms nobody.
         """
         self._delivery.events.add(listener)
 
@@ -294,7 +294,7 @@ class ResilientDynamoClient(MetricQueries):
 
         Returns:
             True when all are delivered, dead or dropped; False when the time was up.
-            What is left stays queued.
+            What is left stays queued. For a listener it does not wait at all.
         """
         return self._delivery.flush(timeout)
 

@@ -24,6 +24,10 @@ class Watches:
         self._call = call
         self._watches: set[Watch] = set()
 
+    def clear(self) -> None:
+        """Tell nobody anything, in a forked child: the records are its parent's."""
+        self._watches.clear()
+
     def add(self, watch: Watch) -> None:
         """Tell ``watch`` one day."""
         self._watches.add(watch)

@@ -104,6 +104,14 @@ class BatchBuffer(Generic[T]):
         return self.accepted - self.delivered - self.dead - self.dropped
 
     @property
+    def accounts(self) -> tuple[int, int, int, int, int, int]:
+        """Items accepted, delivered, pending, in flight, dead and dropped."""
+        return (
+            *(self.accepted, self.delivered, self.pending),
+            *(self.in_flight, self.dead, self.dropped),
+        )
+
+    @property
     def bytes(self) -> int:
         """Bytes held, those of dead entries included."""
         return int(self._max_bytes - self._free_bytes)

@@ -33,6 +33,7 @@ from receipt_dynamo.utils.batch_pause import Pause
 from receipt_dynamo.utils.batch_workers import Workers, wait_for
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
+from receipt_dynamo.utils.interruption import make_check
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
 __all__ = ["BatchQueue", "BatchQueueStats", "DeadLetter", "FlushResult", "QueueFullError"]
@@ -76,6 +77,9 @@ class BatchQueue(Generic[T]):
         name: For threads and log lines.
         host: Its clock and its threads; a simulation has its own.
         random: Uniform random numbers from 0 to 1, for the jitter of the pauses.
+
+    Attributes:
+        is_inside: Tells whether the calling thread was interrupted in the middle of this queue.
 
     Raises:
         ValueError: An argument is out of bounds.
@@ -133,6 +137,7 @@ class BatchQueue(Generic[T]):
         # Re-entrant: a finalizer or signal handler may call add_item in the thread that
         # is inside the lock; a plain lock would stop that thread for ever.
         self._lock = threading.RLock()
+        self.is_inside = make_check(self._lock)
         self._work = self._host.make_condition(self._lock)
         self._progress = self._host.make_condition(self._lock)
         self._buffer.clear()
@@ -230,16 +235,10 @@ class BatchQueue(Generic[T]):
     def get_stats(self) -> BatchQueueStats:
         """Return one consistent snapshot."""
         with self._lock:
-            buffer = self._buffer
             return BatchQueueStats(
-                accepted=buffer.accepted,
-                delivered=buffer.delivered,
-                pending=buffer.pending,
-                in_flight=buffer.in_flight,
-                dead=buffer.dead,
-                dropped=buffer.dropped,
+                *self._buffer.accounts,
                 refused=dict(self._refused),
-                pending_bytes=buffer.bytes,
+                pending_bytes=self._buffer.bytes,
                 flushes=self._flushes,
                 callback_errors=self._callback_errors,
                 last_error=self._last_error,

@@ -145,7 +145,8 @@ def test_a_fork_by_a_thread_that_holds_our_locks_does_not_deadlock(
         delivery = client._delivery
         store, queue, ledger = delivery._store, delivery._queue, delivery._ledger
         journal = store._own.journal
-        locks = [each._lock for each in (delivery, store, journal, queue, ledger)]
+        admission = delivery._admission
+        locks = [each._lock for each in (admission, store, journal, queue, ledger)]
 
         def check():
             thread = threading.Thread(target=put, args=(client, 1, 1), daemon=True)
