@@ -29,8 +29,10 @@ class Entry(Generic[T]):
         latest: That of the last one of merged ones.
         count: Accepted items that it stands for.
         attempts: How often it was handed to the callback.
-        reason: Why it is dead.
+        reason: Why it is dead, once it is.
     """
+
+    reason: str
 
     __slots__ = ("attempts", "count", "item", "key", "latest", "number", "reason", "since", "size")
 
@@ -42,7 +44,6 @@ class Entry(Generic[T]):
         self.number = self.latest = number
         self.count = 1
         self.attempts = 0
-        self.reason = ""
 
 
 class BatchBuffer(Generic[T]):
@@ -78,13 +79,13 @@ class BatchBuffer(Generic[T]):
         # items come without a key, and need no entry before they leave.
         self._waiting: deque[Entry[T]] = deque()
         self._arrivals: deque[tuple[T, int, float]] = deque()
-        # None is no key, and in none of the dictionaries by key.
+        # None is no key, and is not kept among the keys.
         self._waiting_by_key: dict[Hashable, Entry[T]] = {}
         # Entries whose key is in flight wait beside the line: two batches with one key
         # could overtake each other, and the older write would win.
         self._held: dict[Hashable, Entry[T]] = {}
         self._in_flight: set[Entry[T]] = set()
-        self._in_flight_by_key: dict[Hashable, Entry[T]] = {}
+        self._keys_in_flight: set[Hashable] = set()
         self.dead_entries: list[Entry[T]] = []
         self._newest_next = False
         self._free_items: int = self._max_items
@@ -217,7 +218,7 @@ class BatchBuffer(Generic[T]):
         self._free_items -= 1
         self._free_bytes -= size
         self._numbered += 1
-        if key in self._in_flight_by_key:
+        if key in self._keys_in_flight:
             self._away_bytes += size
             self._held[key] = entry
             return
@@ -270,7 +271,7 @@ class BatchBuffer(Generic[T]):
             self._in_flight.add(entry)
             self.in_flight += entry.count
             if entry.key is not None:
-                self._in_flight_by_key[entry.key] = entry
+                self._keys_in_flight.add(entry.key)
             batch.append(entry)
         return batch
 
@@ -291,7 +292,7 @@ class BatchBuffer(Generic[T]):
         for entry in batch:
             self._in_flight.discard(entry)
             self.in_flight -= entry.count
-            self._in_flight_by_key.pop(entry.key, None)
+            self._keys_in_flight.discard(entry.key)
             if entry in given_up:
                 self.dead += entry.count
                 self.dead_entries.append(entry)
@@ -314,7 +315,7 @@ class BatchBuffer(Generic[T]):
         chosen = {
             entry
             for entry in set(entries).intersection(self.dead_entries)
-            if entry.key not in self._in_flight_by_key
+            if entry.key not in self._keys_in_flight
         }
         reviving = [entry for entry in self.dead_entries if entry in chosen]
         self.dead_entries = [entry for entry in self.dead_entries if entry not in chosen]
@@ -358,7 +359,7 @@ class BatchBuffer(Generic[T]):
 
     def _release_held(self, batch: Iterable[Entry[T]]) -> None:
         for entry in batch:
-            if entry.key not in self._in_flight_by_key:
+            if entry.key not in self._keys_in_flight:
                 later = self._held.pop(entry.key, None)
                 if later is not None:
                     self._waiting.appendleft(later)

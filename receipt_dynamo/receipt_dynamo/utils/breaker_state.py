@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from receipt_dynamo.utils.breaker_settings import BreakerSettings
+from receipt_dynamo.utils.breaker_window import Window
 
 UNCOUNTED: Final = 0
 """The ticket of a call whose result is not recorded."""
@@ -153,6 +154,12 @@ class BreakerMachine:
         "state",
     )
 
+    # Set by each new generation, and the first by each opening.
+    _opened_until: float
+    _probes: dict[int, float]
+    _window: Window | None
+    free_ticket: int | None
+
     def __init__(self, settings: BreakerSettings) -> None:
         self._settings = settings
         self._numbers = itertools.count(UNCOUNTED + 1)
@@ -160,10 +167,6 @@ class BreakerMachine:
         if settings.window_seconds is None:
             self._minimum_calls = min(settings.minimum_calls, settings.window_calls)
         self._open_seconds = settings.timeout_seconds
-        self._opened_until = 0.0
-        self._probes: dict[int, float] = {}
-        self._window = settings.make_window()
-        self.free_ticket: int | None = None
         self.state = _CLOSED
         self.begin_again()
 

@@ -190,3 +190,21 @@ def test_dead_letters_with_one_key_are_merged_in_the_order_of_their_latest_items
     assert queue.flush(5.0)
     assert callback.batches[-1] == ["k1+k2+k3"]
     assert queue.get_stats().delivered == 3
+
+
+def test_a_dead_letter_is_as_late_as_what_was_merged_into_it() -> None:
+    def add_third(batch: list[str]) -> FlushResult[str]:
+        queue.add_item("k3")  # waits for k1, and takes its place when that comes back
+        return FlushResult(batch, (), 0.0)
+
+    callback = Script(give_up, give_up, add_third, give_up)
+    queue = open_queue(SimulatedHost(), callback, key_of=lambda item: item[0])
+    for item in ("k1", "k2"):
+        queue.add_item(item)
+        assert queue.flush(5.0)
+    assert queue.redrive(lambda item: item == "k1") == 1
+    assert queue.flush(5.0)
+    assert sorted(letter.item for letter in queue.dead_letters()) == ["k2", "k3"]
+    assert queue.redrive() == 3
+    assert queue.flush(5.0)
+    assert callback.batches[-1] == ["k3"]

@@ -258,6 +258,10 @@ def test_a_stop_waits_ten_seconds_by_default() -> None:
 
 
 def test_without_a_size_items_have_no_bytes_merged_ones_neither() -> None:
+    plain = open_queue(SimulatedHost(), max_bytes=1)
+    assert plain.add_item("a")
+    assert plain.add_item("b")
+    assert plain.get_stats().pending_bytes == 0
     queue = open_queue(SimulatedHost(), key_of=lambda _: "key", merge=lambda old, new: old + new)
     for item in "ab":
         queue.add_item(item)
