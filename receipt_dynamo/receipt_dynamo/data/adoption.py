@@ -103,6 +103,13 @@ class Adoption:
                 self._log.warn("unproven", f"journals of dead processes are left alone: {error}")
                 return
         self._note_arn(self._arn)  # Each time: the disk may have been full the last time.
+        while self._look_through(self._arn):
+            pass  # What was whole in a damaged journal is in another one now.
+        self._directory.sweep()
+
+    def _look_through(self, arn: str) -> bool:
+        """Take over what is there; tell whether damaged journals were set aside."""
+        has_set_aside = False
         for path in self._directory.list(self._target):
             if self._is_held(path):
                 continue
@@ -110,12 +117,13 @@ class Adoption:
                 self._next_look = -math.inf  # As soon as there is.
                 break
             try:
-                self._look_at(path, self._arn)
+                self._look_at(path, arn)
             except CorruptJournalError as error:
+                has_set_aside = True
                 self._on_set_aside(str(error))
             except (JournalError, OSError, sqlite3.Error) as error:
                 self._say(path, f"{type(error).__name__}: {error}")
-        self._directory.sweep()
+        return has_set_aside
 
     def _look_at(self, path: Path, arn: str) -> None:
         why: str | None = None

@@ -19,6 +19,7 @@ class Backlog:
         rows: All rows, dead letters included.
         bytes: What they take, roughly.
         watches: Who wants to know of a row that is not in memory, by its number.
+        handed_out: The number of the last row that was handed out or kept in memory.
     """
 
     def __init__(self, held: HeldJournal, *, is_adopted: bool = False) -> None:
@@ -30,7 +31,7 @@ class Backlog:
         self.rows = counts.pending + counts.dead
         self.bytes = counts.bytes
         self.watches: dict[int, Watch] = {}
-        self._handed_out: int | None = None
+        self.handed_out: int | None = None
         self._unplaced: int | None = None
 
     @property
@@ -50,7 +51,7 @@ class Backlog:
 
     def keep_in_memory(self, record: PendingRecord) -> None:
         """Note that the record just appended is with the queue."""
-        self._handed_out = record.seq
+        self.handed_out = record.seq
         self._unplaced = None
 
     def spill(self, record: PendingRecord) -> None:
@@ -62,7 +63,7 @@ class Backlog:
 
     def read(self, limit: int) -> list[PendingRow]:
         """Return the next waiting rows, in order; they wait until :meth:`hand_out`."""
-        return self.journal.read_pending(self._handed_out, limit)
+        return self.journal.read_pending(self.handed_out, limit)
 
     def hand_out(self, rows: list[PendingRow]) -> tuple[list[PendingRecord], list[PendingRow]]:
         """Make records of what :meth:`read` returned, which are with the queue from now on.
@@ -75,7 +76,7 @@ class Backlog:
         for row in rows:
             if row.seq == self._unplaced:
                 break
-            if self._handed_out is not None and row.seq <= self._handed_out:
+            if self.handed_out is not None and row.seq <= self.handed_out:
                 continue
             key = find_key(row.item) if row.is_whole else None
             if key is None:
@@ -83,9 +84,21 @@ class Backlog:
             else:
                 watch = self.watches.pop(row.seq, None)
                 records.append(PendingRecord(key, row.item, self, row.seq, watch))
-            self._handed_out = row.seq
+            self.handed_out = row.seq
         self.waiting = max(0, self.waiting - len(records) - len(damaged))
         return records, damaged
+
+    def continue_in(self, held: HeldJournal) -> Backlog:
+        """Return the backlog of the journal that holds by now what waits in this damaged one."""
+        backlog = Backlog(held, is_adopted=self.is_adopted)
+        backlog.watches, self.watches = self.watches, {}
+        return backlog
+
+    def take_lost_watches(self) -> list[Watch]:
+        """Return who still watches rows when none waits any more: they were damaged."""
+        if self.waiting or not self.watches:
+            return []
+        return self.give_up_waiting()[1]
 
     def give_up_waiting(self) -> tuple[int, list[Watch]]:
         """Note that what waits cannot be read; return how many rows, and who watches them."""

@@ -64,6 +64,9 @@ class BacklogReader:
             rows = backlog.read(limit)
             with self._lock:
                 records, damaged = backlog.hand_out(rows)
+                lost_watches = backlog.take_lost_watches() if not damaged else []
+            if lost_watches:
+                self._on_damaged(0, DAMAGED, lost_watches)
             for row in damaged:
                 self._bury(backlog, row)
             if records:

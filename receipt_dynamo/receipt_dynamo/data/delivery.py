@@ -217,9 +217,10 @@ class Delivery:
         return record in buried
 
     def _note_damage(self, records: int, reason: str, watches: Iterable[Watch]) -> None:
-        """Book pending records whose bytes on disk are damaged: they are never sent."""
-        self._ledger.count(dead=records)
-        self.events.tell(DeliveryEventKind.DEAD, records, reason)
+        """Book pending records whose bytes on disk are damaged."""
+        if records:
+            self._ledger.count(dead=records)
+            self.events.tell(DeliveryEventKind.DEAD, records, reason)
         self._watches.tell(watches, Fate.DEAD, reason)
 
     def _take(self, room: int) -> list[PendingRecord]:
@@ -310,7 +311,6 @@ class Delivery:
         if self._admission.is_behind and not self._chores.flush(left()):
             return False
         adopted = -1
-        # Of dead processes' journals there may be more than are adopted at once.
         while adopted != self._ledger.snapshot().adopted:
             adopted = self._ledger.snapshot().adopted
             for flush in (self._flush_looks, self._flush_queue, self._flush_looks):

@@ -198,6 +198,19 @@ class Journal:
             self._commits += 1
         return seq
 
+    def restore(self, rows: Sequence[PendingRow | DeadRow]) -> None:
+        """Take over whole rows of another journal as they are, under their numbers.
+
+        Raises:
+            sqlite3.Error: They could not be written; none is.
+        """
+        sql = "INSERT INTO records (seq, item, reason, attempts, mark) VALUES (?, ?, ?, ?, ?)"
+        with self._lock, self._writer:
+            run(self._writer, "BEGIN")
+            self._writer.executemany(sql, map(_to_columns, rows))
+            self._last_seq = max([self._last_seq, *(row.seq for row in rows)])
+            self._commits += len(rows)
+
     def delete(self, seqs: Sequence[int]) -> None:
         """Forget records, which are settled or given up."""
         marks = ",".join("?" * len(seqs))
@@ -353,6 +366,11 @@ class Journal:
         """
         self.abandon()
         _inherited.add(self.path.name)
+
+
+def _to_columns(row: PendingRow | DeadRow) -> tuple[int, bytes, str | None, int, int]:
+    reason, attempts = (row.reason, row.attempts) if isinstance(row, DeadRow) else (None, 0)
+    return row.seq, row.item, reason, attempts, mark_of(row.seq, row.item)
 
 
 def was_inherited(path: Path) -> bool:

@@ -15,7 +15,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +24,7 @@ from receipt_dynamo.data.journal import NOTHING, Journal, JournalCounts, was_inh
 from receipt_dynamo.data.journal_check import check_journal
 from receipt_dynamo.data.journal_file import UNFINISHED, CorruptJournalError, list_files
 from receipt_dynamo.data.journal_lease import Lease, find_holder
+from receipt_dynamo.data.journal_remains import iterate_whole, open_remains, read_notes
 from receipt_dynamo.data.private_files import make_private_directory
 
 if TYPE_CHECKING:
@@ -183,15 +184,17 @@ class JournalDirectory:
             JournalError: The file system has no write-ahead log.
         """
         self._make()
+        return self._create(target.digest, dict(target.describe()), sync=sync)
+
+    def _create(self, digest: str, notes: Mapping[str, str], *, sync: bool) -> HeldJournal:
         while True:
-            name = f"{target.digest}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
-            path = self.path / name
+            path = self.path / f"{digest}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
             lease = Lease.take(_lock_path(path))
             if lease is not None:
                 break
         try:
-            notes = [*target.describe(), ("process", str(os.getpid()))]
-            journal = Journal.create(path, notes=notes, sync=sync)
+            named = {**notes, "process": str(os.getpid())}
+            journal = Journal.create(path, notes=named.items(), sync=sync)
         except BaseException:
             lease.release(unlink=True)
             raise
@@ -210,7 +213,8 @@ class JournalDirectory:
         """Open the journal of a dead process; None when its process lives, or it is gone.
 
         None as well when this process was forked from that one: another takes it over. A
-        damaged journal is set aside, before a byte of it is changed.
+        damaged journal is set aside, before a byte of it is changed; what is whole in it is
+        then in another journal of a dead process.
 
         Args:
             path: The journal.
@@ -239,12 +243,18 @@ class JournalDirectory:
                 lease.release(unlink=False)
                 return None
             return HeldJournal(Journal.open(path), lease, counts)
-        except CorruptJournalError:
+        except CorruptJournalError as error:
             try:
-                self.set_aside(path)
+                rescued = self.rescue(path)
             finally:
                 lease.release(unlink=not os.path.lexists(path))
-            raise
+            if rescued is None:
+                raise
+            rescued.close()
+            found = rescued.counts.pending + rescued.counts.dead
+            raise CorruptJournalError(
+                f"{error}; {found} records that are whole are in {rescued.journal.path.name} now"
+            ) from error
         except BaseException:
             lease.release(unlink=False)
             raise
@@ -259,6 +269,53 @@ class JournalDirectory:
             OSError: The lock file cannot be read.
         """
         return find_holder(_lock_path(path))
+
+    def rescue(self, path: Path, after: int | None = None) -> HeldJournal | None:
+        """Set a damaged journal aside, and make another one of the records that are whole in it.
+
+        They are in both when the process is killed in between, and are sent twice then, under
+        their keys.
+
+        Args:
+            path: The damaged one; nobody else uses it.
+            after: Of pending records, only those whose number is above it; by default all.
+
+        Returns:
+            The other one, or None where there is no such record, or not even the table is told.
+
+        Raises:
+            OSError: The directory cannot be written.
+            sqlite3.Error: The disk is full or broken.
+            JournalError: The file system has no write-ahead log.
+        """
+        rescued: HeldJournal | None = None
+        remains = open_remains(path)
+        if remains is not None:
+            with closing(remains):
+                rescued = self._copy(remains, after)
+        self.set_aside(path)
+        return rescued
+
+    def _copy(self, remains: Journal, after: int | None) -> HeldJournal | None:
+        notes = read_notes(remains)
+        if not notes:
+            return None
+        copy = self._create(remains.path.name.partition("-")[0], notes, sync=False)
+        try:
+            for pending in iterate_whole(remains.read_pending, after):
+                copy.journal.restore(pending)
+            for dead in iterate_whole(remains.read_dead):
+                copy.journal.restore(dead)
+            copy.counts = copy.journal.count()
+        except BaseException:
+            copy.journal.close()
+            _delete(copy.journal.path)
+            copy.lease.release(unlink=True)
+            raise
+        if not (copy.counts.pending or copy.counts.dead):
+            copy.close()
+            return None
+        return copy
 
     def set_aside(self, path: Path) -> None:
         """Move a damaged journal out of the way, untouched, for whoever wants to look at it."""

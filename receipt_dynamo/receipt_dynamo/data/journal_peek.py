@@ -51,7 +51,7 @@ def peek(path: Path, *, keeps_index: bool = False) -> Iterator[Journal]:
         NewerJournalError: A newer release made it.
         JournalError: It cannot be read now, or is gone.
     """
-    _check_files(path)
+    check_files(path)
     _, log, index = list_files(path)
     if keeps_index:
         # Without its index to write, SQLite tries for 10 s to make sense of such a log.
@@ -59,7 +59,7 @@ def peek(path: Path, *, keeps_index: bool = False) -> Iterator[Journal]:
             raise CorruptJournalError(f"journal {path.name} is damaged: its log is")
         keeps_index = index.exists()
     try:
-        with closing(_open(path, "ro&readonly_shm=1" if keeps_index else "ro")) as journal:
+        with closing(open_reader(path, keeps_index=keeps_index)) as journal:
             yield journal
     except sqlite3.DatabaseError as error:
         if is_corruption(error):
@@ -67,11 +67,24 @@ def peek(path: Path, *, keeps_index: bool = False) -> Iterator[Journal]:
         raise JournalError(f"journal {path.name} cannot be read now: {error}") from error
 
 
-def _open(path: Path, mode: str) -> Journal:
+def open_reader(path: Path, *, keeps_index: bool = False, is_damaged: bool = False) -> Journal:
+    """As :func:`peek`, of what :func:`check_files` accepts.
+
+    Args:
+        path: The database file.
+        keeps_index: As there.
+        is_damaged: Whether SQLite is to read even a file that is shorter than it should be.
+
+    Raises:
+        JournalError: Its tables are others than ours.
+        sqlite3.Error: It cannot be read.
+    """
     with no_fork():
-        connection = connect(path, mode)
+        connection = connect(path, "ro&readonly_shm=1" if keeps_index else "ro")
         journal = Journal(path, connection, reader=connection)
         try:
+            if is_damaged:
+                run(connection, "PRAGMA writable_schema = ON")
             _check_form(connection, path)
         except BaseException:
             journal.close()
@@ -79,7 +92,12 @@ def _open(path: Path, mode: str) -> Journal:
         return journal
 
 
-def _check_files(path: Path) -> None:
+def check_files(path: Path) -> None:
+    """Refuse what SQLite must not even open.
+
+    Raises:
+        CorruptJournalError: A file is none, or the database is empty.
+    """
     for name in list_files(path):
         with suppress(FileNotFoundError):
             found = name.lstat()

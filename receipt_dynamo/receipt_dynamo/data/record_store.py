@@ -97,6 +97,7 @@ class RecordStore:
         )
         self._own: Backlog | None = None
         self._adopted: list[Backlog] = []
+        self._lost: list[Backlog] = []
         self._is_taking = False
         self._health = JournalHealth(self._clock)
         self._settled: list[PendingRecord] = []
@@ -130,7 +131,7 @@ class RecordStore:
     @property
     def waiting(self) -> int:
         """Pending records that are on disk only."""
-        return sum(backlog.waiting for backlog in self._backlogs())
+        return sum(backlog.waiting for backlog in (*self._backlogs(), *self._lost))
 
     @property
     def bytes(self) -> int:
@@ -393,12 +394,12 @@ class RecordStore:
                 own.journal.note_target([(TABLE_ARN, self._arn)])
 
     def _set_aside(self, backlog: Backlog) -> None:
-        """Move a damaged journal out of the way; what of it is in memory goes on."""
+        """Move a damaged journal out of the way; what is whole in it, or in memory, goes on."""
         with self._lock:
             if backlog.is_lost or self._directory is None:
                 return
             backlog.is_lost = True
-            lost, watches = backlog.give_up_waiting()
+            self._lost.append(backlog)
             self._settled = [each for each in self._settled if each.backlog is not backlog]
             if backlog is self._own:
                 self._own = None  # The next record begins a new one.
@@ -407,13 +408,29 @@ class RecordStore:
                 self._adopted.remove(backlog)
         # Not closed: SQLite would copy the log into a damaged database, and delete it.
         backlog.journal.abandon()
-        with suppress(OSError):
-            self._directory.set_aside(backlog.journal.path)
+        rescued = self._rescue(self._directory, backlog)
         backlog.held.lease.release(unlink=True)
+        with self._lock:
+            missing = backlog.waiting
+            if rescued is not None:
+                missing = max(0, missing - rescued.counts.pending)
+                self._adopted.append(backlog.continue_in(rescued))
+            _, watches = backlog.give_up_waiting()
+            self._lost.remove(backlog)
+            if rescued is not None and self._is_closed:
+                rescued.close()  # For the next process.
         what = f"journal {backlog.journal.path.name} is damaged"
         self.note_set_aside(what)
-        if lost:
-            self._on_damaged(lost, what, watches)
+        self._on_damaged(missing, what, watches)
+
+    def _rescue(self, directory: JournalDirectory, backlog: Backlog) -> HeldJournal | None:
+        try:
+            return directory.rescue(backlog.journal.path, backlog.handed_out)
+        except (OSError, sqlite3.Error, JournalError) as error:
+            self._warn("rescue what is whole in", error)
+        with suppress(OSError):
+            directory.set_aside(backlog.journal.path)
+        return None
 
     def note_set_aside(self, why: str) -> None:
         """Say and count that a damaged journal was set aside."""

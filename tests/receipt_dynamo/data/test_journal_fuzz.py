@@ -7,9 +7,9 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import event, given, settings
@@ -122,27 +122,47 @@ def take_rows(table: DynamoClient) -> set[int]:
     return set(rows)
 
 
-def read_with_sqlite(path: Path) -> dict[int, bool] | None:
-    """Return what SQLite alone reads: by number, whether the row is pending and as accepted.
+class Reading(NamedTuple):
+    """What SQLite alone reads.
 
-    None when it calls the file damaged.
+    Attributes:
+        is_sound: Whether it calls the file sound.
+        form: Tables and notes.
+        rows: By number, whether the row is pending and as it was accepted; up to the first
+            that cannot be read.
     """
+
+    is_sound: bool
+    form: list[Any]
+    rows: dict[int, bool]
+
+
+def read_with_sqlite(path: Path) -> Reading:
+    reading = Reading(False, [], {})
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / path.name
         for source, target in zip(list_files(path)[:INDEX], list_files(copy)[:INDEX], strict=True):
             shutil.copy(source, target)
-        try:
-            with closing(sqlite3.connect(copy)) as connection:
-                connection.text_factory = bytes
-                if connection.execute("PRAGMA quick_check").fetchall() != [(b"ok",)]:
-                    return None
-                rows = connection.execute("SELECT seq, item, reason, mark FROM records").fetchall()
-        except (sqlite3.DatabaseError, UnicodeDecodeError):
-            return None
-    return {
-        seq: reason is None and seq in ORIGINALS and item == ORIGINALS[seq].to_dynamodb_json()
-        for seq, item, reason, _ in rows
-    }
+        # Python cannot decode all that SQLite quotes of a damaged file.
+        with (
+            suppress(sqlite3.DatabaseError, UnicodeDecodeError),
+            closing(sqlite3.connect(copy)) as connection,
+        ):
+            connection.text_factory = bytes
+            for sql in ("PRAGMA user_version", "SELECT sql FROM sqlite_master"):
+                reading.form.extend(connection.execute(sql))
+            reading.form.extend(connection.execute("SELECT * FROM target"))
+            verdict = connection.execute("PRAGMA quick_check").fetchall()
+            reading = reading._replace(is_sound=verdict == [(b"ok",)])
+            for seq, item, reason in connection.execute(
+                "SELECT seq, item, reason FROM records ORDER BY seq"
+            ):
+                reading.rows[seq] = (
+                    reason is None
+                    and seq in ORIGINALS
+                    and item == ORIGINALS[seq].to_dynamodb_json()
+                )
+    return reading
 
 
 def read_content(path: Path) -> list[bytes]:
@@ -158,7 +178,7 @@ def test_whatever_befalls_the_files_of_a_killed_process(place: Place, damage: li
         before = read_content(path)
         survey(JournalDirectory(path.parent))
         assert read_content(path) == before
-        expected = read_with_sqlite(path)
+        reading = read_with_sqlite(path)
         stats = adopt(place, path.parent)
         delivered = take_rows(place.table)
 
@@ -166,21 +186,23 @@ def test_whatever_befalls_the_files_of_a_killed_process(place: Place, damage: li
         assert stats.accepted + stats.adopted == settled
         assert (stats.pending, stats.delivered) == (0, len(delivered))
         assert delivered <= set(PENDING) | set(DEAD)
+        whole = {number for number, is_whole in reading.rows.items() if is_whole}
         if stats.set_aside:
             event("set aside")
             assert read_content(path.parent / SET_ASIDE / path.name) == before
-            assert stats.adopted == 0
+            if reading.form == read_with_sqlite(place.killed.path).form:
+                event("rescued")
+                assert whole <= delivered
         elif not stats.adopted:
             event("left alone")
             assert read_content(path) == before
         else:
             event("adopted")
-            assert expected is not None
-            whole = {number for number, is_whole in expected.items() if is_whole}
+            assert reading.is_sound
             assert whole <= delivered
-            assert stats.dead + stats.delivered == len(expected)
+            assert stats.dead + stats.delivered == len(reading.rows)
             if all(each.file != INDEX for each in damage):
                 # The index knows how long the log was: nothing is missed without a word.
-                assert len(expected) == len(PENDING) + len(DEAD)
+                assert len(reading.rows) == len(PENDING) + len(DEAD)
         if all(each.file == INDEX for each in damage):
             assert delivered == set(PENDING)

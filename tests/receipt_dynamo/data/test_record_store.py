@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from damaged_journals import flip
 from receipt_dynamo.data.backlog_reader import DAMAGED
 from receipt_dynamo.data.journal import JournalCounts
 from receipt_dynamo.data.journal_directory import SET_ASIDE, JournalDirectory, JournalTarget
@@ -321,6 +322,34 @@ def test_this_processs_journal_damaged_below_it_is_set_aside_and_a_new_one_begin
     assert bench.store.close() == 1
     (new,) = bench.directory.list()
     assert new.name != path.name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
+def test_what_waits_on_the_other_pages_of_a_damaged_journal_goes_on(bench: Bench) -> None:
+    """A million records may wait there; and who watches a lost one is told."""
+    watches = [Watch(("p", str(number)), lambda report: None) for number in range(400)]
+    bench.append(make_record(1_000))
+    for number, watch in enumerate(watches):
+        bench.append(make_record(number, watch), spill=True)
+    bench.store.checkpoint()
+    taken = bench.store.take(10)
+    (path,) = bench.directory.list()
+    flip(path, 4 * 4096, 4096)
+    forget_pages(bench)
+    while bench.store.waiting:
+        taken += bench.store.take(50)
+    assert bench.store.take(1) == []
+    (missing,) = [records for records, _ in bench.damaged if records]
+    assert len(taken) + missing == 400
+    assert 10 < missing < 100
+    assert numbers(taken) == sorted(set(numbers(taken)))
+    assert all(record.body == make_record(int(record.key[1])).body for record in taken)
+    found = {record.watch for record in taken}
+    assert set(bench.damaged_watches) == set(watches) - found
+    assert bench.store.set_aside == 1
+    bench.store.forget(taken, at_once=True)
+    assert bench.store.close() == 0
+    assert [name.name for name in path.parent.iterdir()] == [SET_ASIDE]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")

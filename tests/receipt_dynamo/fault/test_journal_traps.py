@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 import pytest
 
-from damaged_journals import make_metric
+from damaged_journals import flip, make_metric
 from engines.launch import Engine
 from programs import Program
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
@@ -255,6 +255,35 @@ def test_a_second_process_does_not_take_what_the_first_one_has_in_flight(
         out, err = first.communicate(timeout=60)
     assert (first.returncode, out, err) == (0, "5\n", "")
     assert read_numbers(table) == list(range(5))
+
+
+def test_a_journal_that_is_damaged_below_a_running_process_costs_what_was_on_the_damaged_page(
+    open_client: Callable[..., ResilientDynamoClient],
+    proxy: FaultProxy,
+    table: DynamoClient,
+    directory: JournalDirectory,
+) -> None:
+    """What is in memory goes on, what waits on other pages too, and a new journal begins."""
+    proxy.always(DOWN)
+    client = open_client(max_pending_records=20)
+    assert client.batch_put_ai_usage_metrics(map(make_metric, range(150))) == []
+    own = client._delivery._store._own
+    assert own is not None
+    own.journal.checkpoint()
+    flip(own.journal.path, 12 * 4096, 4096)
+    for connection in (own.journal._writer, own.journal._connect_reader()):
+        connection.execute("PRAGMA shrink_memory")  # Else SQLite reads what it has in memory.
+    proxy.heal()
+    assert client.flush(60)
+    assert client.batch_put_ai_usage_metrics(map(make_metric, range(150, 160))) == []
+    assert client.get_stats().durability == "journal"
+    assert client.flush(60)
+    stats = client.get_stats()
+    assert (stats.accepted, stats.pending, stats.set_aside) == (160, 0, 1)
+    assert 0 < stats.dead < 20
+    assert stats.delivered == 160 - stats.dead
+    assert len(read_numbers(table)) == stats.delivered
+    assert directory.count_set_aside() == 1
 
 
 TRY_TO_LOCK = """
