@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +18,23 @@ from receipt_dynamo.utils.batch_queue import BatchQueue
 from simulated_host import SimulatedHost
 from simulation.disk import FragileDirectory
 from simulation.table import TABLE, Item, SimulatedService, SimulatedTable
+
+
+class BusyHost(SimulatedHost):
+    """A machine on which something else happens whenever somebody waits.
+
+    Attributes:
+        on_wait: What happens then.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_wait: Callable[[], object] = lambda: None
+
+    def _wait(self, seconds: float | None) -> None:
+        super()._wait(seconds)
+        self.on_wait()
+
 
 make_service: Final = cache(SimulatedService)
 """One boto3 client is enough, and it takes a tenth of a second."""
@@ -36,7 +55,7 @@ class Simulation:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._service = make_service()
-        self.host = SimulatedHost()
+        self.host = BusyHost()
         self.table = self._service.table = SimulatedTable(self.host)
         self.disk = FragileDirectory(folder)
 
@@ -75,3 +94,18 @@ def run_due(queue: BatchQueue[Any]) -> bool:
     if batch:
         queue._deliver(batch)
     return bool(batch)
+
+
+def run_for(delivery: Delivery, host: SimulatedHost, seconds: float) -> None:
+    """Do what the workers do in so many seconds."""
+    end = host.now + seconds
+    queues: list[BatchQueue[Any]] = [delivery._looks, delivery._chores, delivery._queue]
+    while True:
+        while any(run_due(queue) for queue in queues):
+            pass
+        delays = [queue._seconds_until_due() for queue in queues]
+        nearest = min((delay for delay in delays if delay is not None), default=math.inf)
+        if host.now + nearest > end:
+            host.now = max(host.now, end)
+            return
+        host.now += nearest

@@ -7,10 +7,10 @@ each error are the real ones. The faults are those of the fault proxy.
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
@@ -18,7 +18,7 @@ from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, 
 
 from receipt_dynamo.data.batch_write import Key, accept_prepared_bodies, key_of
 from receipt_dynamo.data.connection import SdkSettings, Target, make_client, make_credentials
-from receipt_dynamo.testing import Exchange, Fault, Reply, Request
+from receipt_dynamo.testing import Exchange, Fault, Reply, Request, Throttle, UnprocessedItems
 from receipt_dynamo.testing.exchange import compute_checksum, make_json_reply
 from receipt_dynamo.testing.throttling import make_error_reply
 from simulated_host import SimulatedHost
@@ -30,19 +30,6 @@ READ_TIMEOUT: Final = 5.0
 Item = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Attempt:
-    """One BatchWriteItem that arrived.
-
-    Attributes:
-        start: When.
-        keys: Of its items, in order.
-    """
-
-    start: float
-    keys: tuple[Key, ...]
-
-
 class SimulatedTable:
     """A table as strict as DynamoDB, which fails as it is told.
 
@@ -51,7 +38,8 @@ class SimulatedTable:
     Attributes:
         rows: What is stored.
         history: Every item that ever was, by key, in order.
-        attempts: The batches that arrived.
+        starts: When batches arrived.
+        throttled: How often an item was throttled, and its client was told so.
         faults: What meets the next batches; None lets one pass.
         is_down: Whether connections are refused.
         refusal: Code of the error by which every request is refused, or None.
@@ -68,7 +56,8 @@ class SimulatedTable:
         self._in_flight: list[tuple[Key, ...]] = []
         self.rows: dict[Key, Item] = {}
         self.history: dict[Key, list[Item]] = {}
-        self.attempts: list[Attempt] = []
+        self.starts: list[float] = []
+        self.throttled = 0
         self.faults: deque[Fault | None] = deque()
         self.is_down = False
         self.refusal: str | None = None
@@ -102,7 +91,7 @@ class SimulatedTable:
         items = [write["PutRequest"]["Item"] for write in asked.document["RequestItems"][TABLE]]
         keys = tuple(key_of(item) for item in items)
         self._check(asked, items, keys)
-        self.attempts.append(Attempt(self._host.now, keys))
+        self.starts.append(self._host.now)
         self._in_flight.append(keys)
         try:
             self.on_request(items)
@@ -116,6 +105,10 @@ class SimulatedTable:
                 raise ReadTimeoutError(endpoint_url=url)
             if answer.reply is None:
                 raise ConnectionClosedError(endpoint_url=url)
+            if isinstance(fault, Throttle):
+                self.throttled += len(items)
+            elif isinstance(fault, UnprocessedItems):
+                self.throttled += _count_unprocessed(answer.reply)
             return _to_response(url, answer.reply)
         finally:
             self.on_answer()
@@ -163,6 +156,10 @@ class SimulatedService:
     def _receive(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         assert self.table is not None
         return self.table.receive(request)
+
+
+def _count_unprocessed(reply: Reply) -> int:
+    return len(json.loads(reply.body).get("UnprocessedItems", {}).get(TABLE, ()))
 
 
 class _Body(io.BytesIO):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receipt_dynamo.data.journal import ROW_OVERHEAD, Journal, PendingRow
+from receipt_dynamo.data.journal import ROW_OVERHEAD, DeadRow, Journal, PendingRow
 from receipt_dynamo.data.journal_directory import HeldJournal
 from receipt_dynamo.data.pending_record import PendingRecord, Watch
 from receipt_dynamo.data.stored_item import find_key
@@ -33,6 +33,8 @@ class Backlog:
         self.watches: dict[int, Watch] = {}
         self.handed_out: int | None = None
         self._unplaced: int | None = None
+        # Of dead letters that came back, by their new numbers.
+        self._orders: dict[int, int] = {}
 
     @property
     def journal(self) -> Journal:
@@ -44,7 +46,7 @@ class Backlog:
 
         Nobody else hands it out in between.
         """
-        record.seq = self._unplaced = self.journal.append(record.body)
+        record.seq = record.order = self._unplaced = self.journal.append(record.body)
         record.backlog = self
         self.rows += 1
         self.bytes += record.size + ROW_OVERHEAD
@@ -60,6 +62,15 @@ class Backlog:
         self._unplaced = None
         if record.watch is not None:
             self.watches[record.seq] = record.watch
+
+    def revive(self, row: DeadRow) -> bool:
+        """Make a dead letter wait again, behind all others; False when it is damaged."""
+        seq = self.journal.revive(row)
+        if seq is None:
+            return False
+        self.waiting += 1
+        self._orders[seq] = self._orders.pop(row.seq, row.seq)
+        return True
 
     def read(self, limit: int) -> list[PendingRow]:
         """Return the next waiting rows, in order; they wait until :meth:`hand_out`."""
@@ -83,7 +94,9 @@ class Backlog:
                 damaged.append(row)
             else:
                 watch = self.watches.pop(row.seq, None)
-                records.append(PendingRecord(key, row.item, self, row.seq, watch))
+                record = PendingRecord(key, row.item, self, row.seq, watch)
+                record.order = self._orders.get(row.seq, row.seq)
+                records.append(record)
             self.handed_out = row.seq
         self.waiting = max(0, self.waiting - len(records) - len(damaged))
         return records, damaged
@@ -111,3 +124,6 @@ class Backlog:
         """Note that these rows are gone."""
         self.rows -= len(records)
         self.bytes -= sum(record.size + ROW_OVERHEAD for record in records)
+        if self._orders:
+            for record in records:
+                self._orders.pop(record.seq, None)

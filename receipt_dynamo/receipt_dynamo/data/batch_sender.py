@@ -236,13 +236,14 @@ class BatchSender:
         with self._lock:
             delay = self._pacer.reserve(self._clock())
         self._pause(delay)
+        sent = part
         try:
             with self._breaker:
-                is_probe = self._breaker.state is not CircuitBreakerState.CLOSED
-                sent = part[:PROBE_RECORDS] if is_probe else part
+                if self._breaker.state is not CircuitBreakerState.CLOSED:
+                    sent = part[:PROBE_RECORDS]
                 unwritten = self._writer.write(sent)
         except Exception as error:
-            self._note_failure(error, len(part))
+            self._note_failure(error, len(sent))
             raise
         self._note_reply(len(sent), len(unwritten))
         return [record for record in sent if record.key in unwritten] + part[len(sent) :]

@@ -226,7 +226,7 @@ class Delivery:
     def _take(self, room: int) -> list[PendingRecord]:
         """Give the queue records from disk, now that it has room."""
         records = self._store.take(room)
-        if not records and self._store.waiting:
+        if not records and self._needs_pull():
             self._chores.add_item(PULL)  # The disk failed: tried again, with a pause.
         return records
 

@@ -224,17 +224,21 @@ class Journal:
             "UPDATE records SET reason = ?, attempts = ? WHERE seq = ?", (reason, attempts, seq)
         )
 
-    def revive(self, row: DeadRow) -> bool:
-        """Make a dead letter a pending record, the last in order; False when it is damaged."""
+    def revive(self, row: DeadRow) -> int | None:
+        """Make a dead letter a pending record, the last in order.
+
+        Returns:
+            Its new number; None when it is damaged.
+        """
         if not row.is_whole:
-            return False
+            return None
         with self._lock:
-            self._last_seq += 1
+            seq = self._last_seq = self._last_seq + 1
             self._change(
                 "UPDATE records SET seq = ?, mark = ?, reason = NULL WHERE seq = ?",
-                (self._last_seq, mark_of(self._last_seq, row.item), row.seq),
+                (seq, mark_of(seq, row.item), row.seq),
             )
-        return True
+        return seq
 
     def _change(self, sql: str, values: Sequence[Any]) -> None:
         with self._lock:

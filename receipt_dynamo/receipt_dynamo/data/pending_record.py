@@ -65,12 +65,14 @@ class PendingRecord:
         size: Of that, in bytes.
         backlog: Whose row it is; None when it is in memory only.
         seq: Number of the row.
+        order: The number under which it was accepted: a dead letter that comes back has
+            a new one, and is not newer for that.
         attempts: How often it was sent.
         earlier: The record that it replaced, of the same key, which is settled with it.
         watch: Who wants to know what becomes of it, if anybody does.
     """
 
-    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "seq", "size", "watch")
+    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "order", "seq", "size", "watch")
 
     def __init__(
         self,
@@ -84,7 +86,7 @@ class PendingRecord:
         self.body = body
         self.size = len(body)
         self.backlog = backlog
-        self.seq = seq
+        self.seq = self.order = seq
         self.watch = watch
         self.attempts = 0
         self.earlier: PendingRecord | None = None
@@ -95,7 +97,7 @@ class PendingRecord:
     def is_newer_than(self, other: PendingRecord) -> bool:
         """Whether the journals say so, in whatever order the two came from there."""
         if self.backlog is other.backlog:
-            return self.seq > other.seq
+            return self.order > other.order
         # What a dead process left is older than what this one accepts.
         return other.is_adopted and not self.is_adopted
 

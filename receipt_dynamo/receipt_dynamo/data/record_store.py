@@ -302,12 +302,9 @@ class RecordStore:
         for backlog, row in letters:
             try:
                 with self._lock:
-                    is_revived = backlog.journal.revive(row)
-                    backlog.waiting += is_revived
+                    revived += backlog.revive(row)
             except sqlite3.Error as error:
                 self._handle("redrive dead letters of", error, backlog)
-            else:
-                revived += is_revived
         return revived
 
     def adopt(self, held: HeldJournal) -> bool:

@@ -190,6 +190,20 @@ def test_the_probe_is_a_small_real_batch() -> None:
     assert names_of(result.retry) == names[PROBE_RECORDS:]
 
 
+def test_of_a_throttled_probe_only_what_it_carried_counts_as_throttled() -> None:
+    answers: list[Reply] = [THROTTLED, OUTAGE]
+    bench = Bench(
+        lambda items: answers.pop(),
+        circuit_breaker_threshold=1,
+        circuit_breaker_timeout=0.000_001,
+        max_retry_attempts=1,
+    )
+    names = [f"r{number}" for number in range(25)]
+    bench.send(*names)
+    assert names_of(bench.send(*names).retry) == names
+    assert bench.sender.throttled == PROBE_RECORDS
+
+
 def test_recovery_ramps_up_from_the_floor() -> None:
     answers: list[Reply] = [OUTAGE]
     bench = Bench(

@@ -11,9 +11,10 @@ from receipt_dynamo.data import record_store
 from receipt_dynamo.data.delivery import Delivery
 from receipt_dynamo.data.delivery_settings import DeliverySettings
 from receipt_dynamo.data.misconfiguration import LONGEST_HOLD
-from receipt_dynamo.data.pending_record import DeliveryReport, Fate
+from receipt_dynamo.data.pending_record import DeliveryReport, Fate, PendingRecord
+from receipt_dynamo.data.record_store import RecordStore
 from simulation.disk import DELETE, READ
-from simulation.engine import Simulation, make_item, read_number
+from simulation.engine import Simulation, make_item, read_number, run_for
 
 
 @pytest.fixture
@@ -69,28 +70,53 @@ def test_dropping_the_oldest_ends_when_the_disk_gives_no_room_for_it(
     assert delivery.close(60.0).pending == 0
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many records were asked for, each time that the disk was asked."""
+    found: list[int] = []
+    take = RecordStore.take
+
+    def count(store: RecordStore, limit: int) -> list[PendingRecord]:
+        found.append(limit)
+        assert len(found) < 1_000
+        return take(store, limit)
+
+    monkeypatch.setattr(RecordStore, "take", count)
+    return found
+
+
 def test_a_flush_of_what_cannot_be_read_from_disk_waits_with_pauses(
-    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+    simulation: Simulation, reads: list[int]
 ) -> None:
     """It asked the disk without a pause, which took a whole core."""
     delivery = open_delivery(simulation, max_pending_records=2)
     put(delivery, *range(10))
     assert delivery.get_stats().spilled > 0
     simulation.disk.deny(READ)
-    tries = 0
-    take = delivery._store.take
-
-    def count(limit: int) -> Any:
-        nonlocal tries
-        tries += 1
-        return take(limit)
-
-    monkeypatch.setattr(delivery._store, "take", count)
     assert not delivery.flush(60.0)
-    assert 5 < tries < 200
+    assert 5 < len(reads) < 200
     simulation.disk.deny()
     assert delivery.flush(60.0)
     assert read_numbers(simulation) == list(range(10))
+    delivery.close(0.0)
+
+
+def test_what_cannot_be_read_from_disk_is_asked_for_with_pauses_while_others_wait(
+    simulation: Simulation, reads: list[int]
+) -> None:
+    """The thread for chores asked for it again at once, for ever."""
+    delivery = open_delivery(simulation, max_pending_records=10, batch_size=3)
+    put(delivery, *range(20))
+    simulation.disk.deny(READ)
+    run_for(delivery, simulation.host, 10.0)
+    simulation.table.refusal = "AccessDeniedException"
+    put(delivery, 20)
+    run_for(delivery, simulation.host, 3_600.0)
+    assert len(reads) < 600  # every 30 s at last, and a little more often at first
+    simulation.disk.deny()
+    simulation.table.heal()
+    assert delivery.flush(600.0)
+    assert read_numbers(simulation) == list(range(21))
     delivery.close(0.0)
 
 
@@ -125,4 +151,22 @@ def test_what_a_dead_process_left_does_not_replace_what_this_one_accepted(
     assert delivery.get_stats().adopted == 1
     assert [report.fate for report in reports] == [Fate.DELIVERED]
     assert read_numbers(simulation) == [0, 2]
+    delivery.close(0.0)
+
+
+def test_a_dead_letter_that_comes_back_does_not_replace_a_newer_record(
+    simulation: Simulation,
+) -> None:
+    delivery = open_delivery(simulation, batch_size=1)
+    simulation.table.complaint = "The provided key element does not match the schema"
+    put(delivery, 1, name="same")
+    run_for(delivery, simulation.host, 0.0)
+    assert delivery.get_stats().dead == 1
+    put(delivery, 2, 3)
+    put(delivery, 4, name="same")
+    run_for(delivery, simulation.host, 0.0)
+    assert (delivery.get_stats().dead, delivery.get_stats().pending) == (0, 4)
+    simulation.table.heal()
+    assert delivery.flush(60.0)
+    assert read_numbers(simulation) == [2, 3, 4]
     delivery.close(0.0)
