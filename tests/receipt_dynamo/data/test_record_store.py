@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -87,8 +87,21 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path / "journal")
+def open_bench() -> Iterator[Callable[..., Bench]]:
+    opened: list[Bench] = []
+
+    def open_bench(path: Path, **bounds: int) -> Bench:
+        opened.append(Bench(path, **bounds))
+        return opened[-1]
+
+    yield open_bench
+    for bench in opened:
+        bench.store.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, open_bench: Callable[..., Bench]) -> Bench:
+    return open_bench(tmp_path / "journal")
 
 
 def numbers(records: Iterable[PendingRecord]) -> list[int]:
@@ -134,8 +147,10 @@ def test_what_is_spilled_is_handed_out_once_in_order_with_its_watch(bench: Bench
     assert not bench.store.spills
 
 
-def test_at_the_bound_there_is_no_place_until_rows_are_settled(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, max_bytes=250)
+def test_at_the_bound_there_is_no_place_until_rows_are_settled(
+    tmp_path: Path, open_bench: Callable[..., Bench]
+) -> None:
+    bench = open_bench(tmp_path, max_bytes=250)
     kept = [make_record(number) for number in range(2)]
     assert [bench.append(record) for record in kept] == [Placement.JOURNAL] * 2
     assert bench.append(make_record(9)) is Placement.NOWHERE
@@ -155,13 +170,15 @@ def test_settled_rows_are_deleted_many_at_once_or_when_asked(bench: Bench) -> No
     assert not bench.store.delete_settled()
 
 
-def test_an_empty_journal_goes_when_the_store_closes_and_another_one_stays(bench: Bench) -> None:
+def test_an_empty_journal_goes_when_the_store_closes_and_another_one_stays(
+    bench: Bench, open_bench: Callable[..., Bench]
+) -> None:
     records = [make_record(number) for number in range(3)]
     for record in records:
         bench.append(record)
     bench.store.forget(records[:2], at_once=False)
     assert bench.store.close() == 1
-    later = Bench(bench.directory.path)
+    later = open_bench(bench.directory.path)
     (path,) = later.directory.list()
     later.adopt(path)
     (record,) = later.store.take(9)
@@ -171,10 +188,12 @@ def test_an_empty_journal_goes_when_the_store_closes_and_another_one_stays(bench
     assert list(bench.directory.path.iterdir()) == []
 
 
-def test_records_of_dead_processes_come_before_this_ones(bench: Bench) -> None:
+def test_records_of_dead_processes_come_before_this_ones(
+    bench: Bench, open_bench: Callable[..., Bench]
+) -> None:
     bench.append(make_record(1), spill=True)
     bench.store.close()
-    later = Bench(bench.directory.path)
+    later = open_bench(bench.directory.path)
     later.append(make_record(2), spill=True)
     (path,) = [path for path in later.directory.list() if not later.store.holds(path)]
     later.adopt(path)
