@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from receipt_dynamo.commands.survey import JournalView, list_troubles
 from receipt_dynamo.data.journal_directory import HeldJournal, JournalDirectory
@@ -28,20 +29,29 @@ class Visit:
 
 def visit_abandoned(
     directory: JournalDirectory,
-    views: Iterable[JournalView],
+    find_views: Callable[[], Iterable[JournalView]],
     work: Callable[[HeldJournal], int],
 ) -> Visit:
     """Do ``work`` on each journal whose process is dead; one that is empty then is deleted.
+
+    Args:
+        directory: Where they are.
+        find_views: Returns which ones. It is asked again: what is whole in a damaged journal
+            is in another one when that has been visited.
+        work: Returns how many records it has changed.
 
     Raises:
         OSError: The directory is another user's, or cannot be used.
     """
     visit = Visit()
-    for view in views:
-        if view.trouble is not None:
-            visit.troubles += list_troubles([view])
-        else:
-            _visit_one(directory, view, work, visit)
+    seen: set[Path] = set()
+    while views := [view for view in find_views() if view.path not in seen]:
+        for view in views:
+            seen.add(view.path)
+            if view.trouble is not None:
+                visit.troubles += list_troubles([view])
+            else:
+                _visit_one(directory, view, work, visit)
     return visit
 
 

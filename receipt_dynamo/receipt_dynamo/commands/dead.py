@@ -79,7 +79,7 @@ def _list_letters(view: JournalView) -> Iterator[Letter]:
     if not view.counts.dead:
         return
     try:
-        with peek(view.path) as journal:
+        with peek(view.path, keeps_index=view.is_abandoned) as journal:
             for row in iterate(journal.read_dead):
                 key = find_key(row.item) if row.is_whole else None
                 yield Letter(view, key, row.reason, row.attempts, len(row.item))

@@ -187,7 +187,7 @@ def _note_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> N
             held.journal.note_target([(TABLE_ARN, arn)])
         return 0
 
-    visit_abandoned(directory, _list_abandoned(directory, None, target), note)
+    visit_abandoned(directory, lambda: _list_abandoned(directory, None, target), note)
 
 
 def _deliver(

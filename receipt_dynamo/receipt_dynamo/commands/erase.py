@@ -51,7 +51,7 @@ def run(chosen: argparse.Namespace) -> int:
     directory = find_journals(chosen.journal_dir)
     directory.sweep()
     visit = visit_abandoned(
-        directory, survey(directory), lambda held: _erase(held.journal, user_id)
+        directory, lambda: survey(directory), lambda held: _erase(held.journal, user_id)
     )
     erased = sum(visit.results.values())
     living = {view.path.name: _count(view, user_id) for view in visit.living}

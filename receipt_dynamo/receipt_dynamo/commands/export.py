@@ -106,7 +106,7 @@ def _write_journal(view: JournalView, states: _States, output: TextIO, troubles:
     if view.trouble is not None:
         return 0
     written = 0
-    with peek(view.path) as journal:
+    with peek(view.path, keeps_index=view.is_abandoned) as journal:
         for row in _list_rows(journal, states):
             item = read_item(row.item) if row.is_whole else None
             if item is None:

@@ -45,8 +45,13 @@ def run(chosen: argparse.Namespace) -> int:
     """Carry the command out."""
     directory = find_journals(chosen.journal_dir)
     key = None if chosen.key is None else (chosen.key[0], chosen.key[1])
-    views = [view for view in survey(directory, chosen.table) if view.counts.dead or view.trouble]
-    visit = visit_abandoned(directory, views, lambda held: _revive(held, key))
+    visit = visit_abandoned(
+        directory,
+        lambda: [
+            view for view in survey(directory, chosen.table) if view.counts.dead or view.trouble
+        ],
+        lambda held: _revive(held, key),
+    )
     revived = sum(visit.results.values())
     living = {view.path.name: view.counts.dead for view in visit.living}
     if chosen.json:

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import pytest
 
+from damaged_journals import flip
 from left_journals import USER, Ended, Processes, make_journal, read_ids
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.data.journal import Journal
@@ -189,3 +190,15 @@ def test_no_byte_stays_of_a_damaged_record_whose_user_cannot_be_read_any_more(
         connection.execute("UPDATE records SET item = X'ff' || item WHERE seq = 1")
     assert run("erase", "--user-id", "someone").out == "2 records erased\n"
     assert not contains(directory, "someone")
+
+
+def test_what_is_whole_in_a_damaged_journal_is_erased_and_its_remains_are_said(
+    run: Run, directory: JournalDirectory
+) -> None:
+    path = make_journal(directory, pending=60)
+    flip(path, 33)  # Where SQLite looks for free pages.
+    erased = run("erase", "--user-id", "someone")
+    assert erased.status == 1
+    assert erased.out.startswith("60 records erased\n")
+    assert "1 damaged journal set aside in" in erased.out
+    assert directory.list() == []

@@ -19,12 +19,8 @@ Run = Callable[..., Ended]
 
 
 def read_content(directory: JournalDirectory) -> dict[str, bytes]:
-    """Return all bytes of the records' files; the index of shared memory is SQLite's scratch."""
-    return {
-        path.name: path.read_bytes()
-        for path in directory.path.iterdir()
-        if path.name.endswith((".db", ".db-wal", ".lock"))
-    }
+    """Return all bytes of all files."""
+    return {path.name: path.read_bytes() for path in directory.path.iterdir()}
 
 
 def test_what_a_killed_process_left_is_shown(
