@@ -336,6 +336,8 @@ class JournalDirectory:
         Their processes were killed while they made, deleted or set aside one. A log may hold
         records, and is set aside; the rest holds none, and is deleted.
         """
+        if sys.platform == "win32":
+            return  # Without a lease nobody knows what is just being made.
         with suppress(OSError):
             names = {name.partition(".")[0] for name in os.listdir(self.path)}  # noqa: PTH208 - names only
             for path in (self.path / f"{name}{SUFFIX}" for name in names if _is_ours(name)):

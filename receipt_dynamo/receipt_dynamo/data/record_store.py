@@ -331,11 +331,14 @@ class RecordStore:
     def keep_own(self) -> None:
         """Begin a new journal when somebody moved or deleted this one; for now and then."""
         own = self._own
-        with suppress(OSError):
+        try:
             if own is None or own.held.keep():
                 return
+        except OSError as error:
+            self._warn("look after", error)
+            return
         with self._lock:
-            if own is None or own is not self._own:
+            if own is not self._own:
                 return
             self._own = None
             self._adopted.append(own)  # What of it waits on disk can still be read.

@@ -172,7 +172,7 @@ def read_content(path: Path) -> list[bytes]:
 
 @given(damage=damages)
 @pytest.mark.timeout(1_800)
-@settings(max_examples=settings.default.max_examples // 6)
+@settings(max_examples=settings.default.max_examples // 10)
 def test_whatever_befalls_the_files_of_a_killed_process(place: Place, damage: list[Damage]) -> None:
     with damaged_journal(place, damage) as path:
         before = read_content(path)

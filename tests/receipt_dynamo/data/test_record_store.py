@@ -453,6 +453,24 @@ def test_a_journal_that_somebody_else_holds_by_now_is_not_this_processs_any_more
     assert len(bench.directory.list()) == 2
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no lease there")
+def test_a_journal_that_cannot_be_looked_after_now_is_kept(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a disk that is full, where no lock file can be made."""
+    bench.append(make_record(1))
+    (path,) = bench.directory.list()
+    lock = path.with_suffix(".lock")
+    lock.unlink()
+    lock.mkdir()
+    bench.store.keep_own()
+    assert "cannot look after the journal" in caplog.text
+    assert (bench.store.undurable, bench.degraded) == (0, [])
+    lock.rmdir()
+    bench.store.keep_own()
+    assert bench.directory.find_owner(path) == os.getpid()
+
+
 def test_files_that_are_kept_look_young_to_what_cleans_up(bench: Bench) -> None:
     bench.append(make_record(1))
     (path,) = bench.directory.list()
