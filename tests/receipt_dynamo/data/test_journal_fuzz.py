@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -154,13 +155,14 @@ def read_with_sqlite(path: Path) -> Reading:
             reading.form.extend(connection.execute("SELECT * FROM target"))
             verdict = connection.execute("PRAGMA quick_check").fetchall()
             reading = reading._replace(is_sound=verdict == [(b"ok",)])
-            for seq, item, reason in connection.execute(
-                "SELECT seq, item, reason FROM records ORDER BY seq"
+            for seq, item, reason, mark in connection.execute(
+                "SELECT seq, item, reason, mark FROM records ORDER BY seq"
             ):
                 reading.rows[seq] = (
                     reason is None
                     and seq in ORIGINALS
                     and item == ORIGINALS[seq].to_dynamodb_json()
+                    and mark == zlib.crc32(item, seq)
                 )
     return reading
 
