@@ -179,9 +179,10 @@ def test_two_to_the_attempt_never_overflows(
     assert 0 <= delay <= ceiling <= cap
 
 
-def test_no_delay_stays_none_however_many_attempts_there_were() -> None:
+@pytest.mark.parametrize(("base", "delay"), [(0.0, 0.0), (0.001, 60.0), (1.0, 60.0)])
+def test_no_delay_stays_none_however_many_attempts_there_were(base: float, delay: float) -> None:
     """2 ** attempt overflows beyond the thousandth, and then the longest delay was taken."""
-    assert backoff_delay(5_000, base_delay=0.0, max_delay=60.0, jitter=False) == 0.0
+    assert backoff_delay(5_000, base_delay=base, max_delay=60.0, jitter=False) == delay
 
 
 @given(
@@ -538,7 +539,11 @@ def test_a_share_of_jitter_is_refused() -> None:
 
 def test_an_exception_type_in_the_first_place_is_refused() -> None:
     """Taken for the function, it would be what the decorated name stands for."""
-    with pytest.raises(TypeError, match="max_attempts is <class 'ValueError'>; accepted are"):
+    complaint = (
+        "^max_attempts is <class 'ValueError'>; accepted are whole numbers of 1 or more, "
+        "and exceptions= takes what to retry$"
+    )
+    with pytest.raises(TypeError, match=complaint):
         retry_with_backoff(ValueError)
 
 
