@@ -280,7 +280,7 @@ class BatchBuffer(Generic[T]):
         batch: Sequence[Entry[T]],
         retry: Iterable[Entry[T]],
         dead: Iterable[Entry[T]],
-        newest_next: bool = False,
+        newest_next: bool,
     ) -> None:
         """Book what became of a batch: ``retry`` goes to the front, in its order.
 

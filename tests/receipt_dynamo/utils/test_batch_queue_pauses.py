@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -29,8 +30,8 @@ def give_up(batch: list[Any]) -> FlushResult[Any]:
     return FlushResult(dead=[(item, "too bad") for item in batch])
 
 
-def pause_a_minute(batch: list[Any]) -> FlushResult[Any]:
-    return FlushResult(batch, (), 60.0)
+def pause_for(seconds: float) -> Callable[[list[Any]], FlushResult[Any]]:
+    return lambda batch: FlushResult(batch, (), seconds)
 
 
 def open_queue(host: SimulatedHost, callback: Any, **settings: Any) -> BatchQueue[Any]:
@@ -58,8 +59,9 @@ def test_a_flush_sends_again_as_soon_as_the_pause_is_over() -> None:
     assert (callback.batches, host.now) == ([["a"], ["a"]], 1_002.0)
 
 
-def test_a_stop_does_not_wait_for_a_pause_that_outlasts_it() -> None:
-    host, callback = SimulatedHost(), Script(*[pause_a_minute] * 9)
+@pytest.mark.parametrize("seconds", [10.0, 60.0])
+def test_a_stop_does_not_wait_for_a_pause_that_outlasts_it(seconds: float) -> None:
+    host, callback = SimulatedHost(), Script(*[pause_for(seconds)] * 9)
     queue = open_queue(host, callback)
     queue.add_item("a")
     assert not queue.stop(10.0)
@@ -73,10 +75,18 @@ def test_a_stop_waits_for_a_batch_in_flight_though_a_pause_outlasts_it() -> None
         assert not queue.stop(10.0)  # a third thread's
 
     host = SimulatedHost()
-    queue = open_queue(host, Script(hang, *[pause_a_minute] * 9))
+    queue = open_queue(host, Script(hang, *[pause_for(60.0)] * 9))
     queue.add_item("a")
     assert queue._work_once()
     assert host.now == 1_010.0
+
+
+def test_a_flush_does_not_wait_for_what_came_after_it() -> None:
+    callback = Script(lambda batch: queue.add_item("later") and None)
+    queue = open_queue(SimulatedHost(), callback)
+    queue.add_item("a")
+    assert queue.flush(5.0)
+    assert callback.batches == [["a"]]
 
 
 def test_a_stop_that_was_cut_short_sends_nothing_more() -> None:
@@ -168,6 +178,29 @@ def test_an_item_that_waits_for_its_key_fills_no_batch(
     host.now += 5.0
     take_turn(queue)
     assert sleeps == [5.0]
+
+
+@pytest.mark.parametrize(("returned", "later"), [(1, 6), (6, 1)])
+def test_one_that_takes_the_place_of_a_returned_item_counts_with_its_own_bytes(
+    returned: int, later: int
+) -> None:
+    """Items are (key, size); a batch has ten bytes."""
+
+    def meanwhile(batch: list[Any]) -> FlushResult[Any]:
+        queue.add_item(("key", later))
+        return FlushResult(batch, (), 0.0)
+
+    host, callback = SimulatedHost(), Script(meanwhile)
+    rules = {"key_of": lambda item: item[0], "size_of": lambda item: item[1]}
+    queue = open_queue(host, callback, batch_size=9, max_batch_bytes=10, **rules)
+    queue.add_item(("key", returned))
+    host.now += 5.0
+    assert take_turn(queue) is None
+    assert callback.batches[1:] == [[("key", later)]]
+    queue.add_item(("nine", 9))
+    assert take_turn(queue) == 5.0
+    queue.add_item(("one", 1))
+    assert take_turn(queue) is None
 
 
 def test_dead_letters_with_one_key_are_merged_in_the_order_of_their_latest_items() -> None:

@@ -125,7 +125,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         self.in_callbacks = 0.0
         self.plans: list[Any] = []
         self.sent_at: list[float] = []
-        self.landing: list[tuple[list[Cell], list[str], float | None, float]] = []
+        self.landing: list[tuple[list[Cell], list[str], FlushResult[Item], float]] = []
 
     def merge_in_model(self, earlier: Item, later: Item) -> Item:
         if self.merge is merge_never:
@@ -167,7 +167,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         assert batch == [cell.item for cell in cells]
         data = self.plans.pop() if self.plans else None
         if data is None:
-            return self.answer(batch, cells, ["delivered"] * len(cells), None)
+            return self.answer(batch, cells, ["delivered"] * len(cells), None, False)
         for _ in range(data.draw(st.integers(0, 3))):
             self.do_meanwhile(data)
             self.land()
@@ -177,18 +177,22 @@ class QueueAgainstModel(RuleBasedStateMachine):
             raise (HintedError if outcome == "hinted" else ValueError)
         self.store.late = [self.make_item(1, None)] if data.draw(st.booleans()) else []
         fates = [data.draw(FATES) for _ in cells]
-        return self.answer(batch, cells, fates, data.draw(HINTS))
+        return self.answer(batch, cells, fates, data.draw(HINTS), data.draw(st.booleans()))
 
     def answer(
-        self, batch: list[Item], cells: list[Cell], fates: list[str], pause: float | None
+        self,
+        batch: list[Item],
+        cells: list[Cell],
+        fates: list[str],
+        pause: float | None,
+        newest_next: bool,
     ) -> FlushResult[Item] | None:
-        self.landing.append((cells, fates, pause, self.host.now))
         told = list(zip(batch, fates, strict=True))
         retry = [item for item, fate in told if fate == "retry"]
         dead = [(item, f"reason {item.parts}") for item, fate in told if fate == "dead"]
-        if not retry and not dead and pause is None:
-            return None
-        return FlushResult(retry, dead, pause)
+        answer = FlushResult(retry, dead, pause, newest_next)
+        self.landing.append((cells, fates, answer, self.host.now))
+        return None if answer == FlushResult([], []) else answer
 
     def fail(self, cells: list[Cell], outcome: str) -> None:
         self.errors += 1
@@ -218,7 +222,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
         return given
 
     def room_after_landing(self) -> int:
-        cells, fates, _, _ = self.landing[-1]
+        cells, fates, *_ = self.landing[-1]
         return self.model.room + len(cells) - fates.count("retry")
 
     def land(self, given: list[Item] = []) -> None:  # noqa: B006 - never changed
@@ -227,14 +231,14 @@ class QueueAgainstModel(RuleBasedStateMachine):
             self.model.admit(item, self.host.now)
         if not self.landing:
             return
-        cells, fates, pause, now = self.landing.pop()
-        if "retry" in fates and pause is None:
+        cells, fates, answer, now = self.landing.pop()
+        if "retry" in fates and answer.retry_after is None:
             self.pause_after_failure(now, 0.0)
         else:
             self.failures = 0
-            self.paused_until = max(self.paused_until, now + (pause or 0.0))
+            self.paused_until = max(self.paused_until, now + (answer.retry_after or 0.0))
         self.flushes += 1
-        self.model.settle(cells, fates)
+        self.model.settle(cells, fates, answer.newest_next)
 
     def due(self) -> float:
         """When the next batch may leave; infinite when nothing makes it due."""
