@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
@@ -26,6 +28,12 @@ def make_metrics(count, first=0):
 
 def open_client(**settings):
     return ResilientDynamoClient(TABLE, "us-east-1", endpoint_url=ENDPOINT, **settings)
+
+def open_patient_client(**settings):
+    '''Open one that waits for a reply as long as it takes.'''
+    from receipt_dynamo.data import resilient_dynamo_client
+    resilient_dynamo_client._READ_TIMEOUT = 3600.0
+    return open_client(**settings)
 
 def put(client, count, first=0):
     assert client.batch_put_ai_usage_metrics(make_metrics(count, first)) == []
@@ -76,16 +84,34 @@ class Program:
             cwd=self._folder,
         )
 
-    def start(self) -> subprocess.Popen[str]:
-        """Start it, with pipes to talk to it."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(self) -> Iterator[subprocess.Popen[str]]:
+        """Start it, with pipes to talk to it; what is still there at the end is killed."""
+        with subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self._folder,
-        )
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+def say(process: subprocess.Popen[str], line: str) -> None:
+    """Give a started program a line to read."""
+    assert process.stdin is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+
+
+def hear(process: subprocess.Popen[str]) -> str:
+    """Return the next line that a started program says."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def read_ids(table: DynamoClient) -> list[str]:
@@ -97,11 +123,11 @@ def name_ids(*ranges: range) -> list[str]:
     return [f"id-{number}" for numbers in ranges for number in numbers]
 
 
-def deliver_what_is_left(table: DynamoClient) -> int:
+def deliver_what_is_left(table: DynamoClient, endpoint: str | None = None) -> int:
     """Do as the next process for this table; return how many records it adopted."""
     target = table.target
     with ResilientDynamoClient(
-        target.table_name, "us-east-1", endpoint_url=target.endpoint_url
+        target.table_name, "us-east-1", endpoint_url=endpoint or target.endpoint_url
     ) as successor:
         assert successor.flush(60)
         return successor.get_stats().adopted

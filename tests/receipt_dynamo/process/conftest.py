@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from programs import Program
 from receipt_dynamo import DynamoClient
+from receipt_dynamo.testing import FaultProxy
 
 
 @pytest.fixture
@@ -16,6 +17,12 @@ def table(moto_endpoint: str, table_name: str) -> DynamoClient:
     client = DynamoClient(table_name, "us-east-1", moto_endpoint)
     client.create_table()
     return client
+
+
+@pytest.fixture
+def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
+    with FaultProxy(moto_endpoint) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from programs import Program, deliver_what_is_left, name_ids, read_ids
+from programs import Program, deliver_what_is_left, hear, name_ids, read_ids, say
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
 
@@ -105,31 +105,25 @@ def test_a_fork_waits_for_commits_reads_and_opening_of_journals_in_progress(
 
 
 def test_a_fork_never_waits_for_the_network(
-    make_program: Callable[..., Program], moto_endpoint: str, table: DynamoClient
+    make_program: Callable[..., Program], table: DynamoClient, proxy: FaultProxy
 ) -> None:
-    with FaultProxy(moto_endpoint) as proxy:
-        proxy.always(Stall())
-        program = make_program(
-            """
-            client = open_client(batch_flush_interval=0)
-            put(client, 1)
-            sys.stdin.readline()  # The request is on its way, and no reply comes.
-            end_well(run_child(lambda: None))
-            stats = client.get_stats()
-            assert (stats.in_flight, stats.last_error) == (1, None), stats
-            print("forked", flush=True)
-            """,
-            proxy.endpoint_url,
-        )
-        with program.start() as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert proxy.wait_for_requests(1)
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            assert process.stdout.readline() == "forked\n"
-            proxy.heal()
-            _, err = process.communicate(timeout=60)
+    proxy.always(Stall())
+    program = make_program(
+        """
+        client = open_patient_client(batch_flush_interval=0)
+        put(client, 1)
+        sys.stdin.readline()  # The request is on its way, and no reply comes.
+        end_well(run_child(lambda: None))
+        print(client.get_stats().in_flight, flush=True)
+        """,
+        proxy.endpoint_url,
+    )
+    with program.start() as process:
+        assert proxy.wait_for_requests(1)
+        say(process, "fork")
+        assert hear(process) == "1"
+        proxy.heal()
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     assert read_ids(table) == ["id-0"]
 
@@ -313,15 +307,12 @@ def test_a_child_that_outlives_its_parent_does_not_keep_its_lease(
         """
     )
     with program.start() as parent:
-        assert parent.stdin is not None
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "ready\n"
+        assert hear(parent) == "ready"
         parent.kill()
         parent.wait(30)
         assert deliver_what_is_left(table) == 3
-        parent.stdin.write("go\n")
-        parent.stdin.flush()
-        assert parent.stdout.readline() == "done\n"
+        say(parent, "go on")
+        assert hear(parent) == "done"
     assert read_ids(table) == name_ids(range(4))
 
 
