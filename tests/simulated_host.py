@@ -55,7 +55,12 @@ class _Condition(threading.Condition):
         self._wait_instead = wait
 
     def wait(self, timeout: float | None = None) -> bool:
-        self._wait_instead(timeout)
+        # Given away, as a real one does: what happens meanwhile is not inside of the lock.
+        state = self._release_save()
+        try:
+            self._wait_instead(timeout)
+        finally:
+            self._acquire_restore(state)
         return False
 
 

@@ -253,9 +253,11 @@ class BreakerComparison(RuleBasedStateMachine):
 @pytest.mark.timeout(900)  # the thorough profile takes minutes
 def test_the_breaker_does_what_the_model_does() -> None:
     BreakerComparison.steps = 0
-    examples = 5 * settings.default.max_examples // 2
+    examples = 3 * settings.default.max_examples
     run_state_machine_as_test(
         BreakerComparison,
         settings=settings(max_examples=examples, stateful_step_count=50),
     )
-    assert BreakerComparison.steps >= 40 * examples  # 10,000 in CI's profile
+    # 10,000 in CI's profile. An example of fifty steps at most has about forty; Hypothesis
+    # chooses by the Python at hand, so the mean needs room (3.12 once had 39.5).
+    assert BreakerComparison.steps >= 100 * settings.default.max_examples
