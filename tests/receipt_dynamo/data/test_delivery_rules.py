@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,12 @@ from receipt_dynamo.data import record_store
 from receipt_dynamo.data.delivery import Delivery
 from receipt_dynamo.data.delivery_settings import DeliverySettings
 from receipt_dynamo.data.misconfiguration import LONGEST_HOLD
+from receipt_dynamo.data.pacing import FLOOR, STEP
 from receipt_dynamo.data.pending_record import DeliveryReport, Fate, PendingRecord
 from receipt_dynamo.data.record_store import RecordStore
+from receipt_dynamo.testing import Throttle
+from receipt_dynamo.utils.batch_queue import BatchQueue
+from simulated_host import take_turn
 from simulation.disk import DELETE, READ
 from simulation.engine import Simulation, make_item, read_number, run_for
 
@@ -169,4 +174,50 @@ def test_a_dead_letter_that_comes_back_does_not_replace_a_newer_record(
     simulation.table.heal()
     assert delivery.flush(60.0)
     assert read_numbers(simulation) == [2, 3, 4]
+    delivery.close(0.0)
+
+
+def test_ten_minutes_of_outage_are_bounded_probed_now_and_then_and_recovered_from_in_steps(
+    simulation: Simulation,
+) -> None:
+    bound, seconds, puts_a_second = 1_000, 600, 40
+    delivery = open_delivery(simulation, max_pending_records=bound)
+    simulation.table.is_down = True
+    attempts: list[float] = []
+    tries = simulation.table.receive
+
+    def receive(request: Any, **options: Any) -> Any:
+        attempts.append(simulation.host.now)
+        return tries(request, **options)
+
+    simulation.table.receive = receive  # type: ignore[method-assign]
+    for second in range(seconds):
+        put(delivery, *range(second * puts_a_second, (second + 1) * puts_a_second))
+        run_for(delivery, simulation.host, 1.0)
+        stats = delivery.get_stats()
+        assert stats.pending - stats.spilled <= bound
+    assert (stats.accepted, stats.pending) == (24_000, 24_000)
+    # Three at first, then a probe whenever the open time, which grows from 30 s, is over.
+    assert 5 < len(attempts) < 40
+
+    simulation.table.heal()
+    assert delivery.flush(3_600.0)
+    assert read_numbers(simulation) == list(range(24_000))
+    starts = simulation.table.starts
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert all(gap >= 1 / (FLOOR + STEP * answers) - 1e-6 for answers, gap in enumerate(gaps, 1))
+    stats = delivery.get_stats()
+    assert (stats.delivered, stats.pending, stats.undurable) == (24_000, 0, 0)
+    assert delivery.close(0.0).lost == 0
+
+
+def test_nobody_wakes_up_when_all_is_delivered(simulation: Simulation) -> None:
+    """Elsewhere a worker looks ten times a second whether there is something to do."""
+    delivery = open_delivery(simulation)
+    put(delivery, *range(60))
+    simulation.table.faults.append(Throttle())
+    assert delivery.flush(600.0)
+    run_for(delivery, simulation.host, 1.0)
+    queues: list[BatchQueue[Any]] = [delivery._queue, delivery._chores, delivery._looks]
+    assert [take_turn(queue) for queue in queues] == [None, None, None]  # no time to wake up
     delivery.close(0.0)

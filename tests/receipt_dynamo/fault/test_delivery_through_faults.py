@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from faulty_table import balances, make_metrics, open_client, read_ids
 from receipt_dynamo import (
-    AIUsageMetric,
     CircuitBreakerState,
     DeliveryEvent,
     DeliveryEventKind,
-    DeliveryStats,
     DynamoClient,
     QueueFullError,
-    ResilientDynamoClient,
 )
 from receipt_dynamo.testing import (
     Corrupt,
@@ -35,60 +31,7 @@ from receipt_dynamo.testing import (
     WrongChecksum,
 )
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WRITES = ("BatchWriteItem",)
-
-
-def make_metrics(count: int, first: int = 0) -> list[AIUsageMetric]:
-    return [
-        AIUsageMetric(
-            "openai",
-            "gpt-4o",
-            "completion",
-            START + timedelta(milliseconds=number),
-            request_id=f"chatcmpl-{number}",
-        )
-        for number in range(first, first + count)
-    ]
-
-
-def balances(stats: DeliveryStats) -> bool:
-    settled = stats.delivered + stats.dead + stats.dropped
-    return stats.accepted == settled + stats.pending
-
-
-@pytest.fixture
-def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
-    with FaultProxy(moto_endpoint, seed=7) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def table(moto_endpoint: str, table_name: str) -> DynamoClient:
-    """The table without the proxy in between: what is really stored."""
-    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
-    client.create_table()
-    return client
-
-
-def open_client(proxy: FaultProxy, table: DynamoClient, **settings: Any) -> ResilientDynamoClient:
-    return ResilientDynamoClient(
-        table.table_name,
-        "us-east-1",
-        endpoint_url=proxy.endpoint_url,
-        **{
-            "batch_flush_interval": 0.02,
-            "retry_base_delay": 0.01,
-            "circuit_breaker_timeout": 0.05,
-            **settings,
-        },
-    )
-
-
-def read_ids(table: DynamoClient) -> list[str]:
-    return [row.request_id for row in table.query_ai_usage_metrics_by_date("2026-03-01", "openai")]
-
-
 FAULTS = [
     Latency(0.02),
     Throttle(),
