@@ -106,6 +106,7 @@ class Journal:
         self._is_writing, self._is_reading = make_check(self._lock), make_check(self._reading)
         self._last_seq = 0
         self._commits = 0
+        self._snapshot: sqlite3.Cursor | None = None
         reset_in_child(self)
 
     @classmethod
@@ -189,13 +190,11 @@ class Journal:
         """
         with self._lock:
             seq = self._last_seq + 1
-            run(
-                self._writer,
+            self._change(
                 "INSERT INTO records (seq, item, mark) VALUES (?, ?, ?)",
                 (seq, item, mark_of(seq, item)),
             )
             self._last_seq = seq
-            self._commits += 1
         return seq
 
     def restore(self, rows: Sequence[PendingRow | DeadRow]) -> None:
@@ -242,8 +241,30 @@ class Journal:
 
     def _change(self, sql: str, values: Sequence[Any]) -> None:
         with self._lock:
-            run(self._writer, sql, values)
+            self._begin_snapshot()
+            try:
+                run(self._writer, sql, values)
+            except sqlite3.Error as error:
+                self._end_snapshot()
+                if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY_SNAPSHOT:
+                    raise
+                run(self._writer, sql, values)  # Somebody else has written meanwhile.
             self._commits += 1
+
+    def _begin_snapshot(self) -> None:
+        """Have SQLite keep its read lock from commit to commit: half of a commit's system calls.
+
+        It does so while a statement of the same connection is not read to its end.
+        """
+        if self._snapshot is None:
+            with suppress(sqlite3.Error):  # Dispensable: the commit says what is wrong.
+                self._snapshot = run(self._writer, "SELECT 1 FROM sqlite_master")
+
+    def _end_snapshot(self) -> None:
+        if self._snapshot is not None:
+            with suppress(sqlite3.Error):
+                self._snapshot.close()
+            self._snapshot = None
 
     def read_pending(self, after: int | None, limit: int) -> list[PendingRow]:
         """Return the next pending records, in order; few when they are large.
@@ -321,8 +342,11 @@ class Journal:
         copied while they wait: a log that is never copied to its end only grows.
         """
         self._commits = 0
+        with self._lock:
+            self._end_snapshot()
         self._copy_log()
         with self._lock:
+            self._end_snapshot()
             self._copy_log()
 
     def _copy_log(self) -> None:
@@ -339,6 +363,7 @@ class Journal:
             run(self._writer, "PRAGMA secure_delete = ON")
             for start in range(0, len(seqs), _ERASED_AT_ONCE):
                 self.delete(seqs[start : start + _ERASED_AT_ONCE])
+            self._end_snapshot()
             # The free space still holds what was delivered and deleted before.
             run(self._writer, "VACUUM")
             ((is_busy, *_),) = self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
@@ -349,6 +374,7 @@ class Journal:
         """Close the file; what it holds stays."""
         # In the order of every other method: a checkpoint may be going on.
         with self._lock, self._reading:
+            self._end_snapshot()  # Else SQLite keeps the file open, and its lock.
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     with suppress(sqlite3.Error):
@@ -356,9 +382,10 @@ class Journal:
 
     def abandon(self) -> None:
         """Leave the handles as they are, for ever: neither used nor closed by a destructor."""
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        for handle in (self._reader, self._writer, self._snapshot):
+            if handle is not None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(handle))
+        self._snapshot = None
         # These were never opened: whoever still has this journal is refused, not obeyed.
         self._reader = self._writer = sqlite3.Connection.__new__(sqlite3.Connection)
 

@@ -139,6 +139,46 @@ def test_a_checkpoint_lets_the_log_begin_again(path: Path, journal: Journal) -> 
     assert len(read_pending(journal)) == 300
 
 
+def test_a_checkpoint_copies_nearly_all_before_it_makes_a_caller_wait(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what came in meanwhile as well: a log that is never copied to its end only grows."""
+    copied: list[tuple[int, int, int]] = []
+
+    def copy_log() -> None:
+        copied.extend(journal._read("PRAGMA wal_checkpoint(PASSIVE)", ()))
+        journal.append(b"meanwhile" * (len(copied) == 1))
+
+    for _ in range(20):
+        journal.append(b"x" * 1000)
+    monkeypatch.setattr(journal, "_copy_log", copy_log)
+    journal.checkpoint()
+    (is_busy, frames, copied_first), (_, more, copied_then) = copied
+    assert not is_busy
+    assert 0 < frames == copied_first
+    assert 0 < more == copied_then
+
+
+def test_a_commit_comes_through_although_somebody_else_wrote_meanwhile(
+    path: Path, journal: Journal
+) -> None:
+    """It keeps its read lock from commit to commit: SQLite refuses one that read before."""
+    journal.append(b"a")
+    change(path, "DELETE FROM records")
+    assert journal.append(b"b") == 2
+    change(path, "UPDATE records SET reason = 'why'")
+    journal.delete([2])
+    assert journal.is_empty()
+
+
+def test_a_closed_journal_leaves_no_lock(path: Path, journal: Journal) -> None:
+    journal.append(b"a")
+    journal.close()
+    change(path, "PRAGMA locking_mode = EXCLUSIVE")
+    change(path, "DELETE FROM records")
+    assert not path.with_name("journal.db-wal").exists()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
