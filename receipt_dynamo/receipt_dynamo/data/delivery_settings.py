@@ -36,7 +36,7 @@ class DeliverySettings:
     batch_size: int = MAX_BATCH_ITEMS
     batch_flush_interval: float = 5.0
     enable_batch_processing: bool = True
-    senders: int = 4
+    senders: int = 2
     max_pending_records: int = 10_000
     max_pending_bytes: int = 64 * 1024 * 1024
     overflow: Overflow = "refuse"

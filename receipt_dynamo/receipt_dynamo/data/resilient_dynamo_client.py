@@ -124,7 +124,7 @@ class ResilientDynamoClient(MetricQueries):
         batch_flush_interval: float = 5.0,
         enable_batch_processing: bool = True,
         endpoint_url: str | None = None,
-        senders: int = 4,
+        senders: int = 2,
         max_pending_records: int = 10_000,
         max_pending_bytes: int = 64 * 1024 * 1024,
         overflow: Overflow = "refuse",
