@@ -1,29 +1,11 @@
-"""A real table behind the fault proxy, and records for it."""
+"""A real table behind the fault proxy."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from receipt_dynamo import AIUsageMetric, DeliveryStats, DynamoClient, ResilientDynamoClient
+from receipt_dynamo import DeliveryStats, DynamoClient, ResilientDynamoClient
 from receipt_dynamo.testing import FaultProxy
-
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-def make_metrics(count: int, first: int = 0, **fields: Any) -> list[AIUsageMetric]:
-    """Return records with one key each."""
-    return [
-        AIUsageMetric(
-            "openai",
-            "gpt-4o",
-            "completion",
-            START + timedelta(milliseconds=number),
-            request_id=f"chatcmpl-{number}",
-            **fields,
-        )
-        for number in range(first, first + count)
-    ]
 
 
 def open_client(proxy: FaultProxy, table: DynamoClient, **settings: Any) -> ResilientDynamoClient:

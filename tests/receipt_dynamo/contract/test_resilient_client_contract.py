@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
+from functools import partial
 
 import boto3
 import pytest
 
+import records
 from engines.fixtures import Engine
 from receipt_dynamo import (
     AIUsageMetric,
@@ -18,26 +20,15 @@ from receipt_dynamo import (
     ResilientDynamoClient,
 )
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TEXT = "äöü 🎉" * 3
 
-
-def make_metrics(count: int) -> list[AIUsageMetric]:
-    return [
-        AIUsageMetric(
-            "openai",
-            "gpt-4o",
-            "completion",
-            START + timedelta(milliseconds=number),
-            request_id=f"chatcmpl-{number}",
-            cost_usd="0.000123",
-            metadata={"text": "äöü 🎉" * 3, "number": number},
-        )
-        for number in range(count)
-    ]
+make_metrics = partial(
+    records.make_metrics, cost_usd="0.000123", metadata={"text": TEXT, "number": 7}
+)
 
 
 def read_rows(client: DynamoClient | ResilientDynamoClient) -> list[AIUsageMetric]:
-    rows = client.query_ai_usage_metrics_by_date(START.date(), "openai")
+    rows = client.query_ai_usage_metrics_by_date(records.START.date(), "openai")
     return sorted(rows, key=lambda row: row.timestamp)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from faulty_table import balances, make_metrics, open_client, read_ids
+from faulty_table import balances, open_client, read_ids
 from receipt_dynamo import (
     CircuitBreakerState,
     DeliveryEvent,
@@ -30,6 +30,7 @@ from receipt_dynamo.testing import (
     UnprocessedItems,
     WrongChecksum,
 )
+from records import make_metrics
 
 WRITES = ("BatchWriteItem",)
 FAULTS = [

@@ -13,7 +13,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from moto import mock_aws
 
-from faulty_table import balances, make_metrics, open_client, read_ids
+from faulty_table import balances, open_client, read_ids
 from receipt_dynamo import CircuitBreakerState, DynamoClient, ResilientDynamoClient
 from receipt_dynamo.testing import (
     Answer,
@@ -25,6 +25,7 @@ from receipt_dynamo.testing import (
     Request,
     Stall,
 )
+from records import make_metrics
 
 REQUEST_LIMIT = 16 * 1024 * 1024
 """Bytes of a BatchWriteItem, at most (Amazon DynamoDB API Reference)."""
