@@ -29,8 +29,9 @@ class Step:
 
     Attributes:
         name: What the step is.
-        method: The method of ``receipt_dynamo.data`` that does it, as ``module:Class.method``;
-            None is DynamoDB's own step, the write, which the fault proxy sees.
+        method: The method of ``receipt_dynamo.data`` that does it, as ``module:Class.method``,
+            or the function, as ``module:function``, by the module that calls it. None is
+            DynamoDB's own step, the write, which the fault proxy sees.
         moment: When, seen from that method.
         nth: At which call of it.
         from_start: Whether the calls count from the process's start. Else from when it has
@@ -72,7 +73,8 @@ _DELETE: Final = "journal:Journal.delete"
 _WRITE: Final = "batch_sender:ConnectionWriter.write"
 _COPY: Final = "journal:Journal._copy_log"
 _CREATE_FILE: Final = "journal_directory:JournalDirectory.create"
-_CREATE_TABLES: Final = "journal:Journal.create"
+_CREATE: Final = "journal:Journal.create"
+_MAKE: Final = "journal:make_file"
 _SET_ASIDE: Final = "journal_directory:JournalDirectory.set_aside"
 
 LEFT_BEHIND: Final = Step("records left behind", _APPEND, "after", nth=20, records=20)
@@ -98,8 +100,9 @@ _ALL_STEPS: Final = (
     _adopting("the rows are gone, the file is there", _DELETE, "after"),
     _adopting("the file goes", "journal_directory:HeldJournal.close", "during"),
     _beginning("nothing is there", _CREATE_FILE, "before"),
-    _beginning("an empty file", _CREATE_TABLES, "before"),
-    _beginning("tables, but no table's name", _CREATE_TABLES, "after"),
+    _beginning("its lock alone", _CREATE, "before"),
+    _beginning("whole, but under another name", _MAKE, "after"),
+    _beginning("whole, but not in use", _CREATE, "after"),
     _beginning("made, no record is in it", _CREATE_FILE, "after"),
     Step("damaged journal: found", _SET_ASIDE, "before", damages=True),
     Step("damaged journal: set aside", _SET_ASIDE, "after", damages=True),

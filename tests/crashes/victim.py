@@ -46,8 +46,10 @@ def arm(step: Step, delay: float) -> None:
     """Have this process killed at the step; ``delay`` is in seconds, for one "during" it."""
     assert step.method is not None
     module, _, name = step.method.partition(":")
-    class_name, _, method = name.partition(".")
-    owner = getattr(importlib.import_module(f"receipt_dynamo.data.{module}"), class_name)
+    class_name, _, method = name.rpartition(".")
+    owner: Any = importlib.import_module(f"receipt_dynamo.data.{module}")
+    if class_name:
+        owner = getattr(owner, class_name)
     is_of_class = isinstance(vars(owner)[method], classmethod)
     wrapped = kill_around(getattr(owner, method), step, delay)
     setattr(owner, method, staticmethod(wrapped) if is_of_class else wrapped)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,6 +273,52 @@ def test_a_disk_that_is_full_leaves_a_damaged_journal_to_be_rescued_later(
     monkeypatch.undo()
     with pytest.raises(CorruptJournalError, match="51 records that are whole are in"):
         directory.open_abandoned(path)
+
+
+DIE_WHILE_RESCUING = """
+import os, signal, sys
+from pathlib import Path
+from receipt_dynamo.data.journal import Journal
+from receipt_dynamo.data.journal_directory import JournalDirectory
+
+path, owner, method, moment = sys.argv[1:]
+owner = {"Journal": Journal, "JournalDirectory": JournalDirectory}[owner]
+real = getattr(owner, method)
+
+def die(*args):
+    if moment == "after":
+        real(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(owner, method, die)
+JournalDirectory(Path(path).parent).open_abandoned(Path(path))
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "moment"),
+    [
+        ("Journal.restore", "before"),
+        ("Journal.restore", "after"),
+        ("JournalDirectory.set_aside", "before"),
+        ("JournalDirectory.set_aside", "after"),
+    ],
+)
+def test_a_process_that_is_killed_while_it_rescues_leaves_all_to_the_next(
+    method: str,
+    moment: str,
+    directory: JournalDirectory,
+    killed: KilledJournal,
+    table: DynamoClient,
+) -> None:
+    path, log, _ = list_files(killed.copy_to(directory.path))
+    DAMAGES["free-pages"](path, log)
+    command = [sys.executable, "-c", DIE_WHILE_RESCUING, path, *method.split("."), moment]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    found = adopt(directory, table)
+    assert found.delivered == list(PENDING)
+    assert found.has_balance()
+    assert found.stats.pending == 0
 
 
 def test_damaged_records_are_kept_as_dead_letters_and_their_neighbours_delivered(
