@@ -207,6 +207,19 @@ def test_of_two_redriven_items_with_one_key_the_later_one_is_sent(order: list[st
     assert callback.batches[2:] == [[("key", "new")]]
 
 
+def test_a_redriven_item_does_not_replace_what_newer_ones_were_merged_into() -> None:
+    callback = Recorder(lambda batch: FlushResult(dead=[(batch[0], "too bad")]))
+    with open_queue(callback, batch_size=1, key_of=lambda item: item[0], auto_flush=False) as queue:
+        queue.add_item(("key", "old"))
+        assert queue.flush(30)
+        queue.add_item(("key", "new"))
+        queue.add_item(("key", "newer"))
+        assert queue.redrive() == 1
+        assert queue.flush(30)
+        assert queue.get_stats().delivered == 3
+    assert callback.batches[1:] == [[("key", "newer")]]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

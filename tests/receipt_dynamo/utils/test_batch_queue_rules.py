@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from receipt_dynamo import BatchQueue, FlushResult
+from simulated_host import SimulatedHost, take_turn
 
 
 class Collector:
@@ -220,3 +221,25 @@ def test_the_newest_items_are_sent_next_when_the_callback_asks_for_it() -> None:
         queue.add_item(item)
     assert queue.flush(30)
     assert batches == [["a", "b"], ["d", "e"], ["a", "b"], ["c"]]
+
+
+def test_an_item_without_a_key_leaves_by_age_where_others_have_one() -> None:
+    queue = open_queue(Collector(), key_of=lambda item: None, host=SimulatedHost())
+    queue.add_item("a")
+    assert take_turn(queue) == 60.0
+
+
+def test_who_is_called_inside_of_the_lock_can_tell() -> None:
+    """To wait there for another lock is to wait for whoever holds that and waits for this one."""
+    told: list[bool] = []
+
+    def merge(waiting: str, later: str) -> str:
+        told.append(queue.is_inside())
+        return later
+
+    queue = open_queue(Collector(), key_of=str, merge=merge, auto_flush=False)
+    queue.add_item("a")
+    queue.add_item("a")
+    assert told == [True]
+    assert not queue.is_inside()
+    assert queue.stop(30)

@@ -52,6 +52,15 @@ def test_a_pull_wakes_a_worker_by_itself() -> None:
     assert queue.stop(30)
 
 
+def test_what_is_pulled_comes_behind_what_was_added() -> None:
+    batches: list[list[Any]] = []
+    queue = BatchQueue(batches.append, 10, 60.0, source=Store(2), auto_flush=False)
+    queue.add_item("first")
+    assert queue.pull() == 2
+    assert queue.stop(30)
+    assert batches == [["first", 0, 1]]
+
+
 def test_a_full_queue_asks_for_nothing() -> None:
     store = Store(1)
     queue = BatchQueue(lambda batch: None, 10, 60.0, max_items=2, source=store)
