@@ -75,10 +75,10 @@ class BatchBuffer(Generic[T]):
 
     def clear(self) -> None:
         """Forget everything, the accounts included."""
-        # The line: first those with an entry, then the rest as (item, size, time). Most
-        # items come without a key, and need no entry before they leave.
+        # The line: first those with an entry, then the rest as they came. Most items come
+        # without a key, and need no entry before they leave.
         self._waiting: deque[Entry[T]] = deque()
-        self._arrivals: deque[tuple[T, int, float]] = deque()
+        self._arrivals: deque[Arrival[T]] = deque()
         # None is no key, and is not kept among the keys.
         self._waiting_by_key: dict[Hashable, Entry[T]] = {}
         # Entries whose key is in flight wait beside the line: two batches with one key
@@ -154,7 +154,7 @@ class BatchBuffer(Generic[T]):
             return None
         if self.holds_full_batch:
             return -math.inf
-        return (self._waiting[0].since if self._waiting else self._arrivals[0][2]) + flush_interval
+        return (self._waiting[0].since if self._waiting else self._arrivals[0][3]) + flush_interval
 
     @property
     def room(self) -> int:
@@ -173,8 +173,8 @@ class BatchBuffer(Generic[T]):
         self._forget(entry)
         return entry
 
-    def append(self, item: T, size: int, now: float) -> bool:
-        """Accept ``item``, which has no key, at the end of the line.
+    def append(self, arrival: Arrival[T]) -> bool:
+        """Accept an item, which has no key, at the end of the line.
 
         Safe at any moment outside of another method: an interrupt, or a finalizer that
         comes back here, finds the item in line with its account, or neither.
@@ -182,7 +182,7 @@ class BatchBuffer(Generic[T]):
         Returns:
             False when a bound leaves no room for it.
         """
-        arrival = (item, size, now)
+        size = arrival[1]
         if self._free_items <= 0 or size > self._free_bytes:
             return False
         self._free_items -= 1
@@ -197,7 +197,7 @@ class BatchBuffer(Generic[T]):
             False when a bound leaves no room for it.
         """
         if key is None:
-            return self.append(item, size, now)
+            return self.append((item, size, None, now))
         if self._arrivals:
             self._line_up(self._line_length)
         if self._replace(item, size, key):
@@ -249,7 +249,7 @@ class BatchBuffer(Generic[T]):
     def _line_up(self, count: int) -> None:
         """Make sure that the first ``count`` in line have an entry, if there are as many."""
         while self._arrivals and len(self._waiting) < count:
-            item, size, since = self._arrivals.popleft()
+            item, size, _, since = self._arrivals.popleft()
             self._numbered += 1
             self._waiting.append(Entry(item, size, None, since, self._numbered))
 

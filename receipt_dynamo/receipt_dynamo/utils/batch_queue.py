@@ -160,9 +160,10 @@ class BatchQueue(Generic[T]):
         Raises:
             QueueFullError: A bound is reached, with ``overflow="raise"`` only.
         """
-        _, size, _, now = arrival = self._rules.measure(item)
+        arrival = self._rules.measure(item)
+        size = arrival[1]
         with self._lock:
-            is_in = size <= self._plain_limit and self._buffer.append(item, size, now)
+            is_in = size <= self._plain_limit and self._buffer.append(arrival)
             if is_in and not (self._workers.idle or self._workers.free):
                 return True
             if self._is_editing:

@@ -61,7 +61,7 @@ class BufferAgainstModel(RuleBasedStateMachine):
         item = self.make_item(size, key)
         expected = self.model.offer(item, self.now)
         if key is None and is_short_way:
-            assert self.buffer.append(item, size, self.now) == expected
+            assert self.buffer.append((item, size, None, self.now)) == expected
         else:
             assert self.buffer.offer(item, size, key, self.now) == expected
 
