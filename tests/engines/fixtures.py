@@ -10,6 +10,8 @@ import pytest
 
 from engines.install import are_required
 from engines.launch import ENGINE_NAMES, Engine, MissingEngineError, launch
+from receipt_dynamo import DynamoClient
+from receipt_dynamo.testing import FaultProxy
 
 _numbers = itertools.count(1)
 
@@ -51,3 +53,18 @@ def moto_endpoint(start_engine: Callable[[str], Engine]) -> str:
 def table_name() -> str:
     """Return a name that no other test uses, and that looks like a test table."""
     return f"test-table-{next(_numbers)}"
+
+
+@pytest.fixture
+def table(moto_endpoint: str, table_name: str) -> DynamoClient:
+    """A new table on moto, without the proxy in between: what is really stored."""
+    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
+    client.create_table()
+    return client
+
+
+@pytest.fixture
+def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
+    """The fault proxy before moto."""
+    with FaultProxy(moto_endpoint, seed=7) as proxy:
+        yield proxy

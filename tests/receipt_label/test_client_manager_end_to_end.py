@@ -19,13 +19,6 @@ MESSAGES: Any = [{"role": "user", "content": "How much was the bread?"}]
 
 
 @pytest.fixture
-def table(moto_endpoint: str, table_name: str) -> DynamoClient:
-    client = DynamoClient(table_name, REGION, moto_endpoint)
-    client.create_table()
-    return client
-
-
-@pytest.fixture
 def stub() -> Iterator[ProviderStub]:
     with ProviderStub() as running:
         yield running

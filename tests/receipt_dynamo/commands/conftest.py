@@ -39,19 +39,6 @@ def directory(tmp_path: Path) -> JournalDirectory:
 
 
 @pytest.fixture
-def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
-    with FaultProxy(moto_endpoint) as started:
-        yield started
-
-
-@pytest.fixture
-def table(moto_endpoint: str, table_name: str) -> DynamoClient:
-    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
-    client.create_table()
-    return client
-
-
-@pytest.fixture
 def processes(table: DynamoClient, proxy: FaultProxy) -> Iterator[Processes]:
     started = Processes(table.table_name, proxy)
     yield started

@@ -1,28 +1,14 @@
-"""A table on moto's server, and programs that use it from processes of their own."""
+"""Programs that use the table from processes of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from programs import Program
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.testing import FaultProxy
-
-
-@pytest.fixture
-def table(moto_endpoint: str, table_name: str) -> DynamoClient:
-    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
-    client.create_table()
-    return client
-
-
-@pytest.fixture
-def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
-    with FaultProxy(moto_endpoint) as proxy:
-        yield proxy
 
 
 @pytest.fixture

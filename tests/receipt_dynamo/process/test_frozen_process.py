@@ -33,6 +33,18 @@ def freeze(process: subprocess.Popen[str]) -> None:
     assert os.WIFSTOPPED(status)
 
 
+def live_through_a_freeze(process: subprocess.Popen[str], proxy: FaultProxy) -> None:
+    """Have its connections end while it stands still, with what was on them; then it goes on."""
+    freeze(process)
+    proxy.down()
+    proxy.up()
+    process.send_signal(signal.SIGCONT)
+    say(process, "1 60")
+    assert hear(process) == "True closed"
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+
+
 def test_a_process_that_was_frozen_recovers_its_sockets_and_delivers(
     make_program: Callable[..., Program], table: DynamoClient, proxy: FaultProxy
 ) -> None:
@@ -40,14 +52,7 @@ def test_a_process_that_was_frozen_recovers_its_sockets_and_delivers(
     with make_program(PROGRAM, proxy.endpoint_url).start() as process:
         say(process, "0 60")
         assert hear(process) == "True closed"
-        freeze(process)
-        proxy.down()
-        proxy.up()
-        process.send_signal(signal.SIGCONT)
-        say(process, "1 60")
-        assert hear(process) == "True closed"
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+        live_through_a_freeze(process, proxy)
     assert read_ids(table) == name_ids(range(2))
 
 
@@ -60,14 +65,7 @@ def test_a_process_that_is_frozen_in_the_middle_of_a_request_delivers_when_it_is
         say(process, "0 0.1")
         assert hear(process) == "False closed"
         assert proxy.wait_for_requests(1)
-        freeze(process)
-        proxy.down()  # The reply is lost with the connection.
-        proxy.up()
-        process.send_signal(signal.SIGCONT)
-        say(process, "1 60")
-        assert hear(process) == "True closed"
-        _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (0, "")
+        live_through_a_freeze(process, proxy)
     assert read_ids(table) == name_ids(range(2))
     writes = [entry for entry in proxy.requests if entry.items]
     assert [entry.items for entry in writes if entry.faults] == [1]

@@ -44,13 +44,6 @@ def kill():
 """
 
 
-@pytest.fixture
-def table(moto_endpoint: str, table_name: str) -> DynamoClient:
-    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
-    client.create_table()
-    return client
-
-
 def run_until_killed(tmp_path: Path, table: DynamoClient, body: str) -> None:
     program = tmp_path / "program.py"
     program.write_text(PREAMBLE + textwrap.dedent(body), encoding="utf-8")

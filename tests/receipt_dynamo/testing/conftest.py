@@ -55,12 +55,6 @@ def open_client(endpoint_url: str) -> Any:
 
 
 @pytest.fixture
-def proxy(moto_endpoint: str) -> Iterator[FaultProxy]:
-    with FaultProxy(moto_endpoint, seed=7) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def caller(proxy: FaultProxy, moto_endpoint: str, table_name: str) -> Iterator[Caller]:
     direct = open_client(moto_endpoint)
     direct.create_table(
