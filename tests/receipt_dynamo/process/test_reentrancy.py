@@ -205,16 +205,20 @@ def test_a_log_handler_that_puts_does_not_deadlock(puts: Puts, table: DynamoClie
 def test_a_listener_may_put_ask_and_flush(puts: Puts, table: DynamoClient) -> None:
     """What it flushes for would have to wait for the listener: it does not wait."""
     told: list[DeliveryEventKind] = []
+    enough = threading.Event()
 
     def listen(event: DeliveryEvent) -> None:
         told.append(event.kind)
         if puts.count < 20:
             puts()
+        else:
+            enough.set()
         assert puts.client.get_stats().accepted >= puts.count
         puts.client.flush()
 
     puts.client.add_listener(listen)
     puts()
+    assert enough.wait(PATIENCE)  # The flush below does not wait for listeners.
     puts.settle()
     assert puts.count == 20
     assert set(told) == {DeliveryEventKind.DELIVERED}
