@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from receipt_label.providers.reply import Reply
+from receipt_label.usage_context import UsageContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,12 @@ class Start:
     Attributes:
         timestamp: UTC time, for the record.
         reading: Of the monotonic clock in seconds, for the duration.
+        context: What it belongs to. A stream may end in another thread, task or block.
     """
 
     timestamp: datetime
     reading: float
+    context: UsageContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class ObservedCall:
         start: When it began.
         reply: What the provider told.
         requested_model: The model asked for, where the reply does not name one.
+        first_token: Reading of the monotonic clock when the first token of a stream came.
         error: How it failed, in a few words and without payload; None when it did not.
         metadata: More for the record.
     """
@@ -42,6 +46,7 @@ class ObservedCall:
     start: Start
     reply: Reply = field(default_factory=Reply)
     requested_model: str | None = None
+    first_token: float | None = None
     error: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
@@ -51,6 +56,9 @@ class CallSink(Protocol):
 
     def start(self) -> Start:
         """Return the beginning of a call that is about to be made."""
+
+    def read_clock(self) -> float:
+        """Return the reading of the monotonic clock that ``start`` uses, in seconds."""
 
     def take(self, call: ObservedCall) -> None:
         """Record a call that is over."""

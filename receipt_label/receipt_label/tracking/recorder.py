@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from receipt_dynamo.utils.log_limiter import LogLimiter
 from receipt_label.pricing import Price, PriceBook, TokenUsage
 from receipt_label.providers.observed_call import ObservedCall, Start
-from receipt_label.tracking.context import UsageContext, find_context
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
 from receipt_label.tracking.tracker_stats import DistinctTimes, OutcomeCounter
+from receipt_label.usage_context import UsageContext, find_context
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric
@@ -67,7 +67,12 @@ class CallRecorder:
 
     def start(self) -> Start:
         """Return the beginning of a call that is about to be made."""
-        return Start(self._times.take(), self._clock())
+        context = find_context(self._owner(), self.defaults)
+        return Start(self._times.take(), self._clock(), context)
+
+    def read_clock(self) -> float:
+        """Return the reading of the monotonic clock, in seconds."""
+        return self._clock()
 
     def take(self, call: ObservedCall) -> None:
         """Record a call that is over."""
@@ -150,7 +155,7 @@ class CallRecorder:
 
     def _make(self, call: ObservedCall) -> AIUsageMetric:
         latency = self._clock() - call.start.reading
-        context = find_context(self._owner(), self.defaults)
+        context = call.start.context
         model = call.reply.model or call.requested_model or UNKNOWN_MODEL
         usage = call.reply.usage
         price = self._try_to_price(call.service, model, usage, call.start.timestamp)
@@ -161,12 +166,16 @@ class CallRecorder:
             metadata["pricing"] = price.origin
         elif call.error is None:
             self.outcomes.add("unpriced")
+        if call.first_token is not None:
+            metadata["time_to_first_token_ms"] = _to_milliseconds(
+                call.first_token - call.start.reading
+            )
         known: dict[str, Any] = {
             "service": call.service,
             "model": model,
             "operation": call.operation,
             "timestamp": call.start.timestamp,
-            "latency_ms": Decimal(round(latency * 1_000_000)) / 1_000,
+            "latency_ms": _to_milliseconds(latency),
             "environment": self._environment,
             "error": call.error,
             "metadata": metadata,
@@ -199,6 +208,10 @@ class CallRecorder:
             self._usage_log.write(metric)
         except Exception as error:  # noqa: BLE001
             self.count_failure(error)
+
+
+def _to_milliseconds(seconds: float) -> Decimal:
+    return Decimal(round(seconds * 1_000_000)) / 1_000
 
 
 def _read_owner(context: UsageContext) -> dict[str, Any]:

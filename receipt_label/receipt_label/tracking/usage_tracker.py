@@ -16,11 +16,11 @@ from receipt_label.providers import wrap_anthropic_client, wrap_openai_client
 from receipt_label.providers.anthropic_replies import read_message
 from receipt_label.providers.openai_replies import read_chat_completion, read_embedding
 from receipt_label.providers.reply import Reply
-from receipt_label.tracking.context import UsageContext
 from receipt_label.tracking.decorators import TrackedFunction, track
 from receipt_label.tracking.file_log import UsageLogFile
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.tracker_stats import TrackerStats, utc_now
+from receipt_label.usage_context import UsageContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
