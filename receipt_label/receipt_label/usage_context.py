@@ -38,7 +38,7 @@ class UsageContext:
         """Check the types: a mistake shows where it is made, not in a lost record."""
         for name in ("job_id", "batch_id", "user_id"):
             if (value := getattr(self, name)) is not None:
-                _check_text(name, value)
+                check_text(name, value)
         if self.github_pr is not None:
             _check_count("github_pr", self.github_pr)
         _check_metadata(self.metadata)
@@ -114,7 +114,7 @@ def ai_usage_context(
         TypeError: An argument is of a wrong type.
         ValueError: An argument is empty or negative.
     """
-    _check_text("operation_type", operation_type)
+    check_text("operation_type", operation_type)
     if metadata is not None:
         _check_metadata(metadata)
     context = UsageContext(
@@ -149,11 +149,17 @@ def batch_ai_usage_context(
         TypeError: An argument is of a wrong type.
         ValueError: An argument is empty or negative.
     """
-    _check_text("batch_id", batch_id)
+    check_text("batch_id", batch_id)
     return ai_usage_context(operation_type, tracker, batch_id=batch_id, **kwargs)
 
 
-def _check_text(name: str, value: object) -> None:
+def check_text(name: str, value: object) -> None:
+    """Refuse what is no text, or an empty one.
+
+    Raises:
+        TypeError: ``value`` is no str.
+        ValueError: It is empty or blank.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{name} is of type {type(value).__name__}; accepted is str")
     if not value.strip():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
@@ -14,13 +14,14 @@ from receipt_label.injected_client import MetricWriter, adopt_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
 from receipt_label.providers import wrap_anthropic_client, wrap_openai_client
 from receipt_label.providers.anthropic_replies import read_message
+from receipt_label.providers.google_places import PLACES_MODEL, read_places
+from receipt_label.providers.google_places_skus import find_legacy_sku, find_sku
 from receipt_label.providers.openai_replies import read_chat_completion, read_embedding
-from receipt_label.providers.reply import Reply
 from receipt_label.tracking.decorators import TrackedFunction, track
 from receipt_label.tracking.file_log import UsageLogFile
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.tracker_stats import TrackerStats, utc_now
-from receipt_label.usage_context import UsageContext
+from receipt_label.usage_context import UsageContext, check_text
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,9 +29,6 @@ ClientT = TypeVar("ClientT")
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that ``close`` waits for what is pending, by default."""
-
-PLACES_MODEL: Final = "places_api"
-"""Model in the records of Google Places, which has none."""
 
 _COMPLETION: Final = TrackedFunction("openai", "completion", read_chat_completion)
 _EMBEDDING: Final = TrackedFunction("openai", "embedding", read_embedding)
@@ -151,20 +149,31 @@ class AIUsageTracker:
         """
         return self._track(_MESSAGE, function)
 
-    def track_google_places(self, operation: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def track_google_places(
+        self,
+        operation: str,
+        *,
+        field_mask: str | Iterable[str] | None = None,
+        legacy: bool = False,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return a decorator for a function, sync or async, that asks Google Places once.
 
-        Its records have no cost: prices of Places are not known yet.
-
         Args:
-            operation: What it asks for, such as "nearby_search".
+            operation: What it asks for: "text_search", "nearby_search", "place_details",
+                "find_place", "autocomplete", "query_autocomplete" or "photo". Another one
+                is recorded too, without a cost.
+            field_mask: The fields that it asks for, by which Google prices the call: as in
+                ``X-Goog-FieldMask``, or the legacy API's ``fields``. Without it the new
+                API's searches and details have no cost.
+            legacy: Whether it asks the legacy API (``maps/api/place``).
 
         Raises:
-            ValueError: ``operation`` is not a non-empty str.
+            ValueError: ``operation`` is empty.
+            TypeError: ``operation`` is no str.
         """
-        if not operation.strip():
-            raise ValueError("operation is empty; accepted is a non-empty str")
-        kind = TrackedFunction("google_places", operation, _read_nothing, PLACES_MODEL)
+        check_text("operation", operation)
+        billed_as = (find_legacy_sku if legacy else find_sku)(operation, field_mask)
+        kind = TrackedFunction("google_places", operation, read_places(billed_as), PLACES_MODEL)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             return self._track(kind, function)
@@ -368,7 +377,3 @@ def _check_parts(whole: int, parts: Mapping[str, object]) -> None:
         whole -= part
     if whole < 0:
         raise ValueError(f"{' and '.join(parts)} are parts of input_tokens, and exceed it")
-
-
-def _read_nothing(result: object) -> Reply:  # noqa: ARG001
-    return Reply()

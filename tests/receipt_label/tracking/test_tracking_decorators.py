@@ -130,6 +130,21 @@ def test_places_are_recorded_with_their_operation(
     assert "bakery" not in repr(record)
 
 
+@pytest.mark.parametrize(
+    ("how", "sku", "tier"),
+    [
+        ({"field_mask": "places.rating"}, "places_api_nearby_search_enterprise", "enterprise"),
+        ({"legacy": True}, "places_nearby_search+basic_data+contact_data+atmosphere_data", None),
+    ],
+)
+def test_places_say_as_what_they_are_billed(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, how: Any, sku: str, tier: str | None
+) -> None:
+    tracker.track_google_places("nearby_search", **how)(list)()
+    assert writer.only.metadata["sku"] == sku
+    assert writer.only.metadata.get("field_tier") == tier
+
+
 async def test_async_places_are_recorded(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter
 ) -> None:
@@ -325,7 +340,7 @@ def test_what_is_no_function_is_refused(tracker: ResilientAIUsageTracker, thing:
 
 
 def test_places_need_an_operation(tracker: ResilientAIUsageTracker) -> None:
-    with pytest.raises(ValueError, match="operation is empty"):
+    with pytest.raises(ValueError, match="operation is ' '"):
         tracker.track_google_places(" ")
 
 
