@@ -2,42 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from receipt_label.pricing import TokenUsage
-from receipt_label.providers.reply import Reply, ReplyReader
-
-_DETAILS: Final = (
-    "cache_read_input_tokens",
-    "cache_creation_input_tokens",
-    "cache_creation.ephemeral_1h_input_tokens",
-    "output_tokens_details.thinking_tokens",
-    "server_tool_use.web_search_requests",
-)
+from receipt_label.providers.reply import Reply, ReplyReader, keep_positive
 
 
 def read_message(reply: object) -> Reply:
     """Read a message. ``input_tokens`` there leaves out what a cache read or wrote."""
     reader = ReplyReader(reply)
-    plain = reader.count("usage.input_tokens")
-    counts = reader.counts("usage", _DETAILS)
-    read = counts.get("cache_read_input_tokens", 0)
-    written = counts.get("cache_creation_input_tokens", 0)
-    tier, speed = reader.text("usage.service_tier"), reader.text("usage.speed")
+    told = reader.part("usage")
+    plain = told.count("input_tokens")
+    read = told.count("cache_read_input_tokens") or 0
+    written = told.count("cache_creation_input_tokens") or 0
+    written_1h = told.part("cache_creation").count("ephemeral_1h_input_tokens") or 0
+    thinking = told.part("output_tokens_details").count("thinking_tokens") or 0
+    tools = told.part("server_tool_use")
+    searches = tools.count("web_search_requests") or 0
     usage = TokenUsage(
         input_tokens=None if plain is None else plain + read + written,
-        output_tokens=reader.count("usage.output_tokens"),
+        output_tokens=told.count("output_tokens"),
         cache_read_tokens=read,
         cache_write_tokens=written,
-        cache_write_1h_tokens=counts.get("ephemeral_1h_input_tokens", 0),
-        web_searches=counts.get("web_search_requests", 0),
-        service_tier=tier,
-        speed=speed,
+        cache_write_1h_tokens=written_1h,
+        reasoning_tokens=thinking,
+        web_searches=searches,
+        service_tier=told.text("service_tier"),
+        speed=told.text("speed"),
+        inference_geo=told.text("inference_geo"),
     )
-    details: dict[str, Any] = {"usage": counts} if counts else {}
-    details |= {
-        name: text for name, text in (("service_tier", tier), ("speed", speed)) if text is not None
+    counts = {
+        "cache_read_input_tokens": read,
+        "cache_creation_input_tokens": written,
+        "ephemeral_1h_input_tokens": written_1h,
+        "thinking_tokens": thinking,
+        "web_search_requests": searches,
+        "web_fetch_requests": tools.count("web_fetch_requests") or 0,
     }
+    served = {
+        "service_tier": usage.service_tier,
+        "speed": usage.speed,
+        "inference_geo": usage.inference_geo,
+    }
+    details: dict[str, Any] = {name: text for name, text in served.items() if text is not None}
+    if counts := keep_positive(counts):
+        details["usage"] = counts
     return Reply(
         model=reader.text("model"),
         request_id=reader.text("id"),

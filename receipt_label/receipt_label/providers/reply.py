@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from receipt_label.pricing import TokenUsage
@@ -36,11 +37,12 @@ class ReplyReader:
     """Reads fields of a reply, be it an SDK's object or plain JSON; notes what is invalid.
 
     Args:
-        reply: The reply.
+        reply: The reply, or a part of one.
     """
 
     def __init__(self, reply: object) -> None:
         self._reply = reply
+        self._path = ""
         # A field may be asked for twice, and is named once.
         self._invalid: dict[str, None] = {}
 
@@ -49,42 +51,60 @@ class ReplyReader:
         """Paths of the fields that were not what they should be."""
         return tuple(self._invalid)
 
-    def text(self, path: str) -> str | None:
-        """Return the text at a dotted path; None when it is absent, empty or no text."""
-        value = self._find(path)
+    def part(self, name: str) -> ReplyReader:
+        """Return a reader of a part, which is empty when there is none."""
+        reader = ReplyReader(self.value(name))
+        reader._path = f"{self._path}{name}."
+        reader._invalid = self._invalid
+        return reader
+
+    def value(self, name: str) -> Any:
+        """Return a field as it is; None when it is absent."""
+        return None if self._reply is None else get_field(self._reply, name)
+
+    def text(self, name: str) -> str | None:
+        """Return a text; None when it is absent, empty or no text."""
+        value = self.value(name)
         if value is None or value == "":
             return None
         if isinstance(value, str):
             return value
-        self._invalid[path] = None
+        self._note_invalid(name)
         return None
 
-    def count(self, path: str) -> int | None:
-        """Return the number at a dotted path; None when it is absent or no count."""
-        value = self._find(path)
+    def count(self, name: str) -> int | None:
+        """Return a number; None when it is absent or no count."""
+        value = self.value(name)
         if value is None:
             return None
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
-        self._invalid[path] = None
+        self._note_invalid(name)
         return None
 
-    def counts(self, parent: str, names: tuple[str, ...]) -> dict[str, int]:
-        """Return those of the counts under ``parent`` that are not 0, by their last name."""
-        found = {name.rpartition(".")[2]: self.count(f"{parent}.{name}") for name in names}
-        return {name: count for name, count in found.items() if count}
+    def seconds(self, name: str) -> Decimal | None:
+        """Return a duration by its printed value; None when it is absent or no duration."""
+        value = self.value(name)
+        if value is None:
+            return None
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            seconds = Decimal(repr(value))
+            if seconds.is_finite() and seconds >= 0:
+                return seconds
+        self._note_invalid(name)
+        return None
 
-    def _find(self, path: str) -> Any:
-        value: Any = self._reply
-        for name in path.split("."):
-            value = get_field(value, name)
-            if value is None:
-                return None
-        return value
+    def _note_invalid(self, name: str) -> None:
+        self._invalid[f"{self._path}{name}"] = None
 
 
 def get_field(source: object, name: str) -> Any:
     """Return a field of an SDK's object or of a JSON object; None when it has none."""
-    if isinstance(source, Mapping):
+    if isinstance(source, dict):
         return source.get(name)
     return getattr(source, name, None)
+
+
+def keep_positive(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts that say something, for the record's metadata."""
+    return {name: count for name, count in counts.items() if count}

@@ -10,56 +10,61 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
-from receipt_label.providers.anthropic_replies import read_message
-from receipt_label.providers.observed_call import CallSink, ObservedCall, Start, describe_error
-from receipt_label.providers.openai_replies import read_chat_completion
-from receipt_label.providers.recorded_calls import mark_recorded
-from receipt_label.providers.reply import Reply, get_field
+from receipt_label.providers.call_watch import Call, CallWatch
+from receipt_label.providers.endpoints import ANTHROPIC, OPENAI, Provider
+from receipt_label.providers.observed_call import CallSink
+from receipt_label.providers.response_tap import tap_response
 
 ClientT = TypeVar("ClientT")
 
-
-@dataclass(frozen=True, slots=True)
-class _Endpoint:
-    operation: str
-    read: Callable[[object], Reply]
+_WRAPPING: Final = "_receipt_label_wrapping"
 
 
 @dataclass(frozen=True, slots=True)
-class _Provider:
-    service: str
-    host: str
-    endpoints: Mapping[str, _Endpoint]
+class _Wrapping:
+    """How a client is watched, and by whom."""
+
+    provider: Provider
+    sink: CallSink
+    includes_usage: bool | None
+
+    def is_of(self, client: object) -> bool:
+        """Whether the client is watched in just this way."""
+        other = getattr(client, _WRAPPING, None)
+        return (
+            isinstance(other, _Wrapping)
+            and other.sink is self.sink
+            and other.includes_usage == self.includes_usage
+        )
 
 
-_OPENAI: Final = _Provider(
-    "openai",
-    "api.openai.com",
-    {"/chat/completions": _Endpoint("completion", read_chat_completion)},
-)
-_ANTHROPIC: Final = _Provider(
-    "anthropic",
-    "api.anthropic.com",
-    {"/v1/messages": _Endpoint("completion", read_message)},
-)
-
-_SINK: Final = "_receipt_label_sink"
-
-
-def wrap_openai_client(client: ClientT, sink: CallSink) -> ClientT:
+def wrap_openai_client(
+    client: ClientT, sink: CallSink, *, include_usage: bool | None = None
+) -> ClientT:
     """Return a copy of an OpenAI client whose calls go down in ``sink``.
 
+    Args:
+        client: The client.
+        sink: Takes its calls.
+        include_usage: Whether streams are asked for their usage where the caller did not
+            choose. By default only OpenAI's own servers are: others may refuse it.
+
     Raises:
-        TypeError: It is not an ``openai.OpenAI`` or ``openai.AsyncOpenAI``.
+        TypeError: It is not an ``openai.OpenAI`` or ``openai.AsyncOpenAI``, or
+            ``include_usage`` is no bool.
     """
     import openai
 
-    return _wrap(client, _OPENAI, sink, (openai.OpenAI, openai.AsyncOpenAI))
+    if not isinstance(include_usage, bool | None):
+        kind = type(include_usage).__name__
+        raise TypeError(f"include_usage is of type {kind}; accepted are bool and None")
+    wrapping = _Wrapping(OPENAI, sink, include_usage)
+    return _wrap(client, wrapping, (openai.OpenAI, openai.AsyncOpenAI))
 
 
 def wrap_anthropic_client(client: ClientT, sink: CallSink) -> ClientT:
@@ -70,78 +75,70 @@ def wrap_anthropic_client(client: ClientT, sink: CallSink) -> ClientT:
     """
     import anthropic
 
-    return _wrap(client, _ANTHROPIC, sink, (anthropic.Anthropic, anthropic.AsyncAnthropic))
+    wrapping = _Wrapping(ANTHROPIC, sink, None)
+    return _wrap(client, wrapping, (anthropic.Anthropic, anthropic.AsyncAnthropic))
 
 
-def _wrap(
-    client: ClientT, provider: _Provider, sink: CallSink, accepted: tuple[type, ...]
-) -> ClientT:
+def _wrap(client: ClientT, wrapping: _Wrapping, accepted: tuple[type, ...]) -> ClientT:
     if not isinstance(client, accepted):
-        names = " and ".join(f"{provider.service}.{kind.__name__}" for kind in accepted)
+        service = wrapping.provider.service
+        names = " and ".join(f"{service}.{kind.__name__}" for kind in accepted)
         raise TypeError(f"client is of type {type(client).__name__}; accepted are {names}")
-    if getattr(client, _SINK, None) is sink:
+    if wrapping.is_of(client):
         return client
     # The class's own copy: the instance's would watch for the tracker that wrapped it first,
     # and one call would give two rows.
     kind: Any = type(client)
-    return cast("ClientT", _watch(kind.copy(client), provider, sink))
+    return cast("ClientT", _watch(kind.copy(client), wrapping))
 
 
-def _watch(client: Any, provider: _Provider, sink: CallSink) -> Any:
+def _watch(client: Any, wrapping: _Wrapping) -> Any:
     """Put the hooks on a client that nobody else holds yet."""
-    watch = _ClientWatch(client, provider, sink)
-    observe = _observe_async if inspect.iscoroutinefunction(client.request) else _observe
-    setattr(client, _SINK, sink)
+    watch = CallWatch(
+        wrapping.provider, client.base_url.host, wrapping.sink, wrapping.includes_usage
+    )
+    is_async = inspect.iscoroutinefunction(client.request)
+    observe = _observe_async if is_async else _observe
+    setattr(client, _WRAPPING, wrapping)
     client.request = observe(watch, client.request)
-    client._process_response = _note_response(client._process_response)  # noqa: SLF001
-    client.copy = client.with_options = _copy_watched(client.copy, provider, sink)
+    process = client._process_response  # noqa: SLF001
+    client._process_response = _note_response(watch, process, is_async=is_async)  # noqa: SLF001
+    client.copy = client.with_options = _copy_watched(client.copy, wrapping)
     return client
 
 
-def _copy_watched(copy: Callable[..., Any], provider: _Provider, sink: CallSink) -> Any:
+def _copy_watched(copy: Callable[..., Any], wrapping: _Wrapping) -> Any:
     @functools.wraps(copy)
     def copy_watched(*args: Any, **kwargs: Any) -> Any:
-        return _watch(copy(*args, **kwargs), provider, sink)
+        return _watch(copy(*args, **kwargs), wrapping)
 
     return copy_watched
 
 
-@dataclass(slots=True)
-class _Call:
-    """A call under way."""
-
-    endpoint: _Endpoint
-    start: Start
-    requested_model: str | None
-    response: Any = None
-    retries: int = 0
-
-
-_current: Final[ContextVar[_Call | None]] = ContextVar("current", default=None)
+_current: Final[ContextVar[Call | None]] = ContextVar("current", default=None)
 """The call under way in this thread or task; None within one that is not recorded."""
 
 
-def _note_response(process: Callable[..., Any]) -> Any:
-    """Keep the HTTP response: parsing it may raise after the provider has billed the call."""
-
+def _note_response(watch: CallWatch, process: Callable[..., Any], *, is_async: bool) -> Any:
     @functools.wraps(process)
     def process_noted(*args: Any, **kwargs: Any) -> Any:
-        call = _current.get()
-        if call is not None:
-            call.response = kwargs.get("response")
-            call.retries = kwargs.get("retries_taken", 0)
+        call, response = _current.get(), kwargs.get("response")
+        if call is not None and response is not None:
+            streamed = watch.note_response(call, response, kwargs.get("retries_taken", 0))
+            if streamed is not None:
+                tap_response(response, streamed, is_async=is_async)
         return process(*args, **kwargs)
 
     return process_noted
 
 
-def _observe(watch: _ClientWatch, request: Callable[..., Any]) -> Any:
+def _observe(watch: CallWatch, request: Callable[..., Any]) -> Any:
     @functools.wraps(request)
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        outer, call = _current.get(), watch.begin(args, kwargs)
+    def observed(cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        outer, call = _current.get(), watch.begin(options)
         _current.set(call)
         try:
-            result = request(*args, **kwargs)
+            result = request(cast_to, watch.ask_for_usage(call, options), **kwargs)
         except BaseException as error:
             if (ended := watch.fail(call, error)) is not None:
                 watch.sink.take(ended)
@@ -155,13 +152,13 @@ def _observe(watch: _ClientWatch, request: Callable[..., Any]) -> Any:
     return observed
 
 
-def _observe_async(watch: _ClientWatch, request: Callable[..., Any]) -> Any:
+def _observe_async(watch: CallWatch, request: Callable[..., Any]) -> Any:
     @functools.wraps(request)
-    async def observed(*args: Any, **kwargs: Any) -> Any:
-        outer, call = _current.get(), watch.begin(args, kwargs)
+    async def observed(cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        outer, call = _current.get(), watch.begin(options)
         _current.set(call)
         try:
-            result = await request(*args, **kwargs)
+            result = await request(cast_to, watch.ask_for_usage(call, options), **kwargs)
         except BaseException as error:
             if (ended := watch.fail(call, error)) is not None:
                 if isinstance(error, GeneratorExit):  # Nothing may be awaited any more.
@@ -176,97 +173,3 @@ def _observe_async(watch: _ClientWatch, request: Callable[..., Any]) -> Any:
         return result
 
     return observed
-
-
-class _ClientWatch:
-    """Makes an :class:`ObservedCall` of each request that is to be recorded.
-
-    No method raises: what goes wrong here is counted and is no concern of the caller.
-    """
-
-    def __init__(self, client: Any, provider: _Provider, sink: CallSink) -> None:
-        self.sink = sink
-        self._client = client
-        self._provider = provider
-
-    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Call | None:
-        """Return the call that a request begins; None when it is not one to record."""
-        try:
-            return self._begin(kwargs["options"] if "options" in kwargs else args[1], kwargs)
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-            return None
-
-    def finish(self, call: _Call | None, result: object) -> ObservedCall | None:
-        """Return what there is to record of a call that gave ``result``."""
-        if call is None:
-            return None
-        try:
-            reply = _read_reply(call, result)
-            if reply is None:
-                self.sink.count_untracked()
-                return None
-            mark_recorded(result, reply.request_id)
-            return self._describe(call, reply)
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-            return None
-
-    def fail(self, call: _Call | None, failure: BaseException) -> ObservedCall | None:
-        """Return what there is to record of a call that raised ``failure``."""
-        if call is None:
-            return None
-        try:
-            billed = call.response is not None and call.response.is_success
-            reply = (_read_reply(call, None) if billed else None) or Reply()
-            mark_recorded(None, reply.request_id)
-            return self._describe(call, reply, failure)
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-            return None
-
-    def _begin(self, options: Any, kwargs: Mapping[str, Any]) -> _Call | None:
-        if options.method.lower() != "post":
-            return None
-        path = "/" + options.url.partition("?")[0].strip("/")
-        endpoint = self._provider.endpoints.get(path)
-        streams = kwargs.get("stream") or get_field(options.json_data, "stream") is True
-        if endpoint is None or streams:
-            self.sink.count_untracked()
-            return None
-        return _Call(endpoint, self.sink.start(), get_field(options.json_data, "model"))
-
-    def _describe(
-        self, call: _Call, reply: Reply, failure: BaseException | None = None
-    ) -> ObservedCall:
-        metadata: dict[str, Any] = {}
-        host = self._client.base_url.host
-        if host != self._provider.host:
-            # Priced like the provider's own, but whoever reads the record can tell.
-            metadata["server"] = host
-        if call.retries:
-            metadata["retries"] = call.retries
-        if isinstance(request_id := getattr(failure, "request_id", None), str):
-            metadata["provider_request_id"] = request_id
-        return ObservedCall(
-            service=self._provider.service,
-            operation=call.endpoint.operation,
-            start=call.start,
-            reply=reply,
-            requested_model=call.requested_model,
-            error=None if failure is None else describe_error(failure),
-            metadata=metadata,
-        )
-
-
-def _read_reply(call: _Call, result: object) -> Reply | None:
-    """Read what the call gave: the SDK's object, else the body; None while it is unread."""
-    if get_field(result, "usage") is not None:
-        return call.endpoint.read(result)
-    response = call.response
-    if response is None or not response.is_closed:
-        return None
-    try:
-        return call.endpoint.read(response.json())
-    except ValueError:  # A body that is no JSON tells nothing.
-        return Reply()

@@ -102,6 +102,12 @@ def answer_anthropic_error(status: int, message: str, unique: str) -> dict[str, 
     }
 
 
+def stream_anthropic_error() -> tuple[str | None, Any]:
+    """Return the event that ends a stream which fails on Anthropic's side."""
+    error = {"type": "overloaded_error", "message": "Overloaded"}
+    return "error", {"type": "error", "error": error}
+
+
 def _stream_block(index: int, block: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     empty = {"type": "text", "text": ""}
     yield {"type": "content_block_start", "index": index, "content_block": empty}

@@ -140,6 +140,11 @@ def answer_openai_error(status: int, message: str, unique: str) -> dict[str, Any
     return {"error": {"message": message, "type": kind or default, "param": None, "code": code}}
 
 
+def stream_openai_error() -> tuple[str | None, Any]:
+    """Return the event that ends a stream which fails on OpenAI's side."""
+    return None, {"error": {"message": "overloaded", "type": "server_error", "code": "overloaded"}}
+
+
 def _is_token_list(given: list[Any]) -> bool:
     return bool(given) and isinstance(given[0], int)
 

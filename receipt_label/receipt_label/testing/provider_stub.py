@@ -6,23 +6,22 @@ account, no network and no mock. Standard library only.
 
 from __future__ import annotations
 
-import contextlib
+import email
+import email.policy
 import itertools
 import json
+import re
 import secrets
-import socket
-import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from receipt_label.testing.anthropic_answers import (
     answer_anthropic_error,
     answer_message,
+    stream_anthropic_error,
     stream_message,
 )
 from receipt_label.testing.openai_answers import (
@@ -30,13 +29,23 @@ from receipt_label.testing.openai_answers import (
     answer_embedding,
     answer_openai_error,
     stream_chat_completion,
+    stream_openai_error,
 )
+from receipt_label.testing.openai_more_answers import (
+    answer_image,
+    answer_moderation,
+    answer_response,
+    answer_speech,
+    answer_transcription,
+    stream_response,
+)
+from receipt_label.testing.stub_server import HOST, Answer, Events, Fault, StubServer
 
 Service = Literal["openai", "anthropic"]
-_Events = Iterator[tuple[str | None, Any]]
 
-_HOST: Final = "127.0.0.1"
 _ERROR_STATUSES: Final = range(400, 600)
+# Azure names the model in the path.
+_AZURE: Final = re.compile(r"^/openai/deployments/[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +54,20 @@ class _Endpoint:
 
     service: Service
     required: tuple[str, ...]
-    answer: Callable[[Mapping[str, Any], str], dict[str, Any]]
-    stream: Callable[[Mapping[str, Any], Mapping[str, Any]], _Events] | None = None
+    answer: Callable[[Mapping[str, Any], str], dict[str, Any] | bytes]
+    stream: Callable[[Mapping[str, Any], Mapping[str, Any]], Events] | None = None
 
 
 _ENDPOINTS: Final[Mapping[str, _Endpoint]] = {
     "/v1/chat/completions": _Endpoint(
         "openai", ("model", "messages"), answer_chat_completion, stream_chat_completion
     ),
+    "/v1/responses": _Endpoint("openai", ("model", "input"), answer_response, stream_response),
     "/v1/embeddings": _Endpoint("openai", ("model", "input"), answer_embedding),
+    "/v1/images/generations": _Endpoint("openai", ("prompt",), answer_image),
+    "/v1/audio/speech": _Endpoint("openai", ("model", "input", "voice"), answer_speech),
+    "/v1/audio/transcriptions": _Endpoint("openai", ("model",), answer_transcription),
+    "/v1/moderations": _Endpoint("openai", ("input",), answer_moderation),
     "/v1/messages": _Endpoint(
         "anthropic", ("model", "messages", "max_tokens"), answer_message, stream_message
     ),
@@ -62,6 +76,10 @@ _ENDPOINTS: Final[Mapping[str, _Endpoint]] = {
 _ERROR_FORMS: Final[Mapping[Service, Callable[[int, str, str], dict[str, Any]]]] = {
     "openai": answer_openai_error,
     "anthropic": answer_anthropic_error,
+}
+_ERROR_EVENTS: Final[Mapping[Service, tuple[str | None, Any]]] = {
+    "openai": stream_openai_error(),
+    "anthropic": stream_anthropic_error(),
 }
 
 _REQUEST_ID_HEADERS: Final[Mapping[Service, str]] = {
@@ -91,22 +109,15 @@ class StubRequest:
     response_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    reply: dict[str, Any]
-    service: Service
-    request_id: str
-    events: _Events | None = None
-
-
 class ProviderStub:
     """The OpenAI and Anthropic HTTP APIs on a loopback port, for real SDK clients.
 
-    It serves ``POST /v1/chat/completions``, ``/v1/embeddings`` and ``/v1/messages``,
-    whole or streamed (``"stream": true``), over keep-alive connections with a thread
-    each. Token counts depend on the request alone, ids are unique, the model is the one
-    asked for. Any API key is accepted. Other paths get a 404 in the provider's form.
+    It serves ``POST /v1/chat/completions``, ``/v1/responses`` and ``/v1/messages``, whole or
+    streamed (``"stream": true``), ``/v1/embeddings``, ``/v1/images/generations``,
+    ``/v1/audio/speech``, ``/v1/audio/transcriptions`` and ``/v1/moderations``, over
+    keep-alive connections with a thread each; OpenAI's under Azure's paths too. Token
+    counts depend on the request alone, ids are unique, the model is the one asked for. Any
+    API key is accepted. Other paths get a 404 in the provider's form.
 
     Use it as a context manager, or call :meth:`start` and :meth:`stop`::
 
@@ -129,11 +140,13 @@ class ProviderStub:
         self._overrides: dict[Service, deque[dict[str, Any]]] = {
             service: deque() for service in _ERROR_FORMS
         }
+        self._faults: deque[Fault | int] = deque()
+        self._held: list[threading.Event] = []
         self._requests: list[StubRequest] = []
         self._series = secrets.token_hex(4)
         self._numbers = itertools.count(1)
         self._stopping = threading.Event()
-        self._server: _StubServer | None = None
+        self._server: StubServer | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> Self:
@@ -145,7 +158,7 @@ class ProviderStub:
         if self._server is not None:
             raise RuntimeError("the provider stub is running already")
         self._stopping.clear()
-        self._server = _StubServer(self)
+        self._server = StubServer(self._answer)
         self._thread = threading.Thread(
             target=self._server.serve_forever,
             kwargs={"poll_interval": 0.05},
@@ -161,6 +174,8 @@ class ProviderStub:
         if server is None or thread is None:
             return
         self._stopping.set()
+        for held in self._held:
+            held.set()
         server.shutdown()
         thread.join()
         server.close_connections()
@@ -176,12 +191,12 @@ class ProviderStub:
     @property
     def openai_base_url(self) -> str:
         """``base_url`` for ``openai.OpenAI`` and ``AsyncOpenAI``."""
-        return f"http://{_HOST}:{self._port}/v1"
+        return f"http://{HOST}:{self._port}/v1"
 
     @property
     def anthropic_base_url(self) -> str:
         """``base_url`` for ``anthropic.Anthropic`` and ``AsyncAnthropic``."""
-        return f"http://{_HOST}:{self._port}"
+        return f"http://{HOST}:{self._port}"
 
     @property
     def requests(self) -> list[StubRequest]:
@@ -227,21 +242,55 @@ class ProviderStub:
         with self._lock:
             self._overrides[service].append(fields)
 
+    def cut_next(self, after: int) -> None:
+        """Cut the connection in the middle of the next successful reply.
+
+        Args:
+            after: Events of a stream, or bytes of a plain body, that are sent before.
+        """
+        self._add_fault(Fault(after))
+
+    def hold_next(self, after: int) -> threading.Event:
+        """Hold the next successful reply back in its middle.
+
+        Args:
+            after: As of :meth:`cut_next`.
+
+        Returns:
+            The rest is sent when this event is set, or the stub stops.
+        """
+        held = threading.Event()
+        self._held.append(held)
+        self._add_fault(Fault(after, held))
+        return held
+
+    def fail_next_stream(self, after: int) -> None:
+        """End the next stream with an error of the provider's.
+
+        Args:
+            after: Events that are sent before.
+        """
+        self._add_fault(after)
+
+    def _add_fault(self, fault: Fault | int) -> None:
+        with self._lock:
+            self._faults.append(fault)
+
     @property
     def _port(self) -> int:
         if self._server is None:
             raise RuntimeError("the provider stub is not running; call start() first")
         return self._server.server_port
 
-    def _answer(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> _Answer:
+    def _answer(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Answer:
         """Wait, decide the answer to one request, and log it."""
         self._stopping.wait(self._latency)
-        endpoint = _ENDPOINTS.get(path)
-        body = _parse_object(raw_body)
-        answer = self._decide(endpoint, _name_service(endpoint, headers), path, body)
-        entry = StubRequest(
-            answer.service, path, body or {}, headers, answer.status, answer.reply.get("id")
-        )
+        endpoint = _ENDPOINTS.get(_AZURE.sub("/v1", path))
+        body = _parse_body(headers, raw_body)
+        service = _name_service(endpoint, headers)
+        answer = self._decide(endpoint, service, path, body)
+        response_id = answer.reply.get("id") if isinstance(answer.reply, dict) else None
+        entry = StubRequest(service, path, body or {}, headers, answer.status, response_id)
         with self._lock:
             self._requests.append(entry)
         return answer
@@ -252,32 +301,43 @@ class ProviderStub:
         service: Service,
         path: str,
         body: dict[str, Any] | None,
-    ) -> _Answer:
+    ) -> Answer:
         unique, failure = self._take_number_and_failure()
-        request_id = f"req_{unique}"
+        headers = {_REQUEST_ID_HEADERS[service]: f"req_{unique}"}
+        refusal = (
+            _refuse(endpoint, path, body)
+            if failure is None
+            else (failure, f"The stub was told to answer {failure}.")
+        )
+        if refusal is not None or endpoint is None or body is None:
+            status, message = refusal or (500, "The stub is broken.")
+            return Answer(status, _ERROR_FORMS[service](status, message, unique), headers)
+        return self._compose(endpoint, body, unique, headers)
 
-        def refuse(status: int, message: str) -> _Answer:
-            reply = _ERROR_FORMS[service](status, message, unique)
-            return _Answer(status, reply, service, request_id)
-
-        if failure is not None:
-            return refuse(failure, f"The stub was told to answer {failure}.")
-        if endpoint is None:
-            return refuse(404, f"Unknown request URL: {path}")
-        if body is None:
-            return refuse(400, "The request body is not a JSON object.")
-        if missing := [name for name in endpoint.required if name not in body]:
-            return refuse(400, f"{', '.join(missing)}: field required")
-        if body.get("stream") and endpoint.stream is None:
-            return refuse(400, "This endpoint does not stream.")
-        reply = endpoint.answer(body, unique) | self._take_override(service)
+    def _compose(
+        self, endpoint: _Endpoint, body: dict[str, Any], unique: str, headers: dict[str, str]
+    ) -> Answer:
+        fault, failing = self._take_fault()
+        reply = endpoint.answer(body, unique)
+        if isinstance(reply, bytes):
+            return Answer(200, reply, headers, fault=fault)
+        reply |= self._take_override(endpoint.service)
         events = endpoint.stream(body, reply) if body.get("stream") and endpoint.stream else None
-        return _Answer(200, reply, service, request_id, events)
+        if events is not None and failing is not None:
+            last = iter([_ERROR_EVENTS[endpoint.service]])
+            events = itertools.chain(itertools.islice(events, failing), last)
+        return Answer(200, reply, headers, events, fault)
 
     def _take_number_and_failure(self) -> tuple[str, int | None]:
         with self._lock:
             unique = f"{self._series}{next(self._numbers):08d}"
             return unique, self._failures.popleft() if self._failures else None
+
+    def _take_fault(self) -> tuple[Fault | None, int | None]:
+        """Return a fault on the way, or after how many events the provider itself fails."""
+        with self._lock:
+            fault = self._faults.popleft() if self._faults else None
+        return (None, fault) if isinstance(fault, int) else (fault, None)
 
     def _take_override(self, service: Service) -> dict[str, Any]:
         with self._lock:
@@ -285,107 +345,19 @@ class ProviderStub:
             return waiting.popleft() if waiting else {}
 
 
-class _StubServer(ThreadingHTTPServer):
-    """Accepts connections, and can close those that clients keep open."""
-
-    request_queue_size = 128
-
-    def __init__(self, stub: ProviderStub) -> None:
-        self.stub = stub
-        # Only the accepting thread changes it, which has ended before it is read elsewhere.
-        self._handlers: list[tuple[socket.socket, threading.Thread]] = []
-        super().__init__((_HOST, 0), _StubHandler)
-
-    def server_bind(self) -> None:
-        # HTTPServer's own looks up the host's name, which may ask the network.
-        self.socket.bind(self.server_address)
-        self.server_name, self.server_port = self.socket.getsockname()[:2]
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        # Not the base class's: it joins no daemon threads, and others would keep a program
-        # alive that failed before it could stop the stub.
-        handler = threading.Thread(
-            target=self.process_request_thread,
-            args=(request, client_address),
-            name="provider-stub-client",
-            daemon=True,
-        )
-        self._handlers = [entry for entry in self._handlers if entry[1].is_alive()]
-        self._handlers.append((request, handler))
-        handler.start()
-
-    def close_connections(self) -> None:
-        """End the reads that handlers of idle keep-alive connections wait in, and the handlers."""
-        for connection, _ in self._handlers:
-            # The client may have closed it in the meantime.
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        for _, handler in self._handlers:
-            handler.join()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client may hang up whenever it likes; anything else is a fault of the stub.
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
-
-
-class _StubHandler(BaseHTTPRequestHandler):
-    """Speaks HTTP/1.1 for the stub: reads one request after the other, writes its answer."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    # Head and body of an answer leave in one packet.
-    wbufsize: ClassVar[int] = 64 * 1024
-    server: _StubServer
-
-    def do_POST(self) -> None:
-        self._answer_request()
-
-    def do_GET(self) -> None:
-        self._answer_request()
-
-    def _answer_request(self) -> None:
-        length = int(self.headers.get("content-length") or 0)
-        raw_body = self.rfile.read(length)
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        path = self.path.partition("?")[0]
-        answer = self.server.stub._answer(path, headers, raw_body)  # noqa: SLF001
-        if answer.events is None:
-            self._send_document(answer)
-        else:
-            self._send_stream(answer, answer.events)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep quiet: the stub has a log of its own."""
-
-    def _send_document(self, answer: _Answer) -> None:
-        document = json.dumps(answer.reply).encode()
-        self._send_head(answer, "application/json")
-        self.send_header("content-length", str(len(document)))
-        self.end_headers()
-        self.wfile.write(document)
-
-    def _send_stream(self, answer: _Answer, events: _Events) -> None:
-        self._send_head(answer, "text/event-stream; charset=utf-8")
-        self.send_header("transfer-encoding", "chunked")
-        self.end_headers()
-        for name, data in events:
-            text = data if isinstance(data, str) else json.dumps(data)
-            event = f"event: {name}\n" if name else ""
-            self._send_chunk(f"{event}data: {text}\n\n".encode())
-        self._send_chunk(b"")
-
-    def _send_head(self, answer: _Answer, content_type: str) -> None:
-        self.send_response(answer.status)
-        self.send_header("content-type", content_type)
-        self.send_header(_REQUEST_ID_HEADERS[answer.service], answer.request_id)
-        if answer.status >= HTTPStatus.BAD_REQUEST:
-            # Spares tests the half second that the SDKs wait before they try again.
-            self.send_header("retry-after-ms", "10")
-
-    def _send_chunk(self, chunk: bytes) -> None:
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
-        self.wfile.flush()
+def _refuse(
+    endpoint: _Endpoint | None, path: str, body: dict[str, Any] | None
+) -> tuple[int, str] | None:
+    """Return status and message for a request that cannot be answered."""
+    if endpoint is None:
+        return 404, f"Unknown request URL: {path}"
+    if body is None:
+        return 400, "The request body is not a JSON object."
+    if missing := [name for name in endpoint.required if name not in body]:
+        return 400, f"{', '.join(missing)}: field required"
+    if body.get("stream") and endpoint.stream is None:
+        return 400, "This endpoint does not stream."
+    return None
 
 
 def _name_service(endpoint: _Endpoint | None, headers: Mapping[str, str]) -> Service:
@@ -395,9 +367,24 @@ def _name_service(endpoint: _Endpoint | None, headers: Mapping[str, str]) -> Ser
     return "anthropic" if "anthropic-version" in headers else "openai"
 
 
-def _parse_object(raw_body: bytes) -> dict[str, Any] | None:
+def _parse_body(headers: Mapping[str, str], raw_body: bytes) -> dict[str, Any] | None:
+    kind = headers.get("content-type", "")
+    if kind.startswith("multipart/form-data"):
+        return _parse_form(kind, raw_body)
     try:
         document = json.loads(raw_body)
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _parse_form(kind: str, raw_body: bytes) -> dict[str, Any]:
+    """Return a form's texts; its files are left out."""
+    head = f"content-type: {kind}\r\n\r\n".encode()
+    form = email.message_from_bytes(head + raw_body, policy=email.policy.HTTP)
+    fields: dict[str, Any] = {}
+    for part in form.iter_parts():
+        if part.get_filename() is None:
+            name = part.get_param("name", header="content-disposition")
+            fields[str(name)] = part.get_content().removesuffix("\n")
+    return fields

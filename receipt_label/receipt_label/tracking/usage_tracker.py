@@ -16,7 +16,7 @@ from receipt_label.providers import wrap_anthropic_client, wrap_openai_client
 from receipt_label.providers.anthropic_replies import read_message
 from receipt_label.providers.google_places import PLACES_MODEL, read_places
 from receipt_label.providers.google_places_skus import find_legacy_sku, find_sku
-from receipt_label.providers.openai_replies import read_chat_completion, read_embedding
+from receipt_label.providers.openai_replies import read_embedding, read_reply
 from receipt_label.tracking.decorators import TrackedFunction, track
 from receipt_label.tracking.file_log import UsageLogFile
 from receipt_label.tracking.recorder import CallRecorder
@@ -30,7 +30,7 @@ ClientT = TypeVar("ClientT")
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that ``close`` waits for what is pending, by default."""
 
-_COMPLETION: Final = TrackedFunction("openai", "completion", read_chat_completion)
+_COMPLETION: Final = TrackedFunction("openai", "completion", read_reply)
 _EMBEDDING: Final = TrackedFunction("openai", "embedding", read_embedding)
 _MESSAGE: Final = TrackedFunction("anthropic", "completion", read_message)
 
@@ -184,7 +184,7 @@ class AIUsageTracker:
         self._load_prices()
         return track(kind, self._recorder, function)
 
-    def wrap_openai(self, client: ClientT) -> ClientT:
+    def wrap_openai(self, client: ClientT, *, include_usage: bool | None = None) -> ClientT:
         """Return a copy of an OpenAI client whose calls are recorded.
 
         The copy is of exactly the same type and shares the HTTP client; the original stays
@@ -192,13 +192,17 @@ class AIUsageTracker:
         another tracker wrapped, the copy's calls go to this tracker alone.
 
         Args:
-            client: An ``openai.OpenAI`` or ``openai.AsyncOpenAI``.
+            client: An ``openai.OpenAI`` or ``openai.AsyncOpenAI``, those for Azure included.
+            include_usage: Whether streams of chats are asked for their usage
+                (``stream_options.include_usage``) where the caller did not choose; the
+                caller does not see the chunk that tells it. By default only OpenAI's own
+                servers are asked: others may refuse.
 
         Raises:
-            TypeError: It is something else.
+            TypeError: ``client`` or ``include_usage`` is something else.
         """
         self._load_prices()
-        return wrap_openai_client(client, self._recorder)
+        return wrap_openai_client(client, self._recorder, include_usage=include_usage)
 
     def wrap_anthropic(self, client: ClientT) -> ClientT:
         """As :meth:`wrap_openai`, for an ``anthropic.Anthropic`` or ``AsyncAnthropic``.

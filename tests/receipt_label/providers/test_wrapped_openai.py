@@ -223,20 +223,13 @@ def test_a_server_that_is_not_the_providers_own_is_named(
     assert writer.only.metadata["server"] == "127.0.0.1"
 
 
-def test_streams_and_other_endpoints_pass_and_are_counted(
+def test_what_is_no_call_passes_and_is_counted(
     client: openai.OpenAI, tracker: ResilientAIUsageTracker, writer: MemoryWriter
 ) -> None:
-    stream = client.chat.completions.create(model="gpt-4o", messages=QUESTION, stream=True)
-    text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
-    with client.chat.completions.with_streaming_response.create(
-        model="gpt-4o", messages=QUESTION
-    ) as response:
-        whole = response.parse()
-    client.embeddings.create(model="text-embedding-3-small", input="bread")
-
-    assert text == whole.choices[0].message.content == "You said: How much was the bread?"
+    with pytest.raises(openai.NotFoundError):
+        client.files.create(file=b"{}", purpose="batch")
     assert writer.records == []
-    assert tracker.get_stats().untracked == 3
+    assert tracker.get_stats().untracked == 1
 
 
 def test_a_get_is_not_counted(client: openai.OpenAI, tracker: ResilientAIUsageTracker) -> None:

@@ -1,0 +1,97 @@
+"""What the events of a stream add up to: the document that a plain call would have given."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+# Of a chat's chunks, of what responses and messages nest in their events.
+_FIELDS: Final = ("id", "model", "service_tier", "output")
+
+# After these a provider counts nothing any more.
+_LAST_EVENTS: Final = frozenset(
+    {
+        "response.completed",
+        "response.incomplete",
+        "response.failed",
+        "message_stop",
+        "speech.audio.done",
+        "transcript.text.done",
+    }
+)
+_CODE: Final = re.compile(r"[A-Za-z][\w.-]{0,63}")
+
+
+class StreamDocument:
+    """Adds up the events of one stream of OpenAI's or Anthropic's.
+
+    Attributes:
+        fields: What a reader of plain replies reads: model, id, usage and the like.
+        has_content: Whether an event brought part of the answer.
+        is_final: Whether the usage is the last word.
+        is_over: Whether no event is to come.
+        error_code: The provider's word for what went wrong within the stream, if it did.
+    """
+
+    def __init__(self) -> None:
+        self.fields: dict[str, Any] = {}
+        self.has_content = False
+        self.is_final = False
+        self.is_over = False
+        self.error_code: str | None = None
+
+    def fold(self, event: Mapping[str, Any]) -> None:
+        """Take one event in, as the provider's JSON tells it."""
+        kind = event.get("type")
+        for part in (event.get("response"), event.get("message"), event):
+            if isinstance(part, Mapping):
+                self._take(part)
+        self.has_content = self.has_content or _brings_content(kind, event)
+        self.is_over = self.is_over or kind in _LAST_EVENTS
+        self.is_final = self.is_final or self.is_over or _is_last_count(kind, event)
+
+    def _take(self, part: Mapping[str, Any]) -> None:
+        for name in _FIELDS:
+            if (value := part.get(name)) is not None:
+                self.fields[name] = value
+        if isinstance(usage := part.get("usage"), Mapping):
+            # Anthropic tells what was read first, and later what was written.
+            told = {name: count for name, count in usage.items() if count is not None}
+            self.fields["usage"] = {**self.fields.get("usage", {}), **told}
+        if (error := part.get("error")) is not None or part.get("type") == "error":
+            self.error_code = _read_code(part if error is None else error)
+
+
+def _brings_content(kind: object, event: Mapping[str, Any]) -> bool:
+    if isinstance(kind, str):
+        return kind.endswith(("delta", "partial_image")) and kind != "message_delta"
+    choices = event.get("choices")
+    return isinstance(choices, list) and any(map(_says_something, choices))
+
+
+def _says_something(choice: object) -> bool:
+    """Tell whether a choice has more than a role: text, a tool call, audio, reasoning."""
+    if not isinstance(choice, Mapping):
+        return False
+    delta = choice.get("delta")
+    if not isinstance(delta, Mapping):
+        return bool(choice.get("text"))
+    return any(value for name, value in delta.items() if name != "role")
+
+
+def _is_last_count(kind: object, event: Mapping[str, Any]) -> bool:
+    if kind == "message_delta":
+        delta = event.get("delta")
+        return isinstance(delta, Mapping) and delta.get("stop_reason") is not None
+    return "choices" in event and isinstance(event.get("usage"), Mapping)
+
+
+def _read_code(error: object) -> str:
+    """Return a provider's own word for an error; its message may quote the prompt."""
+    if isinstance(error, Mapping):
+        for name in ("code", "type"):
+            code = error.get(name)
+            if isinstance(code, str) and code != "error" and _CODE.fullmatch(code):
+                return code
+    return "unknown_error"
