@@ -12,6 +12,7 @@ from receipt_label.tracking import (
     ResilientAIUsageTracker,
     ai_usage_context,
     batch_ai_usage_context,
+    bind_usage_context,
 )
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "ResilientAIUsageTracker",
     "ai_usage_context",
     "batch_ai_usage_context",
+    "bind_usage_context",
     "detect_environment",
 ]

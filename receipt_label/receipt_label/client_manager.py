@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import (
+    Environment,
     detect_environment,
     find_endpoint,
     validate_table,
@@ -145,10 +146,15 @@ class ClientManager:
         batch_id: str | None = None,
         github_pr: int | None = None,
         user_id: str | None = None,
+        environment: Environment | str | None = None,
     ) -> None:
         """Set what this manager's records belong to, where no ``ai_usage_context`` says it."""
         self.usage_tracker.set_tracking_context(
-            job_id=job_id, batch_id=batch_id, github_pr=github_pr, user_id=user_id
+            job_id=job_id,
+            batch_id=batch_id,
+            github_pr=github_pr,
+            user_id=user_id,
+            environment=environment,
         )
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:

@@ -78,6 +78,26 @@ def detect_environment(
     return Environment.PRODUCTION
 
 
+def parse_environment(value: object) -> Environment:
+    """Return the environment that a value names.
+
+    Args:
+        value: An :class:`Environment`, or its value or a short form of it, in any case; see
+            :func:`detect_environment`.
+
+    Raises:
+        TypeError: It is neither an Environment nor a str.
+        ValueError: It names none.
+    """
+    if not isinstance(value, str):
+        raise TypeError(
+            f"environment is of type {type(value).__name__}; accepted are Environment and str"
+        )
+    if (environment := _NAMES.get(value.strip().lower())) is None:
+        raise ValueError(f"environment is {value!r}; accepted are {', '.join(_NAMES)}")
+    return environment
+
+
 def default_durability(environment: Environment) -> Literal["memory"] | None:
     """Return the durability of delivery where the user chose none; None leaves it to the client.
 

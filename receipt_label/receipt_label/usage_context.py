@@ -1,18 +1,25 @@
-"""What the calls in a block belong to: job, batch, pull request, user.
+"""What the calls in a block belong to: job, batch, pull request, user, environment.
 
 It is kept in a contextvar: asyncio tasks begin with that of who made them and change only
-their own. A thread begins without any; open the block in the thread's own function, or run
-that by ``contextvars.copy_context().run``.
+their own. A thread begins without any: :func:`bind_usage_context` gives it the caller's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
+from receipt_label.environment import Environment, parse_environment
+
+P = ParamSpec("P")
+R = TypeVar("R")
 TrackerT = TypeVar("TrackerT")
 
 
@@ -25,6 +32,7 @@ class UsageContext:
         batch_id: Of which batch.
         github_pr: For which pull request.
         user_id: On whose behalf.
+        environment: Where they are made.
         metadata: Goes into each record's metadata.
     """
 
@@ -32,6 +40,7 @@ class UsageContext:
     batch_id: str | None = None
     github_pr: int | None = None
     user_id: str | None = None
+    environment: Environment | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,15 +62,56 @@ class UsageContext:
         return replace(base, **said | {"metadata": {**base.metadata, **self.metadata}})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Frame:
-    """One open block."""
+@dataclass(slots=True, eq=False)
+class _Block:
+    """One block of :func:`ai_usage_context`.
+
+    Attributes:
+        tracker: Whose records are meant; None for every tracker's.
+        context: What it says.
+        place: Thread and task that opened it.
+        is_stranded: Whether it was closed elsewhere, so that nobody takes it away from where
+            it was opened: a generator holds it that was closed by another thread or task.
+    """
 
     tracker: object
     context: UsageContext
+    place: tuple[int, object]
+    is_stranded: bool = False
 
 
-_frames: Final[ContextVar[tuple[_Frame, ...]]] = ContextVar("ai_usage_frames", default=())
+class _OpenBlocks:
+    """The open blocks of one context, from the outermost inwards; immutable.
+
+    What they say together is asked for by each call, and put together once.
+    """
+
+    __slots__ = ("_known", "blocks")
+
+    def __init__(self, blocks: tuple[_Block, ...]) -> None:
+        self.blocks = blocks
+        self._known: tuple[UsageContext, int, UsageContext] | None = None
+
+    def find(self, tracker: object, defaults: UsageContext) -> UsageContext:
+        """Return what they say to a tracker."""
+        known = self._known
+        # The defaults are a tracker's own, so that no other one is at its address.
+        if known is not None and known[0] is defaults and known[1] == id(tracker):
+            return known[2]
+        context = defaults
+        for block in self.blocks:
+            if block.tracker is None or block.tracker is tracker:
+                context = block.context.over(context)
+        self._known = (defaults, id(tracker), context)
+        return context
+
+    def without(self, *closed: _Block) -> _OpenBlocks:
+        """Return the other blocks."""
+        return _OpenBlocks(tuple(block for block in self.blocks if block not in closed))
+
+
+_NONE_OPEN: Final = _OpenBlocks(())
+_open_blocks: Final[ContextVar[_OpenBlocks]] = ContextVar("ai_usage", default=_NONE_OPEN)
 
 
 def find_context(tracker: object, defaults: UsageContext) -> UsageContext:
@@ -69,13 +119,49 @@ def find_context(tracker: object, defaults: UsageContext) -> UsageContext:
 
     Args:
         tracker: Blocks that were opened for another one are passed over.
-        defaults: Of the tracker; what a block says comes before it.
+        defaults: Of the tracker, and of no other one; what a block says comes before it.
     """
-    context = defaults
-    for frame in _frames.get():
-        if frame.tracker is None or frame.tracker is tracker:
-            context = frame.context.over(context)
-    return context
+    here = _open_blocks.get()
+    if not here.blocks:
+        return defaults
+    if stranded := [block for block in here.blocks if block.is_stranded]:
+        here = here.without(*stranded)
+        _open_blocks.set(here)
+    return here.find(tracker, defaults)
+
+
+def bind_usage_context(function: Callable[P, R]) -> Callable[P, R]:
+    """Return ``function``, to be run by a thread, in the context of who calls this.
+
+    A thread has no context by itself, so that its calls would belong to no job::
+
+        with ai_usage_context("labeling", job_id="job-7"), ThreadPoolExecutor() as pool:
+            pool.map(bind_usage_context(label), receipts)
+
+    Each call runs in a copy of its own of all context variables, taken now: it may be
+    submitted many times at once, and what it sets stays with it.
+
+    Args:
+        function: Whatever a thread can call. asyncio tasks need no such help.
+
+    Raises:
+        TypeError: ``function`` is not callable, or its body runs after the call: async
+            functions and generators.
+    """
+    if not callable(function):
+        raise TypeError(f"function is of type {type(function).__name__}; accepted is a function")
+    if inspect.iscoroutinefunction(function) or _makes_generator(function):
+        raise TypeError(
+            "function is async or a generator, whose body runs after the call; "
+            "accepted is a function that does its work when it is called"
+        )
+    context = copy_context()
+
+    @functools.wraps(function)
+    def bound(*args: P.args, **kwargs: P.kwargs) -> R:
+        return context.copy().run(function, *args, **kwargs)
+
+    return bound
 
 
 @contextlib.contextmanager
@@ -87,6 +173,7 @@ def ai_usage_context(
     batch_id: str | None = None,
     github_pr: int | None = None,
     user_id: str | None = None,
+    environment: Environment | str | None = None,
     metadata: Mapping[str, Any] | None = None,
     **tags: Any,
 ) -> Iterator[TrackerT | None]:
@@ -104,6 +191,8 @@ def ai_usage_context(
         batch_id: Of which batch.
         github_pr: For which pull request.
         user_id: On whose behalf.
+        environment: Where they are made, where that is not the tracker's environment; an
+            :class:`Environment`, its value or a short form such as "prod".
         metadata: More for the records' metadata.
         **tags: The same, by name.
 
@@ -112,7 +201,7 @@ def ai_usage_context(
 
     Raises:
         TypeError: An argument is of a wrong type.
-        ValueError: An argument is empty or negative.
+        ValueError: An argument is empty or negative, or no environment.
     """
     check_text("operation_type", operation_type)
     if metadata is not None:
@@ -122,16 +211,19 @@ def ai_usage_context(
         batch_id=batch_id,
         github_pr=github_pr,
         user_id=user_id,
+        environment=None if environment is None else parse_environment(environment),
         metadata={**(metadata or {}), **tags, "operation_type": operation_type},
     )
-    frame = _Frame(tracker, context)
-    _frames.set((*_frames.get(), frame))
+    block = _Block(tracker, context, _find_place())
+    _open_blocks.set(_OpenBlocks((*_open_blocks.get().blocks, block)))
     try:
         yield tracker
     finally:
         # Not by a token: that fails where a generator is closed in another context, and
         # would also remove blocks which were opened in the meantime.
-        _frames.set(tuple(open_ for open_ in _frames.get() if open_ is not frame))
+        here = _open_blocks.get()
+        block.is_stranded = block not in here.blocks or block.place != _find_place()
+        _open_blocks.set(here.without(block))
 
 
 def batch_ai_usage_context(
@@ -151,6 +243,19 @@ def batch_ai_usage_context(
     """
     check_text("batch_id", batch_id)
     return ai_usage_context(operation_type, tracker, batch_id=batch_id, **kwargs)
+
+
+def _find_place() -> tuple[int, object]:
+    """Return the thread and the asyncio task that this runs in."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.get_ident(), task
+
+
+def _makes_generator(function: object) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
 
 
 def check_text(name: str, value: object) -> None:

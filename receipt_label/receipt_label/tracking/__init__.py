@@ -4,7 +4,11 @@ from receipt_label.tracking.file_log import UsageLogFile
 from receipt_label.tracking.resilient_usage_tracker import ResilientAIUsageTracker
 from receipt_label.tracking.tracker_stats import TrackerStats
 from receipt_label.tracking.usage_tracker import AIUsageTracker
-from receipt_label.usage_context import ai_usage_context, batch_ai_usage_context
+from receipt_label.usage_context import (
+    ai_usage_context,
+    batch_ai_usage_context,
+    bind_usage_context,
+)
 
 __all__ = [
     "AIUsageTracker",
@@ -13,4 +17,5 @@ __all__ = [
     "UsageLogFile",
     "ai_usage_context",
     "batch_ai_usage_context",
+    "bind_usage_context",
 ]

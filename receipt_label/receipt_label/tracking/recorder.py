@@ -58,7 +58,7 @@ class CallRecorder:
         self.price_book = price_book
         self._client = client
         self._owner = weakref.ref(owner)
-        self._environment = environment.value
+        self._environment = environment
         self._usage_log = usage_log
         self._waits = waits
         self._clock = clock
@@ -133,7 +133,7 @@ class CallRecorder:
     def _complete(self, metric: AIUsageMetric) -> AIUsageMetric:
         """Fill in what the record does not say."""
         context = find_context(self._owner(), self.defaults)
-        known = {"environment": self._environment, **_read_owner(context)}
+        known = self._read_owner(context)
         changes: dict[str, Any] = {
             name: value
             for name, value in known.items()
@@ -176,10 +176,9 @@ class CallRecorder:
             "operation": call.operation,
             "timestamp": call.start.timestamp,
             "latency_ms": _to_milliseconds(latency),
-            "environment": self._environment,
             "error": call.error,
             "metadata": metadata,
-            **_read_owner(context),
+            **self._read_owner(context),
         }
         if call.reply.request_id is not None:
             known["request_id"] = call.reply.request_id
@@ -188,6 +187,16 @@ class CallRecorder:
         if price is not None:
             known["cost_usd"] = price.cost_usd
         return make_metric(known)
+
+    def _read_owner(self, context: UsageContext) -> dict[str, Any]:
+        """Return where a call was made and whom it belongs to, by the record's field names."""
+        return {
+            "environment": (context.environment or self._environment).value,
+            "user_id": context.user_id,
+            "job_id": context.job_id,
+            "batch_id": context.batch_id,
+            "github_pr": context.github_pr,
+        }
 
     def _try_to_price(
         self, service: str, model: str, usage: TokenUsage | None, timestamp: datetime
@@ -212,16 +221,6 @@ class CallRecorder:
 
 def _to_milliseconds(seconds: float) -> Decimal:
     return Decimal(round(seconds * 1_000_000)) / 1_000
-
-
-def _read_owner(context: UsageContext) -> dict[str, Any]:
-    """Return whom a call belongs to, by the record's field names."""
-    return {
-        "user_id": context.user_id,
-        "job_id": context.job_id,
-        "batch_id": context.batch_id,
-        "github_pr": context.github_pr,
-    }
 
 
 def _runs_in_asyncio() -> bool:

@@ -9,7 +9,12 @@ from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
-from receipt_label.environment import Environment, detect_environment, validate_table
+from receipt_label.environment import (
+    Environment,
+    detect_environment,
+    parse_environment,
+    validate_table,
+)
 from receipt_label.injected_client import MetricWriter, adopt_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
 from receipt_label.providers import wrap_anthropic_client, wrap_openai_client
@@ -295,6 +300,7 @@ class AIUsageTracker:
         batch_id: str | None = None,
         github_pr: int | None = None,
         user_id: str | None = None,
+        environment: Environment | str | None = None,
     ) -> None:
         """Set what this tracker's records belong to where no ``ai_usage_context`` says it.
 
@@ -306,13 +312,18 @@ class AIUsageTracker:
             batch_id: Of which batch.
             github_pr: For which pull request.
             user_id: On whose behalf; by default the tracker's own ``user_id``.
+            environment: Where calls are made; by default the tracker's own environment.
 
         Raises:
             TypeError: An argument is of a wrong type.
-            ValueError: An argument is empty or negative.
+            ValueError: An argument is empty or negative, or no environment.
         """
         context = UsageContext(
-            job_id=job_id, batch_id=batch_id, github_pr=github_pr, user_id=user_id
+            job_id=job_id,
+            batch_id=batch_id,
+            github_pr=github_pr,
+            user_id=user_id,
+            environment=None if environment is None else parse_environment(environment),
         )
         self._recorder.defaults = context.over(self._base_context)
 

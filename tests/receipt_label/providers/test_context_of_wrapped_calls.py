@@ -1,9 +1,10 @@
-"""What a block says reaches the records of every provider's calls, and changes no price."""
+"""What a block says reaches the record of every call, whoever records it, and changes no price."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import anthropic
@@ -16,51 +17,127 @@ from receipt_label import ResilientAIUsageTracker, ai_usage_context, batch_ai_us
 from receipt_label.testing import ProviderStub
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
-KINDS = [openai.OpenAI, openai.AsyncOpenAI, anthropic.Anthropic, anthropic.AsyncAnthropic]
+
+Recorder = Callable[[ResilientAIUsageTracker, ProviderStub], Awaitable[Any]]
+REPLY = {"usage": {"prompt_tokens": 6, "completion_tokens": 9}, "model": "gpt-4o"}
 
 
-@pytest.fixture(params=KINDS)
-async def call(
-    request: pytest.FixtureRequest, tracker: ResilientAIUsageTracker, stub: ProviderStub
-) -> AsyncIterator[Callable[[], Any]]:
-    """A call of one of the SDKs, whose result may have to be awaited."""
-    is_openai = "openai" in request.param.__module__
-    url = stub.openai_base_url if is_openai else stub.anthropic_base_url
-    plain = request.param(api_key="any", base_url=url)
-    wrapped: Any = (tracker.wrap_openai if is_openai else tracker.wrap_anthropic)(plain)
-    if is_openai:
-        yield lambda: wrapped.chat.completions.create(model="gpt-4o", messages=QUESTION)
-    else:
-        yield lambda: wrapped.messages.create(
-            model="claude-haiku-4-5", max_tokens=100, messages=QUESTION
-        )
-    if inspect.isawaitable(closing := plain.close()):
-        await closing
+def wrap_openai(kind: type[Any]) -> Recorder:
+    async def call(tracker: ResilientAIUsageTracker, stub: ProviderStub) -> None:
+        plain = kind(api_key="any", base_url=stub.openai_base_url)
+        wrapped = tracker.wrap_openai(plain)
+        await settle(wrapped.chat.completions.create(model="gpt-4o", messages=QUESTION))
+        await settle(plain.close())
+
+    return call
 
 
-async def make(call: Callable[[], Any], writer: MemoryWriter) -> AIUsageMetric:
-    if inspect.isawaitable(result := call()):
+def wrap_anthropic(kind: type[Any]) -> Recorder:
+    async def call(tracker: ResilientAIUsageTracker, stub: ProviderStub) -> None:
+        plain = kind(api_key="any", base_url=stub.anthropic_base_url)
+        wrapped = tracker.wrap_anthropic(plain)
+        asked = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": QUESTION}
+        await settle(wrapped.messages.create(**asked))
+        await settle(plain.close())
+
+    return call
+
+
+async def settle(result: Any) -> None:
+    if inspect.isawaitable(result):
         await result
-    return writer.records[-1]
 
 
-async def test_job_batch_pull_request_and_user_are_lost_for_no_provider(
-    call: Callable[[], Any], writer: MemoryWriter
+def decorate(name: str, *arguments: Any) -> Recorder:
+    async def call(tracker: ResilientAIUsageTracker, stub: ProviderStub) -> None:
+        decorator = getattr(tracker, name)
+        (decorator(*arguments) if arguments else decorator)(lambda: REPLY)()
+
+    return call
+
+
+async def record(tracker: ResilientAIUsageTracker, stub: ProviderStub) -> None:
+    tracker.record(AIUsageMetric("openai", "gpt-4o", "completion", datetime.now(UTC)))
+
+
+async def review(tracker: ResilientAIUsageTracker, stub: ProviderStub) -> None:
+    # The pull request is an argument of its own there.
+    tracker.track_github_claude_review(12, "claude-haiku-4-5", 100, 10)
+
+
+PROVIDERS: dict[str, Recorder] = {
+    "openai": wrap_openai(openai.OpenAI),
+    "openai-async": wrap_openai(openai.AsyncOpenAI),
+    "anthropic": wrap_anthropic(anthropic.Anthropic),
+    "anthropic-async": wrap_anthropic(anthropic.AsyncAnthropic),
+}
+EVERYBODY: dict[str, Recorder] = {
+    **PROVIDERS,
+    "completion": decorate("track_openai_completion"),
+    "embedding": decorate("track_openai_embedding"),
+    "message": decorate("track_anthropic_completion"),
+    "places": decorate("track_google_places", "nearby_search"),
+    "record": record,
+    "review": review,
+}
+
+
+@pytest.fixture(params=EVERYBODY.values(), ids=EVERYBODY.keys())
+def make_call(request: pytest.FixtureRequest) -> Recorder:
+    recorder: Recorder = request.param
+    return recorder
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("job_id", "job"),
+        ("batch_id", "batch"),
+        ("github_pr", 12),
+        ("user_id", "ann"),
+        ("environment", "staging"),
+    ],
+)
+async def test_no_field_of_the_context_is_lost_for_any_provider(
+    make_call: Recorder,
+    tracker: ResilientAIUsageTracker,
+    writer: MemoryWriter,
+    stub: ProviderStub,
+    field: str,
+    value: Any,
 ) -> None:
-    with ai_usage_context("labeling", job_id="job", batch_id="batch", github_pr=12, user_id="ann"):
-        record = await make(call, writer)
+    """``github_pr`` and ``batch_id`` reached the records of some providers only."""
+    said: dict[str, Any] = {field: value}
+    with ai_usage_context("labeling", **said, shop="Lidl"):
+        await make_call(tracker, stub)
+    tracker.set_tracking_context(**said)
+    await make_call(tracker, stub)
 
-    assert (record.job_id, record.batch_id, record.github_pr) == ("job", "batch", 12)
-    assert (record.user_id, record.environment) == ("ann", "test")
+    in_block, by_default = writer.records
+    assert (getattr(in_block, field), getattr(by_default, field)) == (value, value)
+    assert in_block.metadata["shop"] == "Lidl"
+    assert in_block.metadata["operation_type"] == "labeling"
 
 
+async def test_the_environment_is_filled_in_every_record(
+    make_call: Recorder,
+    tracker: ResilientAIUsageTracker,
+    writer: MemoryWriter,
+    stub: ProviderStub,
+) -> None:
+    await make_call(tracker, stub)
+    assert writer.only.environment == "test"
+
+
+@pytest.mark.parametrize("make", PROVIDERS.values(), ids=PROVIDERS.keys())
 async def test_a_batch_block_does_not_halve_the_price_of_ordinary_calls(
-    call: Callable[[], Any], writer: MemoryWriter
+    make: Recorder, tracker: ResilientAIUsageTracker, writer: MemoryWriter, stub: ProviderStub
 ) -> None:
-    outside = await make(call, writer)
+    await make(tracker, stub)
     with batch_ai_usage_context("batch-7"):
-        inside = await make(call, writer)
+        await make(tracker, stub)
 
+    outside, inside = writer.records
     assert inside.batch_id == "batch-7"
     assert inside.cost_usd == outside.cost_usd
     assert inside.cost_usd

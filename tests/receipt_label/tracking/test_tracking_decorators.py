@@ -6,6 +6,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -113,6 +114,20 @@ async def test_an_async_function_is_recorded_when_it_is_done(
     assert writer.only.total_tokens == 3
     assert writer.only.latency_ms is not None
     assert writer.only.latency_ms > 0
+
+
+def test_the_timestamp_is_that_of_the_start(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    inside: list[datetime] = []
+
+    @tracker.track_openai_completion
+    def ask() -> None:
+        inside.append(datetime.now(UTC))
+
+    before = datetime.now(UTC)
+    ask()
+    assert before <= writer.only.timestamp <= inside[0]
 
 
 def test_places_are_recorded_with_their_operation(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 
 from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric
+from receipt_label import Environment
 from receipt_label.tracking import (
     ResilientAIUsageTracker,
     ai_usage_context,
     batch_ai_usage_context,
+    bind_usage_context,
 )
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -172,6 +175,124 @@ def test_a_thread_begins_without_and_may_be_given_a_context(
     assert found == [None, None, "job"]
 
 
+def test_a_bound_function_runs_in_its_makers_context_many_times_at_once(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    """``Context.run`` refuses to enter a context that another thread is in."""
+    all_inside = threading.Barrier(8)
+
+    def work(number: int) -> tuple[str | None, Any]:
+        all_inside.wait(30)
+        with ai_usage_context("inner", shop=number):
+            metric = record_alone()
+        return metric.job_id, metric.metadata["shop"]
+
+    lock = threading.Lock()
+
+    def record_alone() -> AIUsageMetric:
+        with lock:
+            return record()
+
+    with ai_usage_context("labeling", job_id="job"):
+        bound = bind_usage_context(work)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(bound, range(8))) == [("job", number) for number in range(8)]
+    assert bound.__name__ == "work"
+    assert record().job_id is None
+
+
+async def test_a_bound_function_carries_the_context_into_a_loops_executor(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    loop = asyncio.get_running_loop()
+    with ai_usage_context("labeling", job_id="job"):
+        without = await loop.run_in_executor(None, record)
+        bound = await loop.run_in_executor(None, bind_usage_context(record))
+    assert (without.job_id, bound.job_id) == (None, "job")
+
+
+async def _work_later() -> None: ...
+
+
+def _generate() -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("function", [None, 7, _work_later, _generate])
+def test_what_does_not_run_when_it_is_called_cannot_be_bound(function: Any) -> None:
+    with pytest.raises(TypeError, match="accepted is a function"):
+        bind_usage_context(function)
+
+
+@pytest.mark.parametrize("given", [Environment.STAGING, "staging", "Stage"])
+def test_a_block_says_where_its_calls_are_made(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, given: Any
+) -> None:
+    with ai_usage_context("labeling", environment=given):
+        tracker.record(make_metric())
+        with batch_ai_usage_context("batch", environment="dev"):
+            tracker.record(make_metric())
+        tracker.record(make_metric(environment="own"))
+    tracker.record(make_metric())
+    environments = [metric.environment for metric in writer.records]
+    assert environments == ["staging", "development", "own", "test"]
+
+
+def test_what_is_set_for_the_tracker_replaces_its_environment(
+    tracker: ResilientAIUsageTracker, record: Callable[[], AIUsageMetric]
+) -> None:
+    tracker.set_tracking_context(environment="ci")
+    assert record().environment == "cicd"
+    tracker.set_tracking_context()
+    assert record().environment == "test"
+
+
+def test_a_block_that_changes_between_two_calls_changes_the_second(
+    tracker: ResilientAIUsageTracker, record: Callable[[], AIUsageMetric]
+) -> None:
+    """What open blocks say together is put together once; it must not outlive them."""
+    with ai_usage_context("labeling", job_id="job"):
+        first = record()
+        tracker.set_tracking_context(user_id="bob")
+        second = record()
+        with ai_usage_context("labeling", job_id="other"):
+            third = record()
+    assert [metric.user_id for metric in (first, second, third)] == [None, "bob", "bob"]
+    assert [metric.job_id for metric in (first, second, third)] == ["job", "job", "other"]
+
+
+def test_a_generator_closed_by_another_thread_leaves_nothing_behind(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    def generate() -> Iterator[None]:
+        with ai_usage_context("labeling", job_id="job"):
+            yield
+
+    generator = generate()
+    next(generator)
+    assert record().job_id == "job"
+    thread = threading.Thread(target=generator.close)  # type: ignore[attr-defined]
+    thread.start()
+    thread.join(10)
+    assert record().job_id is None
+
+
+async def test_an_async_generator_closed_by_another_task_leaves_nothing_behind(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    """So does asyncio with one that was left early: a task of its own closes it."""
+
+    async def generate() -> AsyncIterator[None]:
+        with ai_usage_context("labeling", job_id="job"):
+            yield
+
+    generator = generate()
+    await anext(generator)
+    assert record().job_id == "job"
+    await asyncio.create_task(generator.aclose())  # type: ignore[attr-defined]
+    assert record().job_id is None
+
+
 def test_a_generator_closed_in_another_context_fails_nothing(
     record: Callable[[], AIUsageMetric],
 ) -> None:
@@ -196,6 +317,9 @@ def test_a_generator_closed_in_another_context_fails_nothing(
         ({"github_pr": "7"}, TypeError, "github_pr is of type str; accepted is int"),
         ({"github_pr": True}, TypeError, "github_pr is of type bool"),
         ({"github_pr": -1}, ValueError, "github_pr is -1; accepted is int, 0 or more"),
+        ({"environment": "qa"}, ValueError, "environment is 'qa'; accepted are production"),
+        ({"environment": ""}, ValueError, "environment is ''"),
+        ({"environment": 1}, TypeError, "environment is of type int; accepted are Environment"),
         ({"metadata": [1]}, TypeError, "metadata is of type list; accepted is a mapping"),
     ],
 )
