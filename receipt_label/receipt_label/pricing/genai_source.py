@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_label.pricing.model_names import is_priced_by
+from receipt_label.pricing.price import UnpricedError
 from receipt_label.pricing.token_usage import TokenUsage
 
 if TYPE_CHECKING:
@@ -52,14 +53,17 @@ def load_prices() -> None:
 
 def price_by_genai(
     service: str, model: str, usage: TokenUsage, timestamp: datetime
-) -> tuple[Decimal, dict[str, Any]] | None:
-    """Return the cost in USD and where it comes from; None where the package has no answer.
+) -> tuple[Decimal, dict[str, Any]]:
+    """Return the cost in USD and where it comes from.
 
     Args:
         service: Provider id, such as "openai".
         model: The model that served the call.
         usage: What it used.
         timestamp: When; prices are those of that day.
+
+    Raises:
+        UnpricedError: The package has no answer.
     """
     import genai_prices
 
@@ -72,11 +76,13 @@ def price_by_genai(
             genai_request_timestamp=timestamp,
             price_context=context,
         )
-    except (LookupError, ValueError):
-        # An unknown model, or counts that contradict each other (more cached than read).
-        return None
-    if not is_priced_by(model, found.model.match) or not _prices_all(found, usage):
-        return None
+    except LookupError as error:
+        raise UnpricedError("unknown model") from error
+    except ValueError as error:  # More cached than read, for example.
+        raise UnpricedError("counts contradict each other") from error
+    if not is_priced_by(model, found.model.match):
+        raise UnpricedError("unknown model")
+    _check_that_all_is_priced(found, usage)
     return found.total_price, _describe(found, model, context, timestamp)
 
 
@@ -97,17 +103,15 @@ def _make_context(service: str, usage: TokenUsage) -> dict[str, str]:
     return context
 
 
-def _prices_all(found: PriceCalculation, usage: TokenUsage) -> bool:
+def _check_that_all_is_priced(found: PriceCalculation, usage: TokenUsage) -> None:
     prices = found.model_price
-    if not all(
-        getattr(prices, price) is not None
-        for name, price in _NEEDED_PRICES.items()
-        if getattr(usage, name)
-    ):
-        return False
+    for name, price in _NEEDED_PRICES.items():
+        if getattr(usage, name) and getattr(prices, price) is None:
+            raise UnpricedError(f"no price for {name.replace('_', ' ')}")
     # Without a price for an hour, these would be charged at that for five minutes.
     hourly = usage.cache_write_1h_tokens and prices.cache_write_mtok is not None
-    return not hourly or prices.cache_write_1h_mtok is not None
+    if hourly and prices.cache_write_1h_mtok is None:
+        raise UnpricedError("no price for cache writes for an hour")
 
 
 def _describe(

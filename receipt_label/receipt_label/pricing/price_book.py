@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from receipt_label.pricing.genai_source import load_prices, price_by_genai
+from receipt_label.pricing.price import Price, UnpricedError
 from receipt_label.pricing.token_usage import TokenUsage
 
 _MILLION: Final = 1_000_000
@@ -17,21 +18,6 @@ _MILLION: Final = 1_000_000
 # The caller's own context may round to a few digits. 38 are what DynamoDB can hold.
 _WORKING_DIGITS: Final = decimal.Context(prec=76)
 _STORED_DIGITS: Final = decimal.Context(prec=38)
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """What one call cost.
-
-    Attributes:
-        cost_usd: Exact cost in USD.
-        origin: Where the price comes from: ``source``, ``version``, ``model`` (the entry
-            of the price list), ``match`` ("exact" or "alias"), ``status`` ("priced",
-            "estimated" or "partial"). Goes into the record's metadata.
-    """
-
-    cost_usd: Decimal
-    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +47,22 @@ class TokenPrice:
             if (price := getattr(self, name)) is not None:
                 _check_price(name, price)
 
-    def cost(self, usage: TokenUsage) -> Decimal | None:
-        """Return the cost in USD of ``usage``; None when this entry cannot price it all."""
+    def cost(self, usage: TokenUsage) -> Decimal:
+        """Return the cost in USD of ``usage``.
+
+        Raises:
+            UnpricedError: This entry cannot price it all.
+        """
         read, written = usage.cache_read_tokens, usage.cache_write_tokens
         plain = (usage.input_tokens or 0) - read - written
-        special = usage.input_audio_tokens or usage.output_audio_tokens or usage.web_searches
-        if plain < 0 or special or (usage.output_tokens and self.output is None):
-            return None
+        if plain < 0:
+            raise UnpricedError("counts contradict each other")
+        if usage.input_audio_tokens or usage.output_audio_tokens:
+            raise UnpricedError("no price for audio")
+        if usage.web_searches:
+            raise UnpricedError("no price for web searches")
+        if usage.output_tokens and self.output is None:
+            raise UnpricedError("no price for output")
         cost = self.input * plain + (self.output or 0) * (usage.output_tokens or 0)
         cost += (self.input if self.cache_read is None else self.cache_read) * read
         cost += (self.input if self.cache_write is None else self.cache_write) * written
@@ -77,7 +72,7 @@ class TokenPrice:
 class PriceBook:
     """Prices calls: the user's own prices first, then those of ``genai-prices``.
 
-    What cannot be priced is None, never 0: an unknown model, a model whose name merely
+    What cannot be priced costs None, never 0: an unknown model, a model whose name merely
     begins like a known one, counts that contradict each other, a kind of usage without a
     price. Decimal throughout; nothing is rounded but to the 38 digits of a DynamoDB number.
 
@@ -98,10 +93,8 @@ class PriceBook:
         """Load the price data now; otherwise the first call to price waits for it (0.2 s)."""
         load_prices()
 
-    def price(
-        self, service: str, model: str, usage: TokenUsage, timestamp: datetime
-    ) -> Price | None:
-        """Return what a call cost, or None when that is not known.
+    def price(self, service: str, model: str, usage: TokenUsage, timestamp: datetime) -> Price:
+        """Return what a call cost, or why that is not known.
 
         Args:
             service: Provider, such as "openai" or "anthropic".
@@ -110,26 +103,28 @@ class PriceBook:
             timestamp: When it began; prices are those of that day.
         """
         if usage.is_unknown:
-            return None
-        with decimal.localcontext(_WORKING_DIGITS):
-            found = self._find(service, model, usage, timestamp)
-        if found is None:
-            return None
-        cost, origin = found
+            return Price.unpriced("no usage")
+        try:
+            with decimal.localcontext(_WORKING_DIGITS):
+                cost, origin = self._find(service, model, usage, timestamp)
+        except UnpricedError as error:
+            return Price.unpriced(str(error))
         if usage.is_partial:
             origin = {**origin, "status": "partial"}
         return Price(_STORED_DIGITS.plus(cost), origin)
 
     def _find(
         self, service: str, model: str, usage: TokenUsage, timestamp: datetime
-    ) -> tuple[Decimal, dict[str, Any]] | None:
+    ) -> tuple[Decimal, dict[str, Any]]:
         entry = self._overrides.get((service.lower(), model.lower()))
         if entry is None:
             return price_by_genai(service, model, usage, timestamp)
-        cost = entry.cost(usage)
-        if cost is None:
-            return None
-        return cost, {"source": "override", "model": model, "match": "exact", "status": "priced"}
+        return entry.cost(usage), {
+            "source": "override",
+            "model": model,
+            "match": "exact",
+            "status": "priced",
+        }
 
 
 def _check_price(name: str, price: object) -> None:

@@ -102,9 +102,8 @@ class CallRecorder:
     def record_usage(self, metric: AIUsageMetric, usage: TokenUsage) -> bool:
         """As :meth:`record`, and price what the call used."""
         price = self._try_to_price(metric.service, metric.model, usage, metric.timestamp)
-        if price is None:
+        if price.cost_usd is None:
             self.outcomes.add("unpriced")
-            return self.record(metric)
         metadata = {**metric.metadata, "pricing": price.origin}
         return self.record(replace(metric, cost_usd=price.cost_usd, metadata=metadata))
 
@@ -157,14 +156,16 @@ class CallRecorder:
         latency = self._clock() - call.start.reading
         context = call.start.context
         model = call.reply.model or call.requested_model or UNKNOWN_MODEL
-        usage = call.reply.usage
+        usage = call.reply.usage or TokenUsage()
         price = self._try_to_price(call.service, model, usage, call.start.timestamp)
         metadata: dict[str, Any] = {**context.metadata, **call.metadata, **call.reply.details}
         if call.reply.invalid_fields:
             metadata["invalid_fields"] = list(call.reply.invalid_fields)
-        if price is not None:
+        # What failed before anything was used has no cost that could be known.
+        has_price = call.error is None or not usage.is_unknown
+        if has_price:
             metadata["pricing"] = price.origin
-        elif call.error is None:
+        if has_price and price.cost_usd is None:
             self.outcomes.add("unpriced")
         if call.first_token is not None:
             metadata["time_to_first_token_ms"] = _to_milliseconds(
@@ -176,15 +177,15 @@ class CallRecorder:
             "operation": call.operation,
             "timestamp": call.start.timestamp,
             "latency_ms": _to_milliseconds(latency),
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
             "error": call.error,
             "metadata": metadata,
             **self._read_owner(context),
         }
         if call.reply.request_id is not None:
             known["request_id"] = call.reply.request_id
-        if usage is not None:
-            known |= {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-        if price is not None:
+        if has_price:
             known["cost_usd"] = price.cost_usd
         return make_metric(known)
 
@@ -199,16 +200,14 @@ class CallRecorder:
         }
 
     def _try_to_price(
-        self, service: str, model: str, usage: TokenUsage | None, timestamp: datetime
-    ) -> Price | None:
-        """Return the price if there is one: a record without it is worth more than none."""
-        if usage is None:
-            return None
+        self, service: str, model: str, usage: TokenUsage, timestamp: datetime
+    ) -> Price:
+        """Return the price: a record without one is worth more than no record."""
         try:
             return self.price_book.price(service, model, usage, timestamp)
         except Exception as error:  # noqa: BLE001
             self.count_failure(error)
-            return None
+            return Price.unpriced("pricing failed")
 
     def _copy_to_file(self, metric: AIUsageMetric) -> None:
         if self._usage_log is None:

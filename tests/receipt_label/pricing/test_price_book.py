@@ -7,21 +7,21 @@ import socket
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any
 
 import genai_prices
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_label.pricing import PriceBook, TokenUsage
+from receipt_label.pricing import Price, PriceBook, TokenUsage
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 BOOK = PriceBook()
 
 
 def cost(service: str, model: str, **counts: object) -> Decimal | None:
-    price = BOOK.price(service, model, TokenUsage(**counts), NOW)
-    return None if price is None else price.cost_usd
+    return BOOK.price(service, model, TokenUsage(**counts), NOW).cost_usd
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,6 @@ def cost(service: str, model: str, **counts: object) -> Decimal | None:
 def test_dated_model_names_have_a_price(service: str, model: str, same_as: str) -> None:
     dated = BOOK.price(service, model, TokenUsage(input_tokens=1_000, output_tokens=10), NOW)
 
-    assert dated is not None
     assert dated.cost_usd == cost(service, same_as, input_tokens=1_000, output_tokens=10)
     assert dated.origin["match"] == "alias"
 
@@ -110,12 +109,27 @@ def test_an_unknown_model_is_unpriced_and_never_free(service: str) -> None:
 
 
 def test_usage_that_nobody_told_is_unpriced() -> None:
-    assert BOOK.price("openai", "gpt-4o", TokenUsage(), NOW) is None
+    assert BOOK.price("openai", "gpt-4o", TokenUsage(), NOW) == Price.unpriced("no usage")
+
+
+@pytest.mark.parametrize(
+    ("model", "counts", "reason"),
+    [
+        ("gpt-unheard-of", {"input_tokens": 1}, "unknown model"),
+        ("gpt-4o-mini-max", {"input_tokens": 1}, "unknown model"),
+        ("gpt-4o", {"input_tokens": 1, "cache_read_tokens": 2}, "counts contradict each other"),
+        ("gpt-3.5-turbo", {"input_tokens": 1, "web_searches": 1}, "no price for web searches"),
+        ("gpt-4o", {}, "no usage"),
+    ],
+)
+def test_what_is_unpriced_says_why(model: str, counts: dict[str, Any], reason: str) -> None:
+    price = BOOK.price("openai", model, TokenUsage(**counts), NOW)
+    assert price.cost_usd is None
+    assert price.origin == {"status": "unpriced", "reason": reason}
 
 
 def test_half_a_usage_is_priced_as_partial() -> None:
     price = BOOK.price("openai", "gpt-4o", TokenUsage(input_tokens=1_000), NOW)
-    assert price is not None
     assert (price.cost_usd, price.origin["status"]) == (Decimal("0.0025"), "partial")
 
 
@@ -155,7 +169,6 @@ def test_the_standard_price_for_an_unknown_tier_is_flagged() -> None:
     usage = TokenUsage(input_tokens=1_000, output_tokens=0, service_tier="scale")
     price = BOOK.price("openai", "gpt-4o", usage, NOW)
 
-    assert price is not None
     assert price.origin["status"] == "estimated"
     assert "service_tier scale" in price.origin["assumed"]
 
@@ -164,7 +177,6 @@ def test_the_origin_names_package_version_and_entry() -> None:
     usage = TokenUsage(input_tokens=1, output_tokens=1)
     price = BOOK.price("openai", "gpt-4o-2024-08-06", usage, NOW)
 
-    assert price is not None
     assert price.origin == {
         "source": "genai-prices",
         "version": genai_prices.__version__,
@@ -179,8 +191,6 @@ def test_the_price_is_that_of_the_day() -> None:
     usage = TokenUsage(input_tokens=1_000, output_tokens=0)
     before = BOOK.price("openai", "o3", usage, datetime(2025, 5, 1, tzinfo=UTC))
     after = BOOK.price("openai", "o3", usage, NOW)
-    assert before is not None
-    assert after is not None
     assert (before.cost_usd, after.cost_usd) == (Decimal("0.01"), Decimal("0.002"))
 
 
@@ -215,4 +225,4 @@ def test_prices_never_come_from_the_network(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     book = PriceBook()
     book.load()
-    assert book.price("openai", "gpt-4o", TokenUsage(input_tokens=1), NOW) is not None
+    assert book.price("openai", "gpt-4o", TokenUsage(input_tokens=1), NOW).cost_usd is not None

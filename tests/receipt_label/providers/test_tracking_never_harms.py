@@ -103,7 +103,7 @@ def test_an_unknown_model_is_recorded_unpriced_and_counted(
     ask(client, stub, model="gpt-4o-nonexistent-2030")
 
     assert writer.only.cost_usd is None
-    assert "pricing" not in writer.only.metadata
+    assert writer.only.metadata["pricing"] == {"status": "unpriced", "reason": "unknown model"}
     assert tracker.get_stats().unpriced == 1
 
 
