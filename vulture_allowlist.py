@@ -49,6 +49,9 @@ _.track_anthropic_completion
 _.track_google_places
 _.track_github_claude_review
 _.create_wrapped_openai_client
+flex
+priority
+fast
 
 # Called or read by Python, by sqlite3, http.server, socketserver or the providers' SDKs.
 exc_info

@@ -6,117 +6,182 @@ the network unless the program itself starts its ``UpdatePrices``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_label.pricing.model_names import is_priced_by
 from receipt_label.pricing.price import UnpricedError
-from receipt_label.pricing.token_usage import TokenUsage
+from receipt_label.pricing.rate_card import RateCard, Rates
+from receipt_label.pricing.terms import Terms
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, PriceCalculation
+    from genai_prices.types import (
+        ConditionalPrice,
+        ModelInfo,
+        ModelPrice,
+        PriceCalculation,
+        PriceVariant,
+    )
 
 PACKAGE: Final = "genai-prices"
+UNKNOWN_MODEL: Final = "unknown model"
 
-# A tier that costs what the price list's standard rates say.
-_STANDARD_TIERS: Final = frozenset({"default", "standard", "auto"})
-
-# What must have a price of its own, or the package counts it at a lower price or at none.
-_NEEDED_PRICES: Final[Mapping[str, str]] = {
-    "input_tokens": "input_mtok",
-    "output_tokens": "output_mtok",
-    "input_audio_tokens": "input_audio_mtok",
-    "output_audio_tokens": "output_audio_mtok",
-    "web_searches": "web_searches_kcount",
+_RATES: Final[Mapping[str, str]] = {
+    "input": "input_mtok",
+    "output": "output_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "input_audio": "input_audio_mtok",
+    "output_audio": "output_audio_mtok",
+    "input_image": "input_image_mtok",
+    "output_image": "output_image_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "characters": "input_mchars",
+    "audio_hour": "audio_hours",
+    "request": "requests_kcount",
+    "web_search": "web_searches_kcount",
+    "file_search": "storage_searches_kcount",
+    "code_execution": "code_executions_kcount",
 }
-
-_COUNTS: Final = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_1h_tokens",
-    "input_audio_tokens",
-    "output_audio_tokens",
-    "web_searches",
-)
+"""What the package calls our rates; both are for the same quantities."""
 
 
-def load_prices() -> None:
-    """Import the package and its data now, so that no call has to wait for it."""
+def read_snapshot() -> object:
+    """Return the price list in force; ``UpdatePrices`` replaces it while the program runs."""
     from genai_prices.data_snapshot import get_snapshot
 
-    get_snapshot()
+    return get_snapshot()
 
 
-def price_by_genai(
-    service: str, model: str, usage: TokenUsage, timestamp: datetime
-) -> tuple[Decimal, dict[str, Any]]:
-    """Return the cost in USD and where it comes from.
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What the package says of a model at a moment.
+
+    Attributes:
+        card: Its prices.
+        unknown: The terms for which it has no price at that moment, so that ``card`` has
+            the standard one for them.
+        known_from: Where the price of the unknown tier begins later: the day when it was
+            first verified.
+    """
+
+    card: RateCard
+    unknown: Terms
+    known_from: date | None
+
+
+def find_listing(service: str, model: str, terms: Terms, moment: datetime) -> Listing:
+    """Return the prices of a model at a moment.
 
     Args:
         service: Provider id, such as "openai".
         model: The model that served the call.
-        usage: What it used.
-        timestamp: When; prices are those of that day.
+        terms: How it was served.
+        moment: When; prices are those of that day.
 
     Raises:
-        UnpricedError: The package has no answer.
+        UnpricedError: The package does not know the model.
     """
     import genai_prices
 
-    context = _make_context(service, usage)
+    context = _make_context(terms)
     try:
+        # Nothing is counted: this is the public way to the prices of a model.
         found = genai_prices.calc_price(
-            genai_prices.Usage(**_read_counts(usage)),
+            genai_prices.Usage(),
             model,
             provider_id=service,
-            genai_request_timestamp=timestamp,
+            genai_request_timestamp=moment,
             price_context=context,
         )
     except LookupError as error:
-        raise UnpricedError("unknown model") from error
-    except ValueError as error:  # More cached than read, for example.
-        raise UnpricedError("counts contradict each other") from error
+        raise UnpricedError(UNKNOWN_MODEL) from error
     if not is_priced_by(model, found.model.match):
-        raise UnpricedError("unknown model")
-    _check_that_all_is_priced(found, usage)
-    return found.total_price, _describe(found, model, context, timestamp)
+        raise UnpricedError(UNKNOWN_MODEL)
+    variants = list(_find_variants(found.model, context))
+    known = {name for variant in variants if _is_active(variant, moment) for name in variant.when}
+    card = RateCard(
+        _read_rates(found.model_price, 0),
+        tuple((above, _read_rates(found.model_price, above + 1)) for above in _find_steps(found)),
+        _describe(found, model, _find_start(found.model, variants, moment)),
+        varies_within_day=_varies_within_day(found.model),
+    )
+    unknown = Terms(
+        tier=None if known & {"processing", "service_tier"} else terms.tier,
+        speed=None if "speed" in known else terms.speed,
+        geo=terms.geo,
+    )
+    later = [start for variant in variants if (start := _read_start(variant)) is not None]
+    return Listing(card, unknown, min(later, default=None))
 
 
-def _read_counts(usage: TokenUsage) -> dict[str, int]:
-    return {name: count for name in _COUNTS if (count := getattr(usage, name))}
-
-
-def _make_context(service: str, usage: TokenUsage) -> dict[str, str]:
-    """Return the package's terms for the tier that served the call, if it was not the standard."""
-    tier = usage.service_tier or ""
+def _make_context(terms: Terms) -> dict[str, str]:
+    """Return the package's words for the terms that are not the standard ones."""
     context: dict[str, str] = {}
-    if tier == "batch":
+    if terms.tier == "batch":
         context["processing"] = "batch"
-    elif tier and tier not in _STANDARD_TIERS:
-        context["service_tier"] = tier
-    if usage.speed and usage.speed != "standard" and service == "anthropic":
-        context["speed"] = usage.speed
+    elif terms.tier:
+        context["service_tier"] = terms.tier
+    if terms.speed:
+        context["speed"] = terms.speed
     return context
 
 
-def _check_that_all_is_priced(found: PriceCalculation, usage: TokenUsage) -> None:
-    prices = found.model_price
-    for name, price in _NEEDED_PRICES.items():
-        if getattr(usage, name) and getattr(prices, price) is None:
-            raise UnpricedError(f"no price for {name.replace('_', ' ')}")
-    # Without a price for an hour, these would be charged at that for five minutes.
-    hourly = usage.cache_write_1h_tokens and prices.cache_write_mtok is not None
-    if hourly and prices.cache_write_1h_mtok is None:
-        raise UnpricedError("no price for cache writes for an hour")
+def _read_rates(prices: ModelPrice, input_tokens: int) -> Rates:
+    """Return the rates for a call that reads so many tokens."""
+    known: dict[str, Any] = {}
+    for name, key in _RATES.items():
+        price: Any = getattr(prices, key, None)
+        if price is not None and not isinstance(price, Decimal):
+            # The package's rule: the price of the highest step that the input exceeds.
+            exceeded = [tier.price for tier in price.tiers if input_tokens > tier.start]
+            price = exceeded[-1] if exceeded else price.base
+        known[name] = price
+    return Rates(**known)
 
 
-def _describe(
-    found: PriceCalculation, model: str, context: Mapping[str, str], timestamp: datetime
-) -> dict[str, Any]:
+def _find_steps(found: PriceCalculation) -> list[int]:
+    prices = vars(found.model_price).values()
+    return sorted({tier.start for price in prices for tier in getattr(price, "tiers", ())})
+
+
+def _find_variants(model: ModelInfo, context: Mapping[str, str]) -> Iterator[PriceVariant]:
+    """Yield the variants, of any time, that are for all or part of the context."""
+    for variant in model.price_variants or ():
+        if all(context.get(name) == value for name, value in variant.when.items()):
+            yield variant
+
+
+def _is_active(priced: PriceVariant | ConditionalPrice, moment: datetime) -> bool:
+    return priced.constraint is None or priced.constraint.active(moment)
+
+
+def _read_start(priced: PriceVariant | ConditionalPrice) -> date | None:
+    start = getattr(priced.constraint, "start_date", None)
+    return start if isinstance(start, date) else None
+
+
+def _find_start(
+    model: ModelInfo, variants: Iterable[PriceVariant], moment: datetime
+) -> date | None:
+    """Return since when the prices of a moment hold, where the package says so."""
+    conditions = model.prices if isinstance(model.prices, list) else []
+    dated: list[PriceVariant | ConditionalPrice] = [*conditions, *variants]
+    active = [priced for priced in dated if _is_active(priced, moment)]
+    return max(filter(None, map(_read_start, active)), default=None)
+
+
+def _varies_within_day(model: ModelInfo) -> bool:
+    conditions = model.prices if isinstance(model.prices, list) else []
+    dated: list[PriceVariant | ConditionalPrice] = [*conditions, *(model.price_variants or ())]
+    return any(priced.constraint is not None and _read_start(priced) is None for priced in dated)
+
+
+def _describe(found: PriceCalculation, model: str, start: date | None) -> dict[str, Any]:
     import genai_prices
 
     exact = model.lower() == found.model.id.lower()
@@ -127,21 +192,8 @@ def _describe(
         "match": "exact" if exact else "alias",
         "status": "priced",
     }
+    if start is not None:
+        origin["effective"] = start.isoformat()
     if found.auto_update_timestamp is not None:
         origin["updated"] = found.auto_update_timestamp.isoformat()
-    if context and not _knows_context(found.model, context, timestamp):
-        # The package answers with the standard price where it does not know the tier's.
-        origin["status"] = "estimated"
-        origin["assumed"] = "standard price; none is known for " + ", ".join(
-            f"{name} {value}" for name, value in context.items()
-        )
     return origin
-
-
-def _knows_context(model: ModelInfo, context: Mapping[str, str], timestamp: datetime) -> bool:
-    known: set[str] = set()
-    for variant in model.price_variants or ():
-        is_active = variant.constraint is None or variant.constraint.active(timestamp)
-        if is_active and all(context.get(name) == value for name, value in variant.when.items()):
-            known |= variant.when.keys()
-    return known >= context.keys()

@@ -2,96 +2,88 @@
 
 from __future__ import annotations
 
-import decimal
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Decimal
-from typing import Any, Final
+import os
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, time
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, NamedTuple, Self, TypeAlias
 
-from receipt_label.pricing.genai_source import load_prices, price_by_genai
+from receipt_label.errors import ConfigurationError
+from receipt_label.pricing.card_finder import CardFinder
+from receipt_label.pricing.genai_source import read_snapshot
+from receipt_label.pricing.overlay import load_overlay
 from receipt_label.pricing.price import Price, UnpricedError
+from receipt_label.pricing.price_file import (
+    EntryTable,
+    PriceEntry,
+    check_overlaps,
+    parse_toml,
+    read_entries,
+)
+from receipt_label.pricing.rate_card import RateCard, check_counts
+from receipt_label.pricing.terms import Terms
+from receipt_label.pricing.token_price import TokenPrice
 from receipt_label.pricing.token_usage import TokenUsage
 
-_MILLION: Final = 1_000_000
-
-# The caller's own context may round to a few digits. 38 are what DynamoDB can hold.
-_WORKING_DIGITS: Final = decimal.Context(prec=76)
-_STORED_DIGITS: Final = decimal.Context(prec=38)
+MOST_CARDS: Final = 4_096
+"""Price cards that are kept: one for each model, tier and day that was asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPrice:
-    """A price list entry of the user's own, in USD for a million tokens.
+_RawTerms: TypeAlias = tuple[str | None, str | None, str | None]
 
-    Args:
-        input: For tokens read.
-        output: For tokens written; None when the model writes none.
-        cache_read: For tokens read from a cache; by default as ``input``.
-        cache_write: For tokens written to a cache; by default as ``input``.
 
-    Raises:
-        TypeError: A price is not a Decimal; a float is not exact.
-        ValueError: A price is negative or not finite.
-    """
+class _Cards(NamedTuple):
+    """The cards that were made from one state of the price list of genai-prices."""
 
-    input: Decimal
-    output: Decimal | None = None
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-
-    def __post_init__(self) -> None:
-        """Check the prices."""
-        _check_price("input", self.input)
-        for name in ("output", "cache_read", "cache_write"):
-            if (price := getattr(self, name)) is not None:
-                _check_price(name, price)
-
-    def cost(self, usage: TokenUsage) -> Decimal:
-        """Return the cost in USD of ``usage``.
-
-        Raises:
-            UnpricedError: This entry cannot price it all.
-        """
-        read, written = usage.cache_read_tokens, usage.cache_write_tokens
-        plain = (usage.input_tokens or 0) - read - written
-        if plain < 0:
-            raise UnpricedError("counts contradict each other")
-        if usage.input_audio_tokens or usage.output_audio_tokens:
-            raise UnpricedError("no price for audio")
-        if usage.web_searches:
-            raise UnpricedError("no price for web searches")
-        if usage.output_tokens and self.output is None:
-            raise UnpricedError("no price for output")
-        cost = self.input * plain + (self.output or 0) * (usage.output_tokens or 0)
-        cost += (self.input if self.cache_read is None else self.cache_read) * read
-        cost += (self.input if self.cache_write is None else self.cache_write) * written
-        return cost / _MILLION
+    snapshot: object
+    find: Callable[..., RateCard | str]
 
 
 class PriceBook:
-    """Prices calls: the user's own prices first, then those of ``genai-prices``.
+    """Prices calls: the user's own prices first, then our overlay, then ``genai-prices``.
 
     What cannot be priced costs None, never 0: an unknown model, a model whose name merely
     begins like a known one, counts that contradict each other, a kind of usage without a
     price. Decimal throughout; nothing is rounded but to the 38 digits of a DynamoDB number.
+    Safe for threads and forks.
 
     Args:
         overrides: Prices of the user's own by (service, model); both in any case, the
-            model exactly as served.
+            model exactly as served. Several for one model hold on different days.
 
     Raises:
         TypeError: A key is not a pair of str, or a value not a :class:`TokenPrice`.
+        ValueError: Two prices for one model hold on the same days.
     """
 
-    def __init__(self, overrides: Mapping[tuple[str, str], TokenPrice] | None = None) -> None:
-        self._overrides = {
-            _check_key(key): _check_entry(key, entry) for key, entry in (overrides or {}).items()
-        }
+    def __init__(
+        self,
+        overrides: Mapping[tuple[str, str], TokenPrice | Sequence[TokenPrice]] | None = None,
+    ) -> None:
+        self._overrides = EntryTable(_list_entries(overrides or {}))
+        self._cards: _Cards | None = None
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> Self:
+        """Make a book with the user's own prices in a file: see ``docs/prices.md``.
+
+        Raises:
+            ConfigurationError: The file cannot be read or is malformed; the message names
+                file, entry, field, value and what is accepted.
+        """
+        name = os.fspath(path)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"the price file {name} cannot be read: {error}") from error
+        book = cls()
+        book._overrides = EntryTable(read_entries(name, parse_toml(name, text).get("price", [])))
+        return book
 
     def load(self) -> None:
         """Load the price data now; otherwise the first call to price waits for it (0.2 s)."""
-        load_prices()
+        self._find_cards()
 
     def price(self, service: str, model: str, usage: TokenUsage, timestamp: datetime) -> Price:
         """Return what a call cost, or why that is not known.
@@ -100,38 +92,79 @@ class PriceBook:
             service: Provider, such as "openai" or "anthropic".
             model: The model that served the call, not the one asked for.
             usage: What it used, with the tier that served it.
-            timestamp: When it began; prices are those of that day.
+            timestamp: When it began; prices are those of that day in UTC. A naive time is
+                taken as UTC.
         """
-        if usage.is_unknown:
-            return Price.unpriced("no usage")
         try:
-            with decimal.localcontext(_WORKING_DIGITS):
-                cost, origin = self._find(service, model, usage, timestamp)
+            check_counts(usage)
+            card = self._find_card(service, model, usage, timestamp)
+            cost = card.cost(usage)
         except UnpricedError as error:
             return Price.unpriced(str(error))
+        origin = dict(card.origin)
         if usage.is_partial:
-            origin = {**origin, "status": "partial"}
-        return Price(_STORED_DIGITS.plus(cost), origin)
+            origin["status"] = "partial"
+        return Price(cost, origin)
 
-    def _find(
+    def _find_card(
         self, service: str, model: str, usage: TokenUsage, timestamp: datetime
-    ) -> tuple[Decimal, dict[str, Any]]:
-        entry = self._overrides.get((service.lower(), model.lower()))
-        if entry is None:
-            return price_by_genai(service, model, usage, timestamp)
-        return entry.cost(usage), {
-            "source": "override",
-            "model": model,
-            "match": "exact",
-            "status": "priced",
-        }
+    ) -> RateCard:
+        moment = timestamp if timestamp.tzinfo is UTC else _to_utc(timestamp)
+        terms = (usage.service_tier, usage.speed, usage.inference_geo)
+        card = self._find_cards()(service, model, usage.sku, terms, moment.date())
+        if isinstance(card, str):
+            raise UnpricedError(card)
+        if card.varies_within_day:
+            return self._make_card(service, model, usage.sku, terms, moment)
+        return card
+
+    def _find_cards(self) -> Callable[..., RateCard | str]:
+        """Return what finds cards, anew when genai-prices has updated its data."""
+        snapshot = read_snapshot()
+        cards = self._cards
+        if cards is None or cards.snapshot is not snapshot:
+            cards = self._cards = _Cards(snapshot, lru_cache(MOST_CARDS)(self._make_card_of_day))
+        return cards.find
+
+    def _make_card_of_day(
+        self, service: str, model: str, sku: str | None, terms: _RawTerms, day: date
+    ) -> RateCard | str:
+        """Return the card, or why there is none: that is worth keeping too."""
+        try:
+            return self._make_card(service, model, sku, terms, datetime.combine(day, time.min, UTC))
+        except UnpricedError as error:
+            return str(error)
+
+    def _make_card(
+        self, service: str, model: str, sku: str | None, terms: _RawTerms, moment: datetime
+    ) -> RateCard:
+        finder = CardFinder(self._overrides, load_overlay())
+        if sku is not None:
+            return finder.find_sum(service.lower(), sku.lower(), moment)
+        return finder.find(service.lower(), model.lower(), Terms.of(*terms), moment)
 
 
-def _check_price(name: str, price: object) -> None:
-    if not isinstance(price, Decimal):
-        raise TypeError(f"{name} is of type {type(price).__name__}; accepted is Decimal")
-    if not price.is_finite() or price < 0:
-        raise ValueError(f"{name} is {price}; accepted are finite numbers, 0 or more")
+def _to_utc(timestamp: datetime) -> datetime:
+    if timestamp.tzinfo is None:
+        return timestamp.replace(tzinfo=UTC)
+    return timestamp.astimezone(UTC)
+
+
+def _list_entries(
+    overrides: Mapping[tuple[str, str], TokenPrice | Sequence[TokenPrice]],
+) -> list[PriceEntry]:
+    entries = []
+    for key, given in overrides.items():
+        service, model = _check_key(key)
+        for price in given if isinstance(given, list | tuple) else (given,):
+            if not isinstance(price, TokenPrice):
+                raise TypeError(
+                    f"overrides[{key!r}] is of type {type(price).__name__}; accepted are "
+                    "TokenPrice and sequences of it"
+                )
+            entries.append(PriceEntry(service=service, models=(model,), price=price))
+    check_overlaps("overrides", entries)
+    return entries
 
 
 def _check_key(key: object) -> tuple[str, str]:
@@ -139,11 +172,3 @@ def _check_key(key: object) -> tuple[str, str]:
         case (str() as service, str() as model):
             return service.lower(), model.lower()
     raise TypeError(f"overrides has the key {key!r}; accepted are pairs (service, model) of str")
-
-
-def _check_entry(key: object, entry: object) -> TokenPrice:
-    if not isinstance(entry, TokenPrice):
-        raise TypeError(
-            f"overrides[{key!r}] is of type {type(entry).__name__}; accepted is TokenPrice"
-        )
-    return entry

@@ -120,6 +120,31 @@ def test_usage_that_nobody_told_is_unpriced() -> None:
         ("gpt-4o", {"input_tokens": 1, "cache_read_tokens": 2}, "counts contradict each other"),
         ("gpt-3.5-turbo", {"input_tokens": 1, "web_searches": 1}, "no price for web searches"),
         ("gpt-4o", {}, "no usage"),
+        ("gpt-4o", {"input_tokens": 0, "output_tokens": 0}, "no usage"),
+        ("gpt-4o", {"input_tokens": 10**30}, "a count is absurd"),
+        ("gpt-4o", {"input_tokens": -1}, "a count is absurd"),
+        ("gpt-4o", {"input_tokens": 1.5}, "a count is absurd"),
+        ("gpt-4o", {"input_tokens": True}, "a count is absurd"),
+        ("gpt-4o", {"input_tokens": 5, "audio_seconds": Decimal("NaN")}, "a count is absurd"),
+        ("whisper-1", {"audio_seconds": Decimal(-1)}, "a count is absurd"),
+        ("gpt-4o", {"input_tokens": 5, "input_audio_tokens": 6}, "counts contradict each other"),
+        ("gpt-4o", {"output_tokens": 5, "reasoning_tokens": 6}, "counts contradict each other"),
+        (
+            "gpt-audio",
+            {"output_tokens": 5, "output_audio_tokens": 6},
+            "counts contradict each other",
+        ),
+        ("gpt-4o", {"cache_read_tokens": 6}, "counts contradict each other"),
+        (
+            "gpt-4o",
+            {"input_tokens": 9, "cache_write_tokens": 1, "cache_write_1h_tokens": 2},
+            "counts contradict each other",
+        ),
+        (
+            "gpt-realtime",
+            {"input_tokens": 9, "cache_read_tokens": 4, "input_audio_tokens": 4},
+            "no price for cached audio or images apart",
+        ),
     ],
 )
 def test_what_is_unpriced_says_why(model: str, counts: dict[str, Any], reason: str) -> None:
@@ -203,7 +228,7 @@ def test_the_callers_decimal_context_does_not_round() -> None:
 @given(
     plain=st.integers(0, 10**9),
     cached=st.integers(0, 10**9),
-    output=st.integers(0, 10**9),
+    output=st.integers(1, 10**9),
 )
 def test_costs_are_exact_for_any_counts(plain: int, cached: int, output: int) -> None:
     price = cost(

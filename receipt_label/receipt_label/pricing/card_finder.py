@@ -1,0 +1,105 @@
+"""Which prices hold for a model, a day and the terms of a call: three price lists, in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Final
+
+from receipt_label.pricing.genai_source import find_listing
+from receipt_label.pricing.overlay import Overlay
+from receipt_label.pricing.price import UnpricedError
+from receipt_label.pricing.price_file import EntryTable
+from receipt_label.pricing.rate_card import RateCard, Rates
+from receipt_label.pricing.terms import Terms
+from receipt_label.pricing.token_price import RATES, estimate
+
+SKUS_JOINED_BY: Final = "+"
+"""Joins what a call is billed as, where that is several things; it costs their sum."""
+
+
+class CardFinder:
+    """Finds the prices of a model: the user's own, the overlay's, those of genai-prices.
+
+    Args:
+        overrides: The user's own entries.
+        overlay: Ours.
+    """
+
+    def __init__(self, overrides: EntryTable, overlay: Overlay) -> None:
+        self._overrides = overrides
+        self._overlay = overlay
+
+    def find(self, service: str, model: str, terms: Terms, moment: datetime) -> RateCard:
+        """Return the prices that hold for a call.
+
+        Args:
+            service: Provider, in lower case.
+            model: The model that served the call, in lower case.
+            terms: How it was served.
+            moment: When it began, UTC.
+
+        Raises:
+            UnpricedError: No list has the model.
+        """
+        day = moment.date()
+        if own := self._overrides.find(service, model, day):
+            return own.price.make_card(terms, own.describe("override", model))
+        if ours := self._overlay.entries.find(service, model, day):
+            origin = {**ours.describe("overlay", model), "version": self._overlay.version}
+            return ours.price.make_card(terms, origin)
+        card = self._find_in_package(service, model, terms, moment)
+        return self._add_what_lacks(card, service, model, day)
+
+    def find_sum(self, service: str, skus: str, moment: datetime) -> RateCard:
+        """Return the prices of a call that is billed as one SKU or several.
+
+        Raises:
+            UnpricedError: No list has one of them.
+        """
+        cards = [self.find(service, sku, Terms(), moment) for sku in skus.split(SKUS_JOINED_BY)]
+        prices = [card.rates.request for card in cards]
+        known = [price for price in prices if price is not None]
+        if len(known) < len(prices):
+            raise UnpricedError("no price for a call")
+        origin = {**cards[0].origin, "model": skus}
+        return RateCard(Rates(request=sum(known, Decimal(0))), origin=origin)
+
+    def _find_in_package(
+        self, service: str, model: str, terms: Terms, moment: datetime
+    ) -> RateCard:
+        listing = find_listing(service, model, terms, moment)
+        card, left = listing.card, listing.unknown
+        for alone in left.split():
+            found = self._overlay.find_adjustment(service, model, alone, moment.date())
+            if found is None:
+                continue
+            if found.factor is not None:
+                card = found.scale(card)
+            elif listing.known_from is not None and alone.tier is not None:
+                then = datetime.combine(listing.known_from, time.min, UTC)
+                standard = find_listing(service, model, Terms(), then).card
+                discounted = find_listing(service, model, alone, then).card
+                card = found.project(card, standard, discounted)
+            else:
+                continue
+            left = left.without(alone)
+        return replace(card, origin=estimate(card.origin, left))
+
+    def _add_what_lacks(self, card: RateCard, service: str, model: str, day: date) -> RateCard:
+        found = self._overlay.find_addition(service, model, day)
+        if found is None:
+            return card
+        more = found.price.make_card(Terms(), {}).rates
+        return RateCard(
+            _fill_in(card.rates, more),
+            tuple((above, _fill_in(rates, more)) for above, rates in card.steps),
+            {**card.origin, "tools": found.source},
+            card.varies_within_day,
+        )
+
+
+def _fill_in(rates: Rates, more: Rates) -> Rates:
+    missing = [name for name in RATES if getattr(rates, name) is None]
+    return replace(rates, **{name: getattr(more, name) for name in missing})

@@ -1,0 +1,176 @@
+"""Prices of our own for what ``genai-prices`` lacks: see ``overlay.toml`` beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from receipt_label.pricing.price_file import EntryTable, PriceEntry, parse_toml, read_entries
+from receipt_label.pricing.rate_card import RateCard, Rates
+from receipt_label.pricing.terms import Terms
+
+FILE: Final = "overlay.toml"
+
+ALL: Final = "*"
+"""Stands for every model of a service."""
+
+_TOKEN_RATES: Final = (
+    "input",
+    "output",
+    "cache_read",
+    "cache_write",
+    "cache_write_1h",
+    "input_audio",
+    "output_audio",
+    "input_image",
+    "output_image",
+    "reasoning",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """What a tier, a speed or a place of service does to the standard price.
+
+    Attributes:
+        service: Provider.
+        terms: The one term that it is for.
+        models: Names of the models, or ``*``.
+        valid_from: First day on which it holds.
+        valid_until: Last day; None for ever.
+        factor: Of the standard price of tokens; None when each model has its own, which
+            is the one that genai-prices verified later.
+        source: Address of the page that says so.
+        verified: The day when somebody read it there.
+        assumed: What it rests on, where it cannot be known.
+    """
+
+    service: str
+    terms: Terms
+    models: frozenset[str]
+    valid_from: date
+    valid_until: date | None = None
+    factor: Decimal | None = None
+    source: str
+    verified: date
+    assumed: str | None = None
+
+    def is_for(self, service: str, model: str, terms: Terms, day: date) -> bool:
+        """Tell whether it is for one of these terms of a model on a day."""
+        pairs = zip(self.terms, terms, strict=True)
+        return (
+            service == self.service
+            and any(ours is not None and ours == theirs for ours, theirs in pairs)
+            and (ALL in self.models or model in self.models)
+            and self.valid_from <= day <= (self.valid_until or day)
+        )
+
+    def scale(self, card: RateCard) -> RateCard:
+        """Return a card with the prices of tokens multiplied by the factor."""
+        factor = self.factor or Decimal(1)
+        return RateCard(
+            _scale(card.rates, factor),
+            tuple((above, _scale(rates, factor)) for above, rates in card.steps),
+            self.annotate(card.origin),
+            card.varies_within_day,
+        )
+
+    def project(self, card: RateCard, standard: RateCard, verified: RateCard) -> RateCard:
+        """Return a card whose prices are to it as ``verified`` ones are to ``standard`` ones.
+
+        Args:
+            card: Standard prices of the day.
+            standard: Those of a later day.
+            verified: Those of the tier on that later day.
+        """
+        steps = {above for one in (card, standard, verified) for above, _ in one.steps}
+
+        def price(above: int) -> Rates:
+            cards = (card, standard, verified)
+            return _project(*(one.find_rates(above + 1 if above else 0) for one in cards))
+
+        return RateCard(
+            price(0),
+            tuple((above, price(above)) for above in sorted(steps)),
+            self.annotate(card.origin),
+            card.varies_within_day,
+        )
+
+    def annotate(self, origin: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an origin that says that this played a part."""
+        noted = {
+            **origin,
+            "adjusted": self.terms.describe(),
+            "verified": self.verified.isoformat(),
+            "url": self.source,
+        }
+        if self.assumed is not None:
+            noted |= {"status": "estimated", "assumed": self.assumed}
+        return noted
+
+
+class Overlay:
+    """The price list that comes with this package.
+
+    Args:
+        document: The parsed ``overlay.toml``.
+
+    Raises:
+        ConfigurationError: It is malformed.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        entries = read_entries(FILE, document.get("price", []))
+        self.version: str = document["version"]
+        self.entries = EntryTable(entry for entry in entries if not entry.adds)
+        self._additions = EntryTable(entry for entry in entries if entry.adds)
+        self._adjustments = [_read_adjustment(table) for table in document.get("adjustment", [])]
+
+    def find_addition(self, service: str, model: str, day: date) -> PriceEntry | None:
+        """Return what fills in the prices that other lists lack for a model."""
+        found = self._additions.find(service, model, day)
+        return found or self._additions.find(service, ALL, day)
+
+    def find_adjustment(
+        self, service: str, model: str, terms: Terms, day: date
+    ) -> Adjustment | None:
+        """Return what one term does to the price of a model."""
+        for adjustment in self._adjustments:
+            if adjustment.is_for(service, model, terms, day):
+                return adjustment
+        return None
+
+
+@cache
+def load_overlay() -> Overlay:
+    """Return the overlay; it is read once."""
+    text = resources.files(__package__).joinpath(FILE).read_text(encoding="utf-8")
+    return Overlay(parse_toml(FILE, text))
+
+
+def _read_adjustment(table: Mapping[str, Any]) -> Adjustment:
+    fields = dict(table)
+    terms = Terms(**{name: fields.pop(name, None) for name in Terms._fields})
+    models = frozenset(fields.pop("models", (ALL,)))
+    return Adjustment(terms=terms, models=models, **fields)
+
+
+def _scale(rates: Rates, factor: Decimal) -> Rates:
+    changed = {
+        name: price * factor for name in _TOKEN_RATES if (price := getattr(rates, name)) is not None
+    }
+    return replace(rates, **changed)
+
+
+def _project(rates: Rates, standard: Rates, verified: Rates) -> Rates:
+    changed: dict[str, Any] = {}
+    for name in _TOKEN_RATES:
+        price, base, tier = (getattr(one, name) for one in (rates, standard, verified))
+        # Where the standard price was the same, as it is nearly always, this is exact.
+        changed[name] = price * tier / base if price and base and tier is not None else tier
+    return replace(rates, **changed)

@@ -1,0 +1,145 @@
+"""Price cards are kept, and never longer than they hold."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, time, timedelta, timezone
+from decimal import Decimal
+
+import genai_prices
+import pytest
+from genai_prices.data_snapshot import DataSnapshot, get_snapshot, set_custom_snapshot
+from genai_prices.types import (
+    ClauseEquals,
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    TimeOfDateConstraint,
+)
+
+from receipt_label.pricing import PriceBook, TokenPrice, TokenUsage, price_book
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+THOUSAND = TokenUsage(input_tokens=1_000, output_tokens=0)
+
+
+@pytest.fixture
+def restored_snapshot() -> Iterator[None]:
+    yield
+    set_custom_snapshot(None)
+
+
+def make_snapshot(prices: ModelPrice | list[ConditionalPrice]) -> DataSnapshot:
+    model = ModelInfo(id="m", match=ClauseEquals("m"), prices=prices)
+    provider = Provider(id="local", name="Local", api_pattern="local", models=[model])
+    return DataSnapshot([provider], from_auto_update=True)
+
+
+@pytest.mark.usefixtures("restored_snapshot")
+def test_prices_that_were_updated_while_the_program_runs_hold_at_once() -> None:
+    book = PriceBook()
+    costs = []
+    for price in ("1", "2"):
+        set_custom_snapshot(make_snapshot(ModelPrice(input_mtok=Decimal(price))))
+        costs.append(book.price("local", "m", THOUSAND, NOON).cost_usd)
+    updated = book.price("local", "m", THOUSAND, NOON).origin["updated"]
+
+    assert costs == [Decimal("0.001"), Decimal("0.002")]
+    assert updated == get_snapshot().timestamp.isoformat()
+
+
+@pytest.mark.usefixtures("restored_snapshot")
+def test_a_price_of_the_hour_is_not_that_of_the_day() -> None:
+    night = TimeOfDateConstraint(time(0, tzinfo=UTC), time(6, tzinfo=UTC))
+    prices = [
+        ConditionalPrice(prices=ModelPrice(input_mtok=Decimal(4))),
+        ConditionalPrice(night, prices=ModelPrice(input_mtok=Decimal(1))),
+    ]
+    set_custom_snapshot(make_snapshot(prices))
+    book = PriceBook()
+    costs = [
+        book.price("local", "m", THOUSAND, NOON.replace(hour=hour)).cost_usd
+        for hour in (12, 5, 6, 0)
+    ]
+    assert costs == [Decimal(text) for text in ("0.004", "0.001", "0.004", "0.001")]
+
+
+def test_a_card_is_made_once_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    calc_price = genai_prices.calc_price
+
+    def count(*args: object, **kwargs: object) -> object:
+        calls.append(args)
+        return calc_price(*args, **kwargs)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(genai_prices, "calc_price", count)
+    book = PriceBook()
+    for minutes in range(3):
+        book.price("openai", "gpt-4o", THOUSAND, NOON + timedelta(minutes=minutes))
+        book.price("openai", "unheard-of", THOUSAND, NOON)
+    assert len(calls) == 2
+
+
+def test_the_number_of_cards_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(price_book, "MOST_CARDS", 3)
+    book = PriceBook()
+    for number in range(9):
+        book.price("openai", f"unheard-of-{number}", THOUSAND, NOON)
+    assert book._find_cards().cache_info().currsize == 3  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("moment", "cost"),
+    [
+        # o3 was cut from 10 USD to 2 USD a million on 2025-06-10, as UTC has it.
+        (datetime(2025, 6, 9, 23, 59), "0.01"),
+        (datetime(2025, 6, 10, 0, 0), "0.002"),
+        (datetime(2025, 6, 9, 23, tzinfo=timezone(timedelta(hours=-3))), "0.002"),
+        (datetime(2025, 6, 10, 1, tzinfo=timezone(timedelta(hours=2))), "0.01"),
+    ],
+)
+def test_the_day_of_a_call_is_that_of_utc(moment: datetime, cost: str) -> None:
+    assert PriceBook().price("openai", "o3", THOUSAND, moment).cost_usd == Decimal(cost)
+
+
+def test_an_origin_that_the_caller_changes_is_its_own() -> None:
+    book = PriceBook({("x", "y"): TokenPrice(input=Decimal(1))})
+    origin = book.price("x", "y", THOUSAND, NOON).origin
+    origin["source"] = "changed"  # type: ignore[index]
+    assert book.price("x", "y", THOUSAND, NOON).origin["source"] == "override"
+
+
+def test_threads_get_the_same_prices() -> None:
+    book = PriceBook()
+    models = ["gpt-4o", "gpt-5", "gpt-6-sol", "o3", "gpt-4.1"] * 40
+
+    def price(model: str) -> Decimal | None:
+        return book.price("openai", model, THOUSAND, NOON).cost_usd
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(price, models))
+    assert found == [price(model) for model in models]
+
+
+# Newer Pythons warn of any fork beside threads; that it works is what is shown.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_prices_with_the_cards_of_its_parent() -> None:
+    book = PriceBook()
+    here = book.price("openai", "gpt-4o", THOUSAND, NOON).cost_usd
+    context = multiprocessing.get_context("fork")
+    answers = context.SimpleQueue()
+    child = context.Process(
+        target=lambda: answers.put(
+            [book.price("openai", name, THOUSAND, NOON).cost_usd for name in ("gpt-4o", "o3")]
+        )
+    )
+    child.start()
+    try:
+        assert answers.get() == [here, Decimal("0.002")]
+    finally:
+        child.join(20)
