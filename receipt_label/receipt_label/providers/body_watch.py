@@ -54,16 +54,21 @@ class EventsWatch:
     """
 
     def __init__(self, *, hides_usage: bool, count_failure: Callable[[Exception], None]) -> None:
-        self.is_over = False
+        self._is_done = False
         self._hides_usage = hides_usage
         self._count_failure = count_failure
         self._splitter = EventSplitter()
         self._document = StreamDocument()
 
     @property
+    def is_over(self) -> bool:
+        """Whether all is told, though the body may go on."""
+        return self._is_done or self._document.is_over
+
+    @property
     def is_final(self) -> bool:
         """Whether the usage is the last word."""
-        return self._document.is_final
+        return self._is_done or self._document.is_final
 
     @property
     def has_content(self) -> bool:
@@ -97,17 +102,16 @@ class EventsWatch:
         if not data:
             return False
         if data == _DONE:
-            self.is_over = True
+            self._is_done = True
             return False
         try:
             content = json.loads(data)
-        except ValueError as error:
+            if not isinstance(content, dict):
+                return False
+            self._document.fold(content)
+        except Exception as error:  # noqa: BLE001
             self._count_failure(error)
             return False
-        if not isinstance(content, dict):
-            return False
-        self._document.fold(content)
-        self.is_over = self.is_over or self._document.is_over
         return self._hides_usage and _has_usage_alone(content)
 
 

@@ -245,7 +245,7 @@ class StreamedCall:
     def _describe(self, failure: BaseException | None) -> ObservedCall | None:
         body = self.body
         reply = self.call.endpoint.read(body.read(), self.call.request)
-        is_partial = not (body.is_over or body.is_final)
+        is_partial = not body.is_final
         if is_partial and reply.usage is not None:
             reply = replace(reply, usage=replace(reply.usage, is_interrupted=True))
         error = None if failure is None else describe_error(failure)

@@ -30,7 +30,7 @@ class StreamDocument:
         fields: What a reader of plain replies reads: model, id, usage and the like.
         has_content: Whether an event brought part of the answer.
         is_final: Whether the usage is the last word.
-        is_over: Whether no event is to come.
+        is_over: Whether no event is to come, be it that the provider failed.
         error_code: The provider's word for what went wrong within the stream, if it did.
     """
 
@@ -43,13 +43,15 @@ class StreamDocument:
 
     def fold(self, event: Mapping[str, Any]) -> None:
         """Take one event in, as the provider's JSON tells it."""
-        kind = event.get("type")
+        told = event.get("type")
+        kind = told if isinstance(told, str) else ""
         for part in (event.get("response"), event.get("message"), event):
             if isinstance(part, Mapping):
                 self._take(part)
         self.has_content = self.has_content or _brings_content(kind, event)
-        self.is_over = self.is_over or kind in _LAST_EVENTS
-        self.is_final = self.is_final or self.is_over or _is_last_count(kind, event)
+        if kind in _LAST_EVENTS:
+            self.is_over = self.is_final = True
+        self.is_final = self.is_final or _is_last_count(kind, event)
 
     def _take(self, part: Mapping[str, Any]) -> None:
         for name in _FIELDS:
@@ -61,10 +63,11 @@ class StreamDocument:
             self.fields["usage"] = {**self.fields.get("usage", {}), **told}
         if (error := part.get("error")) is not None or part.get("type") == "error":
             self.error_code = _read_code(part if error is None else error)
+            self.is_over = True
 
 
-def _brings_content(kind: object, event: Mapping[str, Any]) -> bool:
-    if isinstance(kind, str):
+def _brings_content(kind: str, event: Mapping[str, Any]) -> bool:
+    if kind:
         return kind.endswith(("delta", "partial_image")) and kind != "message_delta"
     choices = event.get("choices")
     return isinstance(choices, list) and any(map(_says_something, choices))
@@ -80,7 +83,7 @@ def _says_something(choice: object) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
 
-def _is_last_count(kind: object, event: Mapping[str, Any]) -> bool:
+def _is_last_count(kind: str, event: Mapping[str, Any]) -> bool:
     if kind == "message_delta":
         delta = event.get("delta")
         return isinstance(delta, Mapping) and delta.get("stop_reason") is not None

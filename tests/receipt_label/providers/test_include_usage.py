@@ -13,7 +13,7 @@ from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
 
-from .streams import ANSWER, OUTPUT_TOKENS, QUESTION
+from .sdks import ANSWER, OUTPUT_TOKENS, QUESTION
 
 ASK: dict[str, Any] = {"model": "gpt-4o", "messages": QUESTION, "stream": True}
 ASKED = {"include_usage": True}

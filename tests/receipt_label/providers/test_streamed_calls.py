@@ -14,7 +14,7 @@ from receipt_dynamo import AIUsageMetric
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker, ai_usage_context
 
-from .streams import INPUT_TOKENS, OUTPUT_TOKENS, STREAMINGS, Streaming
+from .sdks import INPUT_TOKENS, OUTPUT_TOKENS, STREAMINGS, Streaming
 
 BROKEN = r"peer closed connection|Connection error"
 

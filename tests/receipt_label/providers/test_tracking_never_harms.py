@@ -16,6 +16,8 @@ from receipt_label.pricing import PriceBook
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
 
+from .sdks import OPENAI_HTTPX
+
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 
 
@@ -181,12 +183,11 @@ def test_a_full_queue_is_counted_as_refused(
 def test_a_body_that_is_no_reply_is_recorded_as_unknown(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter, body: bytes
 ) -> None:
-    import httpx2
+    def answer(request: object) -> Any:
+        headers = {"content-type": "application/json"}
+        return OPENAI_HTTPX.Response(200, content=body, headers=headers)
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, content=body, headers={"content-type": "application/json"})
-
-    http = httpx2.Client(transport=httpx2.MockTransport(answer))
+    http = OPENAI_HTTPX.Client(transport=OPENAI_HTTPX.MockTransport(answer))
     with openai.OpenAI(api_key="any", base_url="http://127.0.0.1:9", http_client=http) as plain:
         client = tracker.wrap_openai(plain)
         raw = client.chat.completions.with_raw_response.create(model="gpt-4o", messages=QUESTION)

@@ -17,7 +17,7 @@ from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
 
-from .streams import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, QUESTION, TEXT
+from .sdks import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, QUESTION, TEXT
 
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": QUESTION}
 MESSAGE: dict[str, Any] = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": QUESTION}

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-import httpx2
 import openai
 import pytest
 from openai.types.chat import ChatCompletion
@@ -17,6 +16,8 @@ from pydantic import BaseModel
 from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+
+from .sdks import OPENAI_HTTPX
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 TOOL: Any = {
@@ -153,7 +154,7 @@ def test_with_options_is_recorded_and_shares_the_http_client(
 def test_positional_arguments_reach_the_sdk(client: openai.OpenAI, writer: MemoryWriter) -> None:
     reply: Any = client.post(
         "/chat/completions",
-        cast_to=httpx2.Response,
+        cast_to=OPENAI_HTTPX.Response,
         body={"model": "gpt-4o", "messages": QUESTION},
     )
     models = client.models.with_raw_response

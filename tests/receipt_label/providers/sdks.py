@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,14 @@ from receipt_label.tracking import AIUsageTracker
 TEXT = "How much was the bread, and who has paid for it?"
 QUESTION: list[Any] = [{"role": "user", "content": TEXT}]
 ANSWER = f"You said: {TEXT}"
+# The SDK's HTTP library: httpx until openai 2, httpx2 since.
+OPENAI_HTTPX: Any = importlib.import_module(
+    next(
+        kind.__module__.partition(".")[0]
+        for kind in openai.DefaultHttpxClient.__mro__
+        if kind.__module__.startswith("httpx")
+    )
+)
 INPUT_TOKENS, OUTPUT_TOKENS = 12, 15
 
 
