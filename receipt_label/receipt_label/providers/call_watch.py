@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from receipt_label.providers.body_watch import BodyWatch, DocumentWatch, EventsWatch
 from receipt_label.providers.endpoints import Endpoint, Provider
-from receipt_label.providers.observed_call import CallSink, ObservedCall, Start, describe_error
+from receipt_label.providers.error_words import describe_error
+from receipt_label.providers.observed_call import CallSink, ObservedCall, Start
 from receipt_label.providers.recorded_calls import mark_recorded
 from receipt_label.providers.reply import Reply, get_field
 

@@ -71,10 +71,3 @@ class CallSink(Protocol):
 
     def count_failure(self, error: Exception) -> None:
         """Count and log a failure of tracking itself."""
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the error's type and HTTP status: its text may hold prompts or keys."""
-    name = type(error).__name__
-    status = getattr(error, "status_code", None)
-    return f"{name}: HTTP {status}" if isinstance(status, int) else name

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
+
+from receipt_label.providers.error_words import read_error_word
 
 # Of a chat's chunks, of what responses and messages nest in their events.
 _FIELDS: Final = ("id", "model", "service_tier", "output")
@@ -20,7 +21,6 @@ _LAST_EVENTS: Final = frozenset(
         "transcript.text.done",
     }
 )
-_CODE: Final = re.compile(r"[A-Za-z][\w.-]{0,63}")
 
 
 class StreamDocument:
@@ -62,7 +62,8 @@ class StreamDocument:
             told = {name: count for name, count in usage.items() if count is not None}
             self.fields["usage"] = {**self.fields.get("usage", {}), **told}
         if (error := part.get("error")) is not None or part.get("type") == "error":
-            self.error_code = _read_code(part if error is None else error)
+            word = read_error_word(part if error is None else error)
+            self.error_code = word or "unknown_error"
             self.is_over = True
 
 
@@ -88,13 +89,3 @@ def _is_last_count(kind: str, event: Mapping[str, Any]) -> bool:
         delta = event.get("delta")
         return isinstance(delta, Mapping) and delta.get("stop_reason") is not None
     return "choices" in event and isinstance(event.get("usage"), Mapping)
-
-
-def _read_code(error: object) -> str:
-    """Return a provider's own word for an error; its message may quote the prompt."""
-    if isinstance(error, Mapping):
-        for name in ("code", "type"):
-            code = error.get(name)
-            if isinstance(code, str) and code != "error" and _CODE.fullmatch(code):
-                return code
-    return "unknown_error"

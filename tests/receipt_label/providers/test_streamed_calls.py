@@ -158,7 +158,10 @@ def test_refused(
     stub.fail_next(429)
     with pytest.raises(Exception, match="429"):
         streaming.ask(client)
-    assert writer.only.error == "RateLimitError: HTTP 429"
+    assert writer.only.error in (
+        "RateLimitError: HTTP 429 rate_limit_exceeded",
+        "RateLimitError: HTTP 429 rate_limit_error",
+    )
     assert "usage_status" not in writer.only.metadata
 
 
