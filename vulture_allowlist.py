@@ -48,6 +48,7 @@ _.track_openai_embedding
 _.track_anthropic_completion
 _.track_google_places
 _.track_github_claude_review
+_.record_response
 _.create_wrapped_openai_client
 flex
 priority

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, Self
 
 # By identity, and beside the objects: an attribute on them would show in their dumps.
 _recorded: Final[weakref.WeakValueDictionary[int, Any]] = weakref.WeakValueDictionary()
@@ -38,14 +37,29 @@ def is_recorded(response: object) -> bool:
     return response is not None and _recorded.get(id(response)) is response
 
 
-@contextlib.contextmanager
-def collect_recorded() -> Iterator[list[str | None]]:
-    """Collect the ids of the calls that are recorded within the block, in this context."""
-    scope: list[str | None] = []
-    outer = _scopes.get()
-    _scopes.set((*outer, scope))
-    try:
-        yield scope
-    finally:
+class RecordedInside:
+    """The ids of the calls that are recorded within its blocks, in their context.
+
+    A generator enters a block for each step, so that what its consumer does in between is
+    none of it.
+    """
+
+    def __init__(self) -> None:
+        self._ids: list[str | None] = []
+        self._outer: tuple[list[str | None], ...] = ()
+
+    def __enter__(self) -> Self:
+        self._outer = _scopes.get()
+        _scopes.set((*self._outer, self._ids))
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
         # Not by a token: a coroutine may be closed in another context than its own.
-        _scopes.set(outer)
+        _scopes.set(self._outer)
+
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self._ids)
+
+    def __contains__(self, request_id: str | None) -> bool:
+        return request_id in self._ids

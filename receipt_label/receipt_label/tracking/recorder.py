@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from receipt_dynamo.utils.log_limiter import LogLimiter
 from receipt_label.pricing import Price, PriceBook, TokenUsage
 from receipt_label.providers.observed_call import ObservedCall, Start
+from receipt_label.providers.reply import Reply
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
 from receipt_label.tracking.tracker_stats import DistinctTimes, OutcomeCounter
 from receipt_label.usage_context import UsageContext, find_context
@@ -157,12 +158,14 @@ class CallRecorder:
         context = call.start.context
         model = call.reply.model or call.requested_model or UNKNOWN_MODEL
         usage = call.reply.usage or TokenUsage()
-        price = self._try_to_price(call.service, model, usage, call.start.timestamp)
+        price = _take_told_price(call.reply) or self._try_to_price(
+            call.service, model, usage, call.start.timestamp
+        )
         metadata: dict[str, Any] = {**context.metadata, **call.metadata, **call.reply.details}
         if call.reply.invalid_fields:
             metadata["invalid_fields"] = list(call.reply.invalid_fields)
         # What failed before anything was used has no cost that could be known.
-        has_price = call.error is None or not usage.is_unknown
+        has_price = call.error is None or price.cost_usd is not None or not usage.is_unknown
         if has_price:
             metadata["pricing"] = price.origin
         if has_price and price.cost_usd is None:
@@ -220,6 +223,15 @@ class CallRecorder:
 
 def _to_milliseconds(seconds: float) -> Decimal:
     return Decimal(round(seconds * 1_000_000)) / 1_000
+
+
+def _take_told_price(reply: Reply) -> Price | None:
+    """Return the price that the service or the caller tells by itself."""
+    if reply.cost_usd is None:
+        return None
+    is_partial = reply.usage is not None and reply.usage.is_interrupted
+    status = "partial" if is_partial else "priced"
+    return Price(reply.cost_usd, {"source": "caller", "status": status})
 
 
 def _runs_in_asyncio() -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
-from typing import Any, Final, ParamSpec, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_label.environment import (
@@ -18,29 +18,21 @@ from receipt_label.environment import (
 from receipt_label.injected_client import MetricWriter, adopt_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
 from receipt_label.providers import wrap_anthropic_client, wrap_openai_client
-from receipt_label.providers.anthropic_replies import read_message
-from receipt_label.providers.google_places import PLACES_MODEL, read_places
-from receipt_label.providers.google_places_skus import find_legacy_sku, find_sku
-from receipt_label.providers.openai_replies import read_embedding, read_reply
-from receipt_label.tracking.decorators import TrackedFunction, track
+from receipt_label.providers.recorded_calls import is_recorded, mark_recorded
+from receipt_label.tracking.call_decorators import CallDecorators, check_bool
 from receipt_label.tracking.file_log import UsageLogFile
 from receipt_label.tracking.recorder import CallRecorder
+from receipt_label.tracking.told_responses import check_response, read_told_response
 from receipt_label.tracking.tracker_stats import TrackerStats, utc_now
 from receipt_label.usage_context import UsageContext, check_text
 
-P = ParamSpec("P")
-R = TypeVar("R")
 ClientT = TypeVar("ClientT")
 
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that ``close`` waits for what is pending, by default."""
 
-_COMPLETION: Final = TrackedFunction("openai", "completion", read_reply)
-_EMBEDDING: Final = TrackedFunction("openai", "embedding", read_embedding)
-_MESSAGE: Final = TrackedFunction("anthropic", "completion", read_message)
 
-
-class AIUsageTracker:
+class AIUsageTracker(CallDecorators):
     """Records AI calls, and writes each record straight through, in the caller's thread.
 
     A call waits for DynamoDB here, in asyncio code without blocking the loop. It never
@@ -130,64 +122,55 @@ class AIUsageTracker:
             raise TypeError(f"metric is of type {type(metric).__name__}; accepted is AIUsageMetric")
         return self._recorder.record(metric)
 
-    def track_openai_completion(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function, sync or async, that returns a chat completion.
-
-        Raises:
-            TypeError: ``function`` is not callable.
-        """
-        return self._track(_COMPLETION, function)
-
-    def track_openai_embedding(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function, sync or async, that returns embeddings.
-
-        Raises:
-            TypeError: ``function`` is not callable.
-        """
-        return self._track(_EMBEDDING, function)
-
-    def track_anthropic_completion(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Decorate a function, sync or async, that returns a message.
-
-        Raises:
-            TypeError: ``function`` is not callable.
-        """
-        return self._track(_MESSAGE, function)
-
-    def track_google_places(
+    def record_response(
         self,
-        operation: str,
+        response: object,
         *,
-        field_mask: str | Iterable[str] | None = None,
-        legacy: bool = False,
-    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Return a decorator for a function, sync or async, that asks Google Places once.
+        service: str,
+        operation: str | None = None,
+        batch: bool = False,
+        timestamp: datetime | None = None,
+    ) -> bool:
+        """Record a reply of OpenAI's or Anthropic's that no wrapped client saw.
+
+        Such as a line of a batch's results, read by ``json.loads``: of one that failed, the
+        record has the error. A reply that is recorded already gives no second record; a dict
+        cannot be marked, so give ``timestamp`` where it may come again: the same time and id
+        are the same row.
 
         Args:
-            operation: What it asks for: "text_search", "nearby_search", "place_details",
-                "find_place", "autocomplete", "query_autocomplete" or "photo". Another one
-                is recorded too, without a cost.
-            field_mask: The fields that it asks for, by which Google prices the call: as in
-                ``X-Goog-FieldMask``, or the legacy API's ``fields``. Without it the new
-                API's searches and details have no cost.
-            legacy: Whether it asks the legacy API (``maps/api/place``).
+            response: The SDK's object, or its JSON as a dict.
+            service: "openai" or "anthropic".
+            operation: Kind of call; by default what the reply says, else "completion".
+            batch: Whether the provider's Batch API served it, at its price; implied in a line
+                of a batch's results.
+            timestamp: When the call began; now by default. A naive time is taken as UTC.
+
+        Returns:
+            As :meth:`record`; True also when it is recorded already.
 
         Raises:
-            ValueError: ``operation`` is empty.
-            TypeError: ``operation`` is no str.
+            TypeError: An argument is of a wrong type.
+            ValueError: ``service`` is unknown, or ``operation`` empty.
         """
-        check_text("operation", operation)
-        billed_as = (find_legacy_sku if legacy else find_sku)(operation, field_mask)
-        kind = TrackedFunction("google_places", operation, read_places(billed_as), PLACES_MODEL)
-
-        def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            return self._track(kind, function)
-
-        return decorate
-
-    def _track(self, kind: TrackedFunction, function: Callable[P, R]) -> Callable[P, R]:
-        self._load_prices()
-        return track(kind, self._recorder, function)
+        check_response(response, service)
+        check_bool("batch", batch)
+        if operation is not None:
+            check_text("operation", operation)
+        _check_type("timestamp", timestamp, datetime)
+        try:
+            told = read_told_response(response, service, batch=batch)
+            if is_recorded(told.source):
+                return True
+            metric = told.make_metric(service, operation, timestamp or utc_now())
+        except Exception as error:  # noqa: BLE001
+            self._recorder.count_failure(error)
+            return False
+        mark_recorded(told.source, told.reply.request_id)
+        usage = told.reply.usage or TokenUsage()
+        if told.error is not None and usage.is_unknown:
+            return self._recorder.record(metric)
+        return self._recorder.record_usage(metric, usage)
 
     def wrap_openai(self, client: ClientT, *, include_usage: bool | None = None) -> ClientT:
         """Return a copy of an OpenAI client whose calls are recorded.
@@ -228,13 +211,6 @@ class AIUsageTracker:
             TypeError: ``client`` is no OpenAI client.
         """
         return tracker.wrap_openai(client)
-
-    def _load_prices(self) -> None:
-        """Load them while things are set up, so that the first call does not wait for it."""
-        try:
-            self._recorder.price_book.load()
-        except Exception as error:  # noqa: BLE001
-            self._recorder.count_failure(error)
 
     def track_github_claude_review(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from types import SimpleNamespace
@@ -212,29 +212,101 @@ def test_the_status_of_an_http_error_is_kept(
         tracker.track_openai_completion(plain.chat.completions.create)(
             model="gpt-4o", messages=QUESTION
         )
-    assert writer.only.error == "NotFoundError: HTTP 404"
+    assert writer.only.error == "NotFoundError: HTTP 404 invalid_request_error"
 
 
-def test_a_generator_passes_untouched_and_is_counted(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+def test_a_stream_that_nobody_watches_passes_untouched_and_is_counted(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, plain: openai.OpenAI
 ) -> None:
     """Tracking took ``len()`` of a generator, and raised into the caller."""
 
     @tracker.track_openai_completion
-    def stream() -> Iterator[int]:
-        yield from (1, 2)
+    def ask() -> Any:
+        return plain.chat.completions.create(model="gpt-4o", messages=QUESTION, stream=True)
 
-    @tracker.track_openai_completion
-    async def astream() -> AsyncIterator[int]:
-        yield 3
-
-    async def collect() -> list[int]:
-        return [number async for number in astream()]
-
-    assert list(stream()) == [1, 2]
-    assert asyncio.run(collect()) == [3]
+    stream = ask()
+    assert type(stream) is openai.Stream
+    assert len(list(stream)) > 3
     assert writer.records == []
-    assert tracker.get_stats().untracked == 2
+    assert tracker.get_stats().untracked == 1
+
+
+def test_a_stream_of_a_wrapped_client_is_one_record(
+    tracker: ResilientAIUsageTracker,
+    writer: MemoryWriter,
+    plain: openai.OpenAI,
+    claude: anthropic.Anthropic,
+) -> None:
+    client, messages = tracker.wrap_openai(plain), tracker.wrap_anthropic(claude).messages
+    create = functools.partial(client.chat.completions.create, model="gpt-4o", messages=QUESTION)
+
+    assert list(tracker.track_openai_completion(create)(stream=True))
+    with tracker.track_anthropic_completion(messages.stream)(**ASK) as stream:
+        assert stream.get_final_message().usage.output_tokens == 9
+
+    assert len(writer.records) == 2
+    assert {record.error for record in writer.records} == {None}
+
+
+def test_a_stream_that_is_read_inside_is_one_record(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, claude: anthropic.Anthropic
+) -> None:
+    messages = tracker.wrap_anthropic(claude).messages
+
+    @tracker.track_anthropic_completion
+    def ask() -> Any:
+        with messages.stream(**ASK) as stream:
+            return stream.get_final_message()
+
+    assert ask().usage.output_tokens == writer.only.output_tokens
+
+
+async def test_an_sdks_async_method_is_recorded_when_it_is_done(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, stub: ProviderStub
+) -> None:
+    """It is a plain function that returns a coroutine."""
+    async with openai.AsyncOpenAI(api_key="any", base_url=stub.openai_base_url) as plain:
+        ask = tracker.track_openai_completion(plain.chat.completions.create)
+        reply = await ask(model="gpt-4o", messages=QUESTION)
+        stub.fail_next(404)
+        with pytest.raises(openai.NotFoundError):
+            await ask(model="gpt-4o", messages=QUESTION)
+
+    assert [record.total_tokens for record in writer.records] == [15, None]
+    assert writer.records[0].request_id == reply.id
+
+
+async def test_partials_and_objects_that_can_be_called_stay_async(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    class Asker:
+        async def __call__(self, text: str) -> Any:
+            return {"id": text, "usage": {"prompt_tokens": 1, "completion_tokens": 2}}
+
+    for given in (Asker(), functools.partial(Asker().__call__)):
+        ask = tracker.track_openai_completion(given)
+        assert inspect.iscoroutinefunction(ask)
+        await ask("r1")
+    assert [record.total_tokens for record in writer.records] == [3, 3]
+
+
+def test_what_the_caller_marks_is_priced_as_a_batch(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, plain: openai.OpenAI
+) -> None:
+    """And the mark is no argument of the function, nor of the SDK."""
+    given: list[Any] = []
+
+    @tracker.track_openai_completion(batch=True)
+    def read_result(**kwargs: Any) -> Any:
+        given.append(kwargs)
+        return plain.chat.completions.create(**kwargs)
+
+    read_result(model="gpt-4o", messages=QUESTION)
+    assert given == [{"model": "gpt-4o", "messages": QUESTION}]
+    assert writer.only.cost_usd == Decimal("0.0000525")
+    assert writer.only.metadata["service_tier"] == "batch"
+    with pytest.raises(TypeError, match="batch is of type str; accepted is bool"):
+        tracker.track_anthropic_completion(batch="yes")  # type: ignore[call-overload]
 
 
 def test_a_reply_that_can_be_iterated_is_no_stream(
@@ -262,7 +334,7 @@ def test_a_reply_that_cannot_be_read_does_not_raise_into_the_caller(
 
     hostile = Hostile()
     assert tracker.track_openai_completion(lambda: hostile)() is hostile
-    assert writer.records == []
+    assert (writer.only.model, writer.only.cost_usd) == ("unknown", None)
     assert tracker.get_stats().failed == 1
 
 
@@ -310,7 +382,7 @@ def test_a_failed_call_of_a_wrapped_client_gives_one_record(
     stub.fail_next(400)
     with pytest.raises(openai.BadRequestError):
         ask()
-    assert writer.only.error == "BadRequestError: HTTP 400"
+    assert writer.only.error == "BadRequestError: HTTP 400 invalid_request_error"
 
 
 def test_a_response_from_a_cache_is_recorded_once(
@@ -348,7 +420,7 @@ def test_a_marked_response_looks_and_compares_as_before(
     assert vars(bare).keys() == vars(twin).keys()
 
 
-@pytest.mark.parametrize("thing", [None, "ask", 7])
+@pytest.mark.parametrize("thing", ["ask", 7])
 def test_what_is_no_function_is_refused(tracker: ResilientAIUsageTracker, thing: Any) -> None:
     with pytest.raises(TypeError, match="function is of type"):
         tracker.track_openai_completion(thing)
