@@ -5,18 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
-from receipt_label.pricing.genai_source import find_listing
-from receipt_label.pricing.overlay import Overlay
+from receipt_label.pricing.genai_source import Listing, find_listing
+from receipt_label.pricing.overlay import Adjustment, Overlay
 from receipt_label.pricing.price import UnpricedError
 from receipt_label.pricing.price_file import EntryTable
 from receipt_label.pricing.rate_card import RateCard, Rates
 from receipt_label.pricing.terms import Terms
-from receipt_label.pricing.token_price import RATES, estimate
+from receipt_label.pricing.token_price import estimate
 
 SKUS_JOINED_BY: Final = "+"
 """Joins what a call is billed as, where that is several things; it costs their sum."""
+
+_TOOLS: Final = {
+    "web_search": "web_searches",
+    "file_search": "file_searches",
+    "code_execution": "code_executions",
+}
+"""Rates that may be filled in, and what they are for."""
 
 
 class CardFinder:
@@ -63,43 +70,57 @@ class CardFinder:
         known = [price for price in prices if price is not None]
         if len(known) < len(prices):
             raise UnpricedError("no price for a call")
-        origin = {**cards[0].origin, "model": skus}
-        return RateCard(Rates(request=sum(known, Decimal(0))), origin=origin)
+        origins = [card.origin for card in cards]
+        origin = next((each for each in origins if "assumed" in each), origins[0])
+        total = Rates(request=sum(known, Decimal(0)))
+        return RateCard(total, origin={**origin, "model": skus})
 
     def _find_in_package(
         self, service: str, model: str, terms: Terms, moment: datetime
     ) -> RateCard:
         listing = find_listing(service, model, terms, moment)
         card, left = listing.card, listing.unknown
-        for alone in left.split():
-            found = self._overlay.find_adjustment(service, model, alone, moment.date())
-            if found is None:
-                continue
-            if found.factor is not None:
-                card = found.scale(card)
-            elif listing.known_from is not None and alone.tier is not None:
-                then = datetime.combine(listing.known_from, time.min, UTC)
-                standard = find_listing(service, model, Terms(), then).card
-                discounted = find_listing(service, model, alone, then).card
-                card = found.project(card, standard, discounted)
-            else:
-                continue
-            left = left.without(alone)
+        for term in listing.unknown.split():
+            for found in self._overlay.find_adjustments(service, model, term, moment.date()):
+                adjusted = self._adjust(card, found, listing, service, model)
+                if adjusted is not None:
+                    card, left = adjusted, left.without(term)
+                    break
         return replace(card, origin=estimate(card.origin, left))
+
+    @staticmethod
+    def _adjust(
+        card: RateCard, adjustment: Adjustment, listing: Listing, service: str, model: str
+    ) -> RateCard | None:
+        """Return the adjusted card; None where that needs a price that no list has."""
+        if adjustment.factor is not None:
+            return adjustment.scale(card, adjustment.factor)
+        if listing.known_from is None:
+            return None
+        then = datetime.combine(listing.known_from, time.min, UTC)
+        standard = find_listing(service, model, Terms(), then)
+        tier = find_listing(service, model, adjustment.term, then)
+        return None if any(tier.unknown) else adjustment.project(card, standard.card, tier.card)
 
     def _add_what_lacks(self, card: RateCard, service: str, model: str, day: date) -> RateCard:
         found = self._overlay.find_addition(service, model, day)
         if found is None:
             return card
         more = found.price.make_card(Terms(), {}).rates
-        return RateCard(
-            _fill_in(card.rates, more),
-            tuple((above, _fill_in(rates, more)) for above, rates in card.steps),
-            {**card.origin, "tools": found.source},
-            card.varies_within_day,
+        note = found.describe("overlay", model)
+        added: dict[str, dict[str, Any]] = {
+            count: {name: note[name] for name in ("status", "assumed", "url") if name in note}
+            for rate, count in _TOOLS.items()
+            if getattr(card.rates, rate) is None and getattr(more, rate) is not None
+        }
+        return replace(
+            card,
+            rates=_fill_in(card.rates, more),
+            steps=tuple((above, _fill_in(rates, more)) for above, rates in card.steps),
+            added=added,
         )
 
 
 def _fill_in(rates: Rates, more: Rates) -> Rates:
-    missing = [name for name in RATES if getattr(rates, name) is None]
+    missing = [name for name in _TOOLS if getattr(rates, name) is None]
     return replace(rates, **{name: getattr(more, name) for name in missing})

@@ -39,7 +39,7 @@ class Adjustment:
 
     Attributes:
         service: Provider.
-        terms: The one term that it is for.
+        term: The one term that it is for.
         models: Names of the models, or ``*``.
         valid_from: First day on which it holds.
         valid_until: Last day; None for ever.
@@ -51,7 +51,7 @@ class Adjustment:
     """
 
     service: str
-    terms: Terms
+    term: Terms
     models: frozenset[str]
     valid_from: date
     valid_until: date | None = None
@@ -60,19 +60,16 @@ class Adjustment:
     verified: date
     assumed: str | None = None
 
-    def is_for(self, service: str, model: str, terms: Terms, day: date) -> bool:
-        """Tell whether it is for one of these terms of a model on a day."""
-        pairs = zip(self.terms, terms, strict=True)
+    def is_for(self, service: str, model: str, term: Terms, day: date) -> bool:
+        """Tell whether it is for a term of a model on a day."""
         return (
-            service == self.service
-            and any(ours is not None and ours == theirs for ours, theirs in pairs)
+            (service, term) == (self.service, self.term)
             and (ALL in self.models or model in self.models)
             and self.valid_from <= day <= (self.valid_until or day)
         )
 
-    def scale(self, card: RateCard) -> RateCard:
-        """Return a card with the prices of tokens multiplied by the factor."""
-        factor = self.factor or Decimal(1)
+    def scale(self, card: RateCard, factor: Decimal) -> RateCard:
+        """Return a card with the prices of tokens multiplied by a factor."""
         return RateCard(
             _scale(card.rates, factor),
             tuple((above, _scale(rates, factor)) for above, rates in card.steps),
@@ -105,7 +102,7 @@ class Adjustment:
         """Return an origin that says that this played a part."""
         noted = {
             **origin,
-            "adjusted": self.terms.describe(),
+            "adjusted": self.term.describe(),
             "verified": self.verified.isoformat(),
             "url": self.source,
         }
@@ -136,14 +133,15 @@ class Overlay:
         found = self._additions.find(service, model, day)
         return found or self._additions.find(service, ALL, day)
 
-    def find_adjustment(
-        self, service: str, model: str, terms: Terms, day: date
-    ) -> Adjustment | None:
-        """Return what one term does to the price of a model."""
-        for adjustment in self._adjustments:
-            if adjustment.is_for(service, model, terms, day):
-                return adjustment
-        return None
+    def find_adjustments(
+        self, service: str, model: str, term: Terms, day: date
+    ) -> list[Adjustment]:
+        """Return what one term does to the price of a model, the surest knowledge first."""
+        return [
+            adjustment
+            for adjustment in self._adjustments
+            if adjustment.is_for(service, model, term, day)
+        ]
 
 
 @cache
@@ -155,9 +153,9 @@ def load_overlay() -> Overlay:
 
 def _read_adjustment(table: Mapping[str, Any]) -> Adjustment:
     fields = dict(table)
-    terms = Terms(**{name: fields.pop(name, None) for name in Terms._fields})
+    term = Terms(**{name: fields.pop(name, None) for name in Terms._fields})
     models = frozenset(fields.pop("models", (ALL,)))
-    return Adjustment(terms=terms, models=models, **fields)
+    return Adjustment(term=term, models=models, **fields)
 
 
 def _scale(rates: Rates, factor: Decimal) -> Rates:

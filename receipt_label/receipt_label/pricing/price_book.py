@@ -102,6 +102,9 @@ class PriceBook:
         except UnpricedError as error:
             return Price.unpriced(str(error))
         origin = dict(card.origin)
+        for count, note in card.added.items():
+            if getattr(usage, count):
+                origin.update(note)
         if usage.is_partial:
             origin["status"] = "partial"
         return Price(cost, origin)

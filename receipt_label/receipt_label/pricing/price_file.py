@@ -23,7 +23,7 @@ class PriceEntry:
 
     Attributes:
         service: Provider, in lower case.
-        models: Names of the model, in lower case, its own first.
+        models: Names of the models that it is for, in lower case.
         price: What it costs, and when.
         source: Address of the page that says so.
         verified: The day when somebody read it there.
@@ -43,8 +43,8 @@ class PriceEntry:
         """Return where a price of this entry comes from, for the record's metadata."""
         known = {
             "source": source,
-            "model": self.models[0],
-            "match": "exact" if model == self.models[0] else "alias",
+            "model": model,
+            "match": "exact",
             "status": "priced" if self.assumed is None else "estimated",
             "effective": self.price.valid_from and self.price.valid_from.isoformat(),
             "verified": self.verified and self.verified.isoformat(),

@@ -176,12 +176,14 @@ class RateCard:
             those from a cache too; ascending. They hold for the whole call.
         origin: Where the prices come from, for the record's metadata.
         varies_within_day: Whether another hour of the same day may have other prices.
+        added: More for the origin of a call that used a tool, by the name of its count.
     """
 
     rates: Rates
     steps: tuple[tuple[int, Rates], ...] = ()
     origin: Mapping[str, Any] = field(default_factory=dict)
     varies_within_day: bool = False
+    added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def find_rates(self, input_tokens: int) -> Rates:
         """Return the prices for a call that reads so many tokens."""
