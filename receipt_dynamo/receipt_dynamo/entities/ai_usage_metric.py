@@ -71,6 +71,8 @@ def _check_optional_text(value: object) -> str | None:
 def _check_timestamp(value: object) -> datetime:
     if not isinstance(value, datetime):
         raise ValueError(f"is of type {type(value).__name__}; accepted is datetime")
+    if type(value) is datetime and value.tzinfo is UTC and not value.fold:
+        return value
     utc = value if value.tzinfo is None else value.astimezone(UTC)
     # A plain datetime: a subclass may print more digits than can be read back.
     return datetime.combine(utc.date(), utc.time(), UTC)
@@ -79,6 +81,8 @@ def _check_timestamp(value: object) -> datetime:
 def _check_count(value: object) -> int | None:
     if value is None:
         return None
+    if type(value) is int and 0 <= value < 1 << 63:  # As all real ones are.
+        return value
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"is of type {type(value).__name__}; accepted is int, 0 or more")
     if value < 0:

@@ -28,6 +28,9 @@ MAX_DIGITS: Final = 38
 MAX_EXPONENT: Final = 125
 MIN_EXPONENT: Final = -130
 
+_PLAIN_NUMBERS: Final = 10**MAX_DIGITS
+"""Below it an int needs no check of its digits and magnitude."""
+
 _ACCEPTED = "accepted are str, int, float, Decimal, bool, None, list, tuple and dict"
 
 
@@ -41,6 +44,8 @@ def normalize_text(text: str, path: str) -> str:
     Raises:
         ValueError: It has a lone surrogate, which UTF-8 cannot encode.
     """
+    if type(text) is str and text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -61,16 +66,11 @@ def normalize_number(number: float | Decimal, path: str) -> int | Decimal:
         ValueError: It is NaN or infinite, has more than 38 significant digits, or
             lies outside of DynamoDB's range (1E-130 to 9.9...E+125, and zero).
     """
-    if isinstance(number, int):
-        # Compared before printing: Python refuses to print an int of over 4,300 digits.
-        if abs(number) >= 10 ** (MAX_EXPONENT + 1):
-            raise ValueError(f"{path} is out of range; accepted are magnitudes below 1E+126")
-        exact = Decimal(number)
-    else:
-        exact = Decimal(repr(number)) if isinstance(number, float) else number
-        if not exact.is_finite():
-            raise ValueError(f"{path} is {exact}; accepted are finite numbers")
-    sign, digits, exponent = _reduce(exact)
+    if type(number) is int and abs(number) < _PLAIN_NUMBERS:
+        return number
+    exact = _to_decimal(number, path)
+    parts = exact.as_tuple()
+    sign, digits, exponent = _drop_zeros(parts.sign, parts.digits, int(parts.exponent))
     if digits == (0,):
         return 0
     if len(digits) > MAX_DIGITS:
@@ -81,20 +81,35 @@ def normalize_number(number: float | Decimal, path: str) -> int | Decimal:
             f"{path} is out of range ({exact:E}); "
             "accepted are zero and magnitudes from 1E-130 to below 1E+126"
         )
-    reduced = Decimal((sign, digits, exponent))
-    return int(reduced) if exponent >= 0 else reduced
+    if exponent >= 0:
+        return int(exact)
+    return exact if digits is parts.digits else Decimal((sign, digits, exponent))
 
 
-def _reduce(number: Decimal) -> tuple[int, tuple[int, ...], int]:
+def _to_decimal(number: float | Decimal, path: str) -> Decimal:
+    if isinstance(number, int):
+        # Compared before printing: Python refuses to print an int of over 4,300 digits.
+        if abs(number) >= 10 ** (MAX_EXPONENT + 1):
+            raise ValueError(f"{path} is out of range; accepted are magnitudes below 1E+126")
+        return Decimal(number)
+    exact = Decimal(repr(number)) if isinstance(number, float) else number
+    if not exact.is_finite():
+        raise ValueError(f"{path} is {exact}; accepted are finite numbers")
+    return exact
+
+
+def _drop_zeros(
+    sign: int, digits: tuple[int, ...], exponent: int
+) -> tuple[int, tuple[int, ...], int]:
     """Return sign, digits and exponent without trailing zeros.
 
     ``Decimal.normalize`` is not used: it rounds to the precision of the caller's context.
     """
-    sign, digits, exponent = number.as_tuple()
     end = len(digits)
     while end > 1 and digits[end - 1] == 0:
         end -= 1
-    return sign, digits[:end], int(exponent) + len(digits) - end
+    # A whole tuple sliced is that tuple.
+    return sign, digits[:end], exponent + len(digits) - end
 
 
 def normalize_document(value: object, path: str, depth: int) -> Any:
@@ -128,16 +143,32 @@ def _normalize_container(
         )
     if isinstance(container, Mapping):
         return {
-            _normalize_key(key, path): normalize_document(element, f"{path}.{key}", depth + 1)
+            _normalize_key(key, path): element
+            if _is_plain(element)
+            else normalize_document(element, f"{path}.{key}", depth + 1)
             for key, element in container.items()
         }
     return [
-        normalize_document(element, f"{path}[{index}]", depth + 1)
+        element
+        if _is_plain(element)
+        else normalize_document(element, f"{path}[{index}]", depth + 1)
         for index, element in enumerate(container)
     ]
 
 
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is what most are, and needs no look and no path for an error."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isascii())
+    if kind is int:
+        return bool(abs(value) < _PLAIN_NUMBERS)
+    return value is None or kind is bool
+
+
 def _normalize_key(key: object, path: str) -> str:
+    if type(key) is str and key and key.isascii():
+        return key
     if not isinstance(key, str) or not key:
         raise ValueError(f"{path} has the key {key!r}; accepted are non-empty strings")
     return normalize_text(key, f"{path} key")
