@@ -124,6 +124,7 @@ _TYPES: Final[Mapping[str, type]] = {
     "environment": Environment,
     "endpoint_url": str,
     "journal_dir": Path,
+    "price_file": Path,
     "check_table": bool,
 }
 
@@ -157,6 +158,8 @@ class ClientConfig:
         track_to_file: True keeps a copy of each record as a line of JSON.
         ai_usage_log_file: Where that copy goes; None takes ``receipt_label/ai_usage.jsonl``
             in the user's state directory (``$XDG_STATE_HOME``, else ``~/.local/state``).
+        price_file: Prices of the user's own, which come first (``AI_USAGE_PRICE_FILE``);
+            see ``docs/prices.md``.
         environment: None lets :func:`~receipt_label.detect_environment` find it.
         endpoint_url: Of DynamoDB; None takes what boto3 finds.
         check_table: Whether a test environment needs a test table; None takes
@@ -184,6 +187,7 @@ class ClientConfig:
     journal_max_bytes: int | None = None
     track_to_file: bool = False
     ai_usage_log_file: Path | None = None
+    price_file: Path | None = None
     environment: Environment | None = None
     endpoint_url: str | None = None
     check_table: bool | None = None
@@ -238,6 +242,7 @@ class ClientConfig:
             "anthropic_api_key": given.get("ANTHROPIC_API_KEY"),
             "user_id": given.get("USER_ID"),
             "ai_usage_log_file": _read_path(given, "AI_USAGE_LOG_FILE"),
+            "price_file": _read_path(given, "AI_USAGE_PRICE_FILE"),
             "environment": detect_environment(table, given),
             "endpoint_url": find_endpoint(given),
             "check_table": read_table_check(given),

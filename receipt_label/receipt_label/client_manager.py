@@ -22,6 +22,7 @@ from receipt_label.environment import (
 from receipt_label.errors import ConfigurationError, MissingPackageError
 from receipt_label.injected_client import MetricWriter, adopt_client, adopt_direct_client
 from receipt_label.lazy_part import LazyPart
+from receipt_label.pricing import PriceBook
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
 from receipt_label.tracking.file_log import UsageLogFile
 
@@ -51,7 +52,8 @@ class ClientManager:
         environment: The configured one, or the detected one.
 
     Raises:
-        ConfigurationError: A test environment with a table that may hold production data.
+        ConfigurationError: A test environment with a table that may hold production data, or
+            a price file that is malformed.
         TypeError: ``config`` is no ClientConfig, or ``dynamo_client`` would bypass the
             resilience.
 
@@ -76,6 +78,8 @@ class ClientManager:
         self._injected = dynamo_client
         # Now, not late: an unfit client is the mistake of who makes the manager.
         self._adopted = None if dynamo_client is None else self._adopt(dynamo_client)
+        # Likewise a mistake in the prices.
+        self._price_book = PriceBook.from_file(config.price_file) if config.price_file else None
         self._dynamo: LazyPart[MetricWriter] = LazyPart(self._make_dynamo)
         self._tracker: LazyPart[AIUsageTracker] = LazyPart(self._make_tracker)
         self._openai: LazyPart[OpenAI] = self._make_openai_part("OpenAI")
@@ -240,6 +244,7 @@ class ClientManager:
             config.user_id,
             environment=self.environment,
             usage_log=_open_usage_log(config.find_log_file()) if config.track_to_file else None,
+            price_book=self._price_book,
         )
 
     def _make_openai_part(self, class_name: str) -> LazyPart[Any]:

@@ -56,6 +56,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "journal_max_bytes": None,
         "track_to_file": False,
         "ai_usage_log_file": None,
+        "price_file": None,
         "environment": Environment.PRODUCTION,
         "endpoint_url": None,
         "check_table": True,
@@ -89,6 +90,7 @@ def test_every_variable_is_read() -> None:
             "ENABLE_BATCH_PROCESSING": "no",
             "TRACK_TO_FILE": "on",
             "AI_USAGE_LOG_FILE": "/var/log/usage.jsonl",
+            "AI_USAGE_PRICE_FILE": "/etc/prices.toml",
             "AI_USAGE_DURABILITY": "journal-sync",
             "AI_USAGE_JOURNAL_DIR": "/var/lib/usage",
             "AI_USAGE_JOURNAL_MAX_BYTES": "1000000",
@@ -115,6 +117,7 @@ def test_every_variable_is_read() -> None:
         journal_max_bytes=1_000_000,
         track_to_file=True,
         ai_usage_log_file=Path("/var/log/usage.jsonl"),
+        price_file=Path("/etc/prices.toml"),
         environment=Environment.TEST,
         endpoint_url="http://localhost:8000",
         check_table=False,
@@ -130,7 +133,11 @@ def test_the_variables_of_the_process_are_the_default(monkeypatch: pytest.Monkey
 
 def test_an_empty_variable_counts_as_not_set() -> None:
     empty = dict.fromkeys(
-        [*SWITCHES, *NUMBERS, "USER_ID", "OPENAI_API_KEY", "AI_USAGE_LOG_FILE", "ENVIRONMENT"], " "
+        [
+            *(*SWITCHES, *NUMBERS, "USER_ID", "OPENAI_API_KEY"),
+            *("AI_USAGE_LOG_FILE", "AI_USAGE_PRICE_FILE", "ENVIRONMENT"),
+        ],
+        " ",
     )
     assert ClientConfig.from_env(TABLE | empty) == ClientConfig.from_env(TABLE)
 
@@ -214,6 +221,7 @@ def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
         ("user_id", 7, "str and None"),
         ("ai_usage_log_file", "usage.jsonl", "Path and None"),
         ("journal_dir", "journal", "Path and None"),
+        ("price_file", "prices.toml", "Path and None"),
         ("endpoint_url", 8000, "str and None"),
         ("check_table", "off", "bool and None"),
     ],

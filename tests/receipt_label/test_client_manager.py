@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -381,3 +382,33 @@ def test_a_copy_that_cannot_be_written_stops_nobody(
     assert isinstance(manager.dynamo, Recorder)
     assert len(manager.dynamo.records) == 1
     assert "no folder for the copy of usage records" in caplog.text
+
+
+def test_prices_of_the_users_own_come_from_the_file_that_the_variable_names(
+    tmp_path: Path,
+) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        '[[price]]\nservice = "anthropic"\nmodels = ["our-own"]\ninput = 0.3\noutput = 0.9\n',
+        encoding="utf-8",
+    )
+    variables = {"DYNAMODB_TABLE_NAME": "my-test", "AI_USAGE_PRICE_FILE": str(prices)}
+    recorder = Recorder()
+    with ClientManager.from_env(variables, dynamo_client=recorder) as manager:
+        manager.usage_tracker.track_github_claude_review(7, "our-own", 1_000, 10)
+
+    assert recorder.only.cost_usd == Decimal("0.000309")
+    assert recorder.only.metadata["pricing"]["source"] == "override"
+
+
+def test_a_price_file_that_is_malformed_is_the_mistake_of_who_makes_the_manager(
+    open_manager: Callable[..., ClientManager], tmp_path: Path
+) -> None:
+    prices = tmp_path / "prices.toml"
+    prices.write_text(
+        '[[price]]\nservice = "openai"\nmodels = ["m"]\ninput = -1\n', encoding="utf-8"
+    )
+    with pytest.raises(ConfigurationError, match=r"price 1 \(openai m\): input is -1; accepted"):
+        open_manager(price_file=prices)
+    with pytest.raises(ConfigurationError, match=r"missing.toml cannot be read"):
+        open_manager(price_file=tmp_path / "missing.toml")

@@ -65,11 +65,13 @@ class CardFinder:
         Raises:
             UnpricedError: No list has one of them.
         """
-        cards = [self.find(service, sku, Terms(), moment) for sku in skus.split(SKUS_JOINED_BY)]
-        prices = [card.rates.request for card in cards]
-        known = [price for price in prices if price is not None]
-        if len(known) < len(prices):
-            raise UnpricedError("no price for a call")
+        try:
+            cards = [self.find(service, sku, Terms(), moment) for sku in skus.split(SKUS_JOINED_BY)]
+        except UnpricedError as error:
+            raise UnpricedError("unknown SKU") from error
+        known = [price for card in cards if (price := card.rates.request) is not None]
+        if len(known) < len(cards):
+            raise UnpricedError("unknown SKU")
         origins = [card.origin for card in cards]
         origin = next((each for each in origins if "assumed" in each), origins[0])
         total = Rates(request=sum(known, Decimal(0)))

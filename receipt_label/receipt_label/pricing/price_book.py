@@ -18,8 +18,7 @@ from receipt_label.pricing.price_file import (
     EntryTable,
     PriceEntry,
     check_overlaps,
-    parse_toml,
-    read_entries,
+    read_price_file,
 )
 from receipt_label.pricing.rate_card import RateCard, check_counts
 from receipt_label.pricing.terms import Terms
@@ -78,7 +77,7 @@ class PriceBook:
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"the price file {name} cannot be read: {error}") from error
         book = cls()
-        book._overrides = EntryTable(read_entries(name, parse_toml(name, text).get("price", [])))
+        book._overrides = EntryTable(read_price_file(name, text))
         return book
 
     def load(self) -> None:

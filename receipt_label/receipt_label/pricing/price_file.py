@@ -84,6 +84,25 @@ def parse_toml(name: str, text: str) -> dict[str, Any]:
         raise ConfigurationError(f"{name} is not TOML: {error}") from error
 
 
+def read_price_file(name: str, text: str) -> list[PriceEntry]:
+    """Return the entries of a user's price list.
+
+    Raises:
+        ConfigurationError: It is malformed; see :func:`read_entries`.
+    """
+    document = parse_toml(name, text)
+    tables = document.pop("price", [])
+    for table in document:
+        raise ConfigurationError(f"{name}: {table} is unknown; accepted is price")
+    entries = read_entries(name, tables)
+    for number, entry in enumerate(entries, 1):
+        if entry.adds:
+            raise ConfigurationError(
+                f"{name}: price {number}: adds is True; accepted in the overlay alone"
+            )
+    return entries
+
+
 def read_entries(name: str, tables: object) -> list[PriceEntry]:
     """Return the entries of a price list.
 
