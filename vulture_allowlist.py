@@ -39,6 +39,9 @@ _.wait_for_requests
 _.script
 _.fail_next
 _.answer_next
+_.cut_next
+_.hold_next
+_.fail_next_stream
 
 # The public interface of receipt_label.
 _.async_openai
@@ -57,6 +60,9 @@ fast
 # Called or read by Python, by sqlite3, http.server, socketserver or the providers' SDKs.
 exc_info
 __call__
+__getattr__
+__dir__
+_.close_connection
 _.text_factory
 _.__context__
 _.with_options

@@ -1,25 +1,32 @@
 """DynamoDB data layer for AI usage records, with the resilience patterns that deliver them.
 
-Importing this package does not import boto3; the first request does.
+Importing this package imports next to nothing: a name brings its module when it is first
+used, and boto3 comes with the first request.
 """
 
-from receipt_dynamo.data.connection import UnreadableReplyError
-from receipt_dynamo.data.delivery_events import DeliveryEvent, DeliveryEventKind
-from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
-from receipt_dynamo.data.dynamo_client import DynamoClient
-from receipt_dynamo.data.lifecycle import flush_on_sigterm
-from receipt_dynamo.data.metric_queries import MissingIndexError
-from receipt_dynamo.data.pending_record import DeliveryReport, Fate
-from receipt_dynamo.data.resilient_dynamo_client import DeadRecord, ResilientDynamoClient
-from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
-from receipt_dynamo.errors import ReceiptDynamoError
-from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult, QueueFullError
-from receipt_dynamo.utils.circuit_breaker import (
-    CircuitBreaker,
-    CircuitBreakerOpenError,
-    CircuitBreakerState,
-)
-from receipt_dynamo.utils.retry_with_backoff import RetryExhaustedError, retry_with_backoff
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import UnreadableReplyError
+    from receipt_dynamo.data.delivery_events import DeliveryEvent, DeliveryEventKind
+    from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
+    from receipt_dynamo.data.dynamo_client import DynamoClient
+    from receipt_dynamo.data.lifecycle import flush_on_sigterm
+    from receipt_dynamo.data.metric_queries import MissingIndexError
+    from receipt_dynamo.data.pending_record import DeliveryReport, Fate
+    from receipt_dynamo.data.resilient_dynamo_client import DeadRecord, ResilientDynamoClient
+    from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
+    from receipt_dynamo.errors import ReceiptDynamoError
+    from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult, QueueFullError
+    from receipt_dynamo.utils.circuit_breaker import (
+        CircuitBreaker,
+        CircuitBreakerOpenError,
+        CircuitBreakerState,
+    )
+    from receipt_dynamo.utils.retry_with_backoff import RetryExhaustedError, retry_with_backoff
 
 __all__ = [
     "AIUsageMetric",
@@ -46,3 +53,41 @@ __all__ = [
     "flush_on_sigterm",
     "retry_with_backoff",
 ]
+
+_HOMES: Final = {
+    "AIUsageMetric": "entities.ai_usage_metric",
+    "BatchQueue": "utils.batch_queue",
+    "CircuitBreaker": "utils.circuit_breaker",
+    "CircuitBreakerOpenError": "utils.circuit_breaker",
+    "CircuitBreakerState": "utils.circuit_breaker",
+    "CloseReport": "data.delivery_stats",
+    "DeadRecord": "data.resilient_dynamo_client",
+    "DeliveryEvent": "data.delivery_events",
+    "DeliveryEventKind": "data.delivery_events",
+    "DeliveryReport": "data.pending_record",
+    "DeliveryStats": "data.delivery_stats",
+    "DynamoClient": "data.dynamo_client",
+    "Fate": "data.pending_record",
+    "FlushResult": "utils.batch_queue",
+    "InvalidItemError": "entities.ai_usage_metric",
+    "MissingIndexError": "data.metric_queries",
+    "QueueFullError": "utils.batch_queue",
+    "ReceiptDynamoError": "errors",
+    "ResilientDynamoClient": "data.resilient_dynamo_client",
+    "RetryExhaustedError": "utils.retry_with_backoff",
+    "UnreadableReplyError": "data.connection",
+    "flush_on_sigterm": "data.lifecycle",
+    "retry_with_backoff": "utils.retry_with_backoff",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found: object = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

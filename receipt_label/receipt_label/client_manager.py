@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from receipt_dynamo import DynamoClient, ResilientDynamoClient
+import receipt_dynamo
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import (
     Environment,
@@ -228,8 +228,8 @@ class ClientManager:
         if self._adopted is not None:
             return self._adopted
         if not config.use_resilient_tracker:
-            return DynamoClient(config.dynamo_table, endpoint_url=self._endpoint_url)
-        return ResilientDynamoClient(
+            return receipt_dynamo.DynamoClient(config.dynamo_table, endpoint_url=self._endpoint_url)
+        return receipt_dynamo.ResilientDynamoClient(
             config.dynamo_table,
             endpoint_url=self._endpoint_url,
             **config.delivery_settings(self.environment),

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeGuard
 
-from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
+import receipt_dynamo
 from receipt_label.environment import Environment
 
 
 class MetricWriter(Protocol):
     """Takes usage records: the one thing that a tracker needs of a client."""
 
-    def put_ai_usage_metric(self, metric: AIUsageMetric) -> object:
+    def put_ai_usage_metric(self, metric: receipt_dynamo.AIUsageMetric) -> object:
         """Write the record, or accept it for delivery."""
 
 
@@ -45,14 +45,14 @@ def adopt_client(
         TypeError: ``client`` is something else.
         ValueError: A boto3 client without ``table_name``, or a bad setting.
     """
-    if isinstance(client, ResilientDynamoClient):
+    if isinstance(client, receipt_dynamo.ResilientDynamoClient):
         return client
     if environment is Environment.TEST and _takes_metrics(client):
         return client
-    if isinstance(client, DynamoClient):
-        return ResilientDynamoClient.from_client(client, **settings)
+    if isinstance(client, receipt_dynamo.DynamoClient):
+        return receipt_dynamo.ResilientDynamoClient.from_client(client, **settings)
     if is_boto3_client(client):
-        return ResilientDynamoClient.from_client(client, table_name, **settings)
+        return receipt_dynamo.ResilientDynamoClient.from_client(client, table_name, **settings)
     raise _refuse(client)
 
 
@@ -64,14 +64,14 @@ def adopt_direct_client(
     Returns:
         ``client`` itself, or a ``DynamoClient`` that uses the boto3 client.
     """
-    if isinstance(client, (DynamoClient, ResilientDynamoClient)):
+    if isinstance(client, (receipt_dynamo.DynamoClient, receipt_dynamo.ResilientDynamoClient)):
         return client
     if environment is Environment.TEST and _takes_metrics(client):
         return client
     if is_boto3_client(client):
         if table_name is None:
             raise ValueError("table_name is None; with a boto3 client it is needed")
-        return DynamoClient(table_name, client=client)
+        return receipt_dynamo.DynamoClient(table_name, client=client)
     raise _refuse(client)
 
 

@@ -111,7 +111,7 @@ def test_each_delivery_setting_reaches_the_client(
             given.update(settings)
             super().__init__(*args, **settings)
 
-    monkeypatch.setattr("receipt_label.client_manager.ResilientDynamoClient", Spy)
+    monkeypatch.setattr("receipt_dynamo.ResilientDynamoClient", Spy)
     settings = {
         "circuit_breaker_threshold": 2,
         "circuit_breaker_timeout": 3.0,

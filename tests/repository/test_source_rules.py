@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import receipt_dynamo
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = (ROOT / "receipt_dynamo" / "receipt_dynamo", ROOT / "receipt_label" / "receipt_label")
 SOURCES = [path for package in PACKAGES for path in sorted(package.rglob("*.py"))]
@@ -61,8 +63,11 @@ def test_a_file_holds_one_idea(path: Path) -> None:
 @pytest.mark.parametrize(
     ("package", "late"),
     [
-        ("receipt_dynamo", {"boto3", "botocore"}),
-        ("receipt_label", {"boto3", "botocore", "openai", "anthropic", "genai_prices", "moto"}),
+        ("receipt_dynamo", {"boto3", "botocore", "pydantic"}),
+        (
+            "receipt_label",
+            {"boto3", "botocore", "pydantic", "openai", "anthropic", "genai_prices", "moto"},
+        ),
     ],
 )
 def test_heavy_dependencies_are_imported_late(package: str, late: set[str]) -> None:
@@ -72,3 +77,11 @@ def test_heavy_dependencies_are_imported_late(package: str, late: set[str]) -> N
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "tests"
     )
     assert found.stdout.split() == []
+
+
+def test_the_late_names_of_receipt_dynamo_are_all_there() -> None:
+    assert set(receipt_dynamo._HOMES) == set(receipt_dynamo.__all__) <= set(dir(receipt_dynamo))
+    for name in receipt_dynamo.__all__:
+        assert getattr(receipt_dynamo, name).__name__ == name
+    with pytest.raises(AttributeError, match="'receipt_dynamo' has no attribute 'put_item'"):
+        receipt_dynamo.put_item  # type: ignore[attr-defined]  # noqa: B018

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from receipt_dynamo import AIUsageMetric
 from receipt_label.pricing.price import UNPRICED
+
+if TYPE_CHECKING:
+    from receipt_dynamo import AIUsageMetric
 
 NOT_TOLD = "not told"
 """Reason of a record that has no cost and does not say why: an earlier writer's."""

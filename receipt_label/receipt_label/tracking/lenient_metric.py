@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from receipt_dynamo import AIUsageMetric
+import receipt_dynamo
 
 UNKNOWN_MODEL: Final = "unknown"
 
@@ -26,7 +24,7 @@ _ESSENTIALS: Final = frozenset({"service", "model", "operation", "timestamp"})
 _ANY_TIME: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
-def make_metric(fields: Mapping[str, Any]) -> AIUsageMetric:
+def make_metric(fields: Mapping[str, Any]) -> receipt_dynamo.AIUsageMetric:
     """Return a record with these fields; leave out or shorten those that it cannot hold.
 
     What is left out is named in the metadata under ``invalid_fields``; what is shortened
@@ -41,14 +39,19 @@ def make_metric(fields: Mapping[str, Any]) -> AIUsageMetric:
     attempt = dict(fields)
     for repair in (_leave_out_invalid, _shorten):
         try:
-            return AIUsageMetric(**attempt)
-        except ValidationError as error:
-            attempt = repair(attempt, error)
-    return AIUsageMetric(**attempt)
+            return receipt_dynamo.AIUsageMetric(**attempt)
+        except ValueError as error:  # Pydantic's, which takes long to import.
+            attempt = repair(attempt, _list_problems(error))
+    return receipt_dynamo.AIUsageMetric(**attempt)
 
 
-def _leave_out_invalid(fields: dict[str, Any], error: ValidationError) -> dict[str, Any]:
-    invalid = {str(problem["loc"][0]) for problem in error.errors() if problem["loc"]}
+def _list_problems(error: Any) -> list[str]:
+    """Return the fields that pydantic complains about; none when it is the whole."""
+    return [str(problem["loc"][0]) for problem in error.errors() if problem["loc"]]
+
+
+def _leave_out_invalid(fields: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    invalid = set(problems)
     kept = {name: value for name, value in fields.items() if name not in invalid}
     for name in _ESSENTIALS & invalid:
         kept[name] = UNKNOWN_MODEL if name == "model" else fields[name]
@@ -76,10 +79,10 @@ def _sift_metadata(metadata: Any) -> tuple[dict[str, Any], set[str]]:
 
 def _can_hold(metadata: dict[Any, Any]) -> bool:
     try:
-        AIUsageMetric("probe", "probe", "probe", _ANY_TIME, metadata=metadata)
-    except ValidationError as error:
+        receipt_dynamo.AIUsageMetric("probe", "probe", "probe", _ANY_TIME, metadata=metadata)
+    except ValueError as error:
         # Size is another matter, see _shorten.
-        return not any(problem["loc"] for problem in error.errors())
+        return not _list_problems(error)
     return True
 
 
@@ -87,7 +90,7 @@ def _to_plain(key: object) -> str:
     return str(key)[:MAX_NAME].encode(errors="replace").decode()
 
 
-def _shorten(fields: dict[str, Any], error: ValidationError) -> dict[str, Any]:  # noqa: ARG001
+def _shorten(fields: dict[str, Any], problems: list[str]) -> dict[str, Any]:  # noqa: ARG001
     shorter = dict(fields)
     for name in _NAMES:
         if isinstance(value := shorter.get(name), str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from receipt_dynamo import ResilientDynamoClient
+import receipt_dynamo
 from receipt_label.environment import Environment, default_durability
 from receipt_label.injected_client import MetricWriter, adopt_client
 from receipt_label.tracking.usage_tracker import AIUsageTracker
@@ -66,7 +66,9 @@ class ResilientAIUsageTracker(AIUsageTracker):
         return adopt_client(client, environment=environment, table_name=table_name, **settings)
 
     def _make_client(self, table_name: str, environment: Environment) -> MetricWriter:
-        return ResilientDynamoClient(table_name, **self._complete_settings(environment))
+        return receipt_dynamo.ResilientDynamoClient(
+            table_name, **self._complete_settings(environment)
+        )
 
     def _complete_settings(self, environment: Environment) -> dict[str, Any]:
         return {"durability": default_durability(environment), **self._settings}

@@ -8,7 +8,7 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
+import receipt_dynamo
 from receipt_label.environment import (
     Environment,
     detect_environment,
@@ -89,7 +89,7 @@ class AIUsageTracker(CallDecorators):
             found,
             price_book or PriceBook(),
             usage_log,
-            waits=not isinstance(client, ResilientDynamoClient),
+            waits=not isinstance(client, receipt_dynamo.ResilientDynamoClient),
         )
         self._recorder.defaults = self._base_context
 
@@ -103,9 +103,9 @@ class AIUsageTracker(CallDecorators):
         return adopt_direct_client(client, environment=environment, table_name=table_name)
 
     def _make_client(self, table_name: str, environment: Environment) -> MetricWriter:  # noqa: ARG002
-        return DynamoClient(table_name)
+        return receipt_dynamo.DynamoClient(table_name)
 
-    def record(self, metric: AIUsageMetric) -> bool:
+    def record(self, metric: receipt_dynamo.AIUsageMetric) -> bool:
         """Record a call that the caller describes.
 
         Environment, user, job, batch, pull request and metadata are filled in from the
@@ -118,7 +118,7 @@ class AIUsageTracker(CallDecorators):
         Raises:
             TypeError: ``metric`` is not an ``AIUsageMetric``.
         """
-        if not isinstance(metric, AIUsageMetric):
+        if not isinstance(metric, receipt_dynamo.AIUsageMetric):
             raise TypeError(f"metric is of type {type(metric).__name__}; accepted is AIUsageMetric")
         return self._recorder.record(metric)
 
@@ -254,7 +254,7 @@ class AIUsageTracker(CallDecorators):
         )
         cached = {"cache_read_tokens": cache_read_tokens, "cache_write_tokens": cache_write_tokens}
         known: dict[str, Any] = {} if request_id is None else {"request_id": request_id}
-        metric = AIUsageMetric(
+        metric = receipt_dynamo.AIUsageMetric(
             service="anthropic",
             model=model,
             operation="code_review",
@@ -333,7 +333,9 @@ class AIUsageTracker(CallDecorators):
     def get_stats(self) -> TrackerStats:
         """Return what became of the calls, in numbers."""
         client = self._client
-        delivery = client.get_stats() if isinstance(client, ResilientDynamoClient) else None
+        delivery = (
+            client.get_stats() if isinstance(client, receipt_dynamo.ResilientDynamoClient) else None
+        )
         return self._recorder.outcomes.snapshot(delivery)
 
     def __enter__(self) -> Self:
