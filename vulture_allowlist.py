@@ -42,6 +42,9 @@ _.answer_next
 _.cut_next
 _.hold_next
 _.fail_next_stream
+ai_usage
+ai_usage_table
+_.total_cost
 
 # The public interface of receipt_label.
 _.async_openai

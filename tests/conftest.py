@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["engines.fixtures"]
+pytest_plugins = ["engines.fixtures", "pytester"]
 
 # Set before any package is imported: a test never takes itself for production.
 os.environ["ENVIRONMENT"] = "test"

@@ -42,6 +42,11 @@ class LazyPart(Generic[T]):
         made = self._made
         return made if made is not None else self._get_or_make()
 
+    @property
+    def made(self) -> T | None:
+        """The value, if it was made."""
+        return self._made
+
     def close(self) -> T | None:
         """Make no value from now on; return the one that was made, for the caller to close."""
         with self._lock:

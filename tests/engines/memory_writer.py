@@ -1,24 +1,23 @@
-"""A DynamoDB client of the test environment that keeps the records in memory."""
+"""A DynamoDB client of the test environment that keeps the records in memory, or fails."""
 
 from __future__ import annotations
 
 from receipt_dynamo import AIUsageMetric
+from receipt_label.testing import MemoryUsageClient
 
 
-class MemoryWriter:
-    """Takes records by the one method that a tracker needs; order is that of arrival."""
+class MemoryWriter(MemoryUsageClient):
+    """Takes records as long as nothing else is asked of it."""
 
     def __init__(self) -> None:
-        self.records: list[AIUsageMetric] = []
+        super().__init__()
         self.answer = True
         self.failure: Exception | None = None
 
     def put_ai_usage_metric(self, metric: AIUsageMetric) -> bool:
         if self.failure is not None:
             raise self.failure
-        if self.answer:
-            self.records.append(metric)
-        return self.answer
+        return self.answer and super().put_ai_usage_metric(metric)
 
     @property
     def only(self) -> AIUsageMetric:

@@ -31,7 +31,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def list_sources(package: str) -> set[str]:
     root = ROOT / package
-    found = (path for path in (root / package).rglob("*") if path.is_file())
+    found = [path for path in (root / package).rglob("*") if path.is_file()]
+    found += root.glob("*.py")
     return {str(path.relative_to(root)) for path in found if "__pycache__" not in path.parts}
 
 

@@ -11,10 +11,8 @@ import anthropic
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_label import ai_usage_context
-from receipt_label.testing import ProviderStub
-from receipt_label.tracking import ResilientAIUsageTracker
+from receipt_label.testing import ProviderStub, UsageInMemory, assert_usage
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -39,50 +37,44 @@ OPENAI_LINE = {
 ANTHROPIC_LINE = {"custom_id": "receipt-1", "result": {"type": "succeeded", "message": MESSAGE}}
 
 
-def test_an_sdks_object_is_recorded_once(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter, stub: ProviderStub
-) -> None:
+def test_an_sdks_object_is_recorded_once(ai_usage: UsageInMemory, stub: ProviderStub) -> None:
     with openai.OpenAI(api_key="any", base_url=stub.openai_base_url) as plain:
         reply = plain.chat.completions.create(model="gpt-4o", messages=QUESTION)
     with ai_usage_context("reading", job_id="job"):
-        assert tracker.record_response(reply, service="openai", timestamp=NOON)
-    assert tracker.record_response(reply, service="openai")
-    tracker.track_openai_completion(lambda: reply)()
+        assert ai_usage.tracker.record_response(reply, service="openai", timestamp=NOON)
+    assert ai_usage.tracker.record_response(reply, service="openai")
+    ai_usage.tracker.track_openai_completion(lambda: reply)()
 
-    record = writer.only
+    (record,) = ai_usage.records
     assert (record.request_id, record.timestamp, record.job_id) == (reply.id, NOON, "job")
     assert (record.total_tokens, record.cost_usd) == (15, Decimal("0.000105"))
     assert (record.latency_ms, record.environment) == (None, "test")
 
 
 def test_what_a_wrapped_client_recorded_is_not_recorded_again(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter, stub: ProviderStub
+    ai_usage: UsageInMemory, stub: ProviderStub
 ) -> None:
     with anthropic.Anthropic(api_key="any", base_url=stub.anthropic_base_url) as plain:
-        reply = tracker.wrap_anthropic(plain).messages.create(
+        reply = ai_usage.wrap_anthropic(plain).messages.create(
             model="claude-haiku-4-5", max_tokens=100, messages=QUESTION
         )
-    assert tracker.record_response(reply, service="anthropic")
-    assert len(writer.records) == 1
+    assert ai_usage.tracker.record_response(reply, service="anthropic")
+    assert len(ai_usage.records) == 1
 
 
-def test_servers_that_reuse_an_id_give_two_rows(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter
-) -> None:
+def test_servers_that_reuse_an_id_give_two_rows(ai_usage: UsageInMemory) -> None:
     """Some give ``chatcmpl-123`` to every response: only the object tells the calls apart."""
     first, second = (openai.types.Completion.model_construct(**CHAT) for _ in range(2))
     for reply in (first, second, first):
-        assert tracker.record_response(reply, service="openai")
-    assert [record.request_id for record in writer.records] == ["chatcmpl-123"] * 2
-    assert len({record.key for record in writer.records}) == 2
+        assert ai_usage.tracker.record_response(reply, service="openai")
+    assert [record.request_id for record in ai_usage.records] == ["chatcmpl-123"] * 2
+    assert len({record.key for record in ai_usage.records}) == 2
 
 
-def test_a_dict_with_its_time_is_one_row_however_often_it_comes(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter
-) -> None:
+def test_a_dict_with_its_time_is_one_row_however_often_it_comes(ai_usage: UsageInMemory) -> None:
     for _ in range(2):
-        assert tracker.record_response(dict(CHAT), service="openai", timestamp=NOON)
-    assert len({record.key for record in writer.records}) == 1
+        assert ai_usage.tracker.record_response(dict(CHAT), service="openai", timestamp=NOON)
+    assert len({record.key for record in ai_usage.records}) == 1
 
 
 @pytest.mark.parametrize(
@@ -93,24 +85,21 @@ def test_a_dict_with_its_time_is_one_row_however_often_it_comes(
     ],
 )
 def test_a_line_of_a_batchs_results_is_at_the_batchs_price(
-    tracker: ResilientAIUsageTracker,
-    writer: MemoryWriter,
+    ai_usage: UsageInMemory,
     service: str,
     line: Any,
     cost: Decimal,
 ) -> None:
-    assert tracker.record_response(line, service=service)
-    record = writer.only
+    assert ai_usage.tracker.record_response(line, service=service)
+    (record,) = ai_usage.records
     assert (record.cost_usd, record.metadata["custom_id"]) == (cost, "receipt-1")
     assert record.metadata["service_tier"] == "batch"
 
 
-def test_what_the_caller_marks_is_at_the_batchs_price(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter
-) -> None:
-    tracker.record_response(CHAT, service="openai", batch=True)
-    tracker.record_response(CHAT, service="openai")
-    assert [record.cost_usd for record in writer.records] == [
+def test_what_the_caller_marks_is_at_the_batchs_price(ai_usage: UsageInMemory) -> None:
+    ai_usage.tracker.record_response(CHAT, service="openai", batch=True)
+    ai_usage.tracker.record_response(CHAT, service="openai")
+    assert [record.cost_usd for record in ai_usage.records] == [
         Decimal("0.0000525"),
         Decimal("0.000105"),
     ]
@@ -151,12 +140,12 @@ def test_what_the_caller_marks_is_at_the_batchs_price(
     ],
 )
 def test_a_line_that_failed_is_recorded_as_such(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter, service: str, line: Any, error: str
+    ai_usage: UsageInMemory, service: str, line: Any, error: str
 ) -> None:
-    assert tracker.record_response(line, service=service)
-    assert (writer.only.error, writer.only.cost_usd) == (error, None)
-    assert "bread" not in repr(writer.only)
-    assert tracker.get_stats().unpriced == 0
+    assert ai_usage.tracker.record_response(line, service=service)
+    (record,) = assert_usage(ai_usage.records, count=1, error=error, cost_usd=None)
+    assert "bread" not in repr(record)
+    assert ai_usage.tracker.get_stats().unpriced == 0
 
 
 @pytest.mark.parametrize(
@@ -171,30 +160,28 @@ def test_a_line_that_failed_is_recorded_as_such(
     ],
 )
 def test_the_reply_says_what_kind_of_call_it_was(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter, reply: Any, operation: str
+    ai_usage: UsageInMemory, reply: Any, operation: str
 ) -> None:
-    tracker.record_response(reply, service="openai")
-    tracker.record_response(reply, service="openai", operation="labeling")
-    assert [record.operation for record in writer.records] == [operation, "labeling"]
+    ai_usage.tracker.record_response(reply, service="openai")
+    ai_usage.tracker.record_response(reply, service="openai", operation="labeling")
+    assert [record.operation for record in ai_usage.records] == [operation, "labeling"]
 
 
-def test_a_reply_that_cannot_be_read_is_counted(tracker: ResilientAIUsageTracker) -> None:
+def test_a_reply_that_cannot_be_read_is_counted(ai_usage: UsageInMemory) -> None:
     class Hostile:
         @property
         def usage(self) -> Any:
             raise RuntimeError("no usage today")
 
-    assert not tracker.record_response(Hostile(), service="openai")
-    assert tracker.get_stats().failed == 1
+    assert not ai_usage.tracker.record_response(Hostile(), service="openai")
+    assert ai_usage.tracker.get_stats().failed == 1
 
 
-def test_a_usage_that_makes_no_sense_is_left_out_and_named(
-    tracker: ResilientAIUsageTracker, writer: MemoryWriter
-) -> None:
+def test_a_usage_that_makes_no_sense_is_left_out_and_named(ai_usage: UsageInMemory) -> None:
     bad = {**CHAT, "usage": {"prompt_tokens": -1, "completion_tokens": 9}}
-    assert tracker.record_response(bad, service="openai")
-    assert (writer.only.input_tokens, writer.only.output_tokens) == (None, 9)
-    assert writer.only.metadata["invalid_fields"] == ["usage.prompt_tokens"]
+    assert ai_usage.tracker.record_response(bad, service="openai")
+    named = {"invalid_fields": ["usage.prompt_tokens"]}
+    assert_usage(ai_usage.records, count=1, input_tokens=None, output_tokens=9, metadata=named)
 
 
 @pytest.mark.parametrize(
@@ -213,10 +200,10 @@ def test_a_usage_that_makes_no_sense_is_left_out_and_named(
     ],
 )
 def test_a_mistake_is_a_clear_error(
-    tracker: ResilientAIUsageTracker,
+    ai_usage: UsageInMemory,
     call: Callable[[Any], object],
     error: type[Exception],
     message: str,
 ) -> None:
     with pytest.raises(error, match=message):
-        call(tracker)
+        call(ai_usage.tracker)
