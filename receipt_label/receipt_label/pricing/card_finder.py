@@ -105,22 +105,26 @@ class CardFinder:
         return None if any(tier.unknown) else adjustment.project(card, standard.card, tier.card)
 
     def _add_what_lacks(self, card: RateCard, service: str, model: str, day: date) -> RateCard:
-        found = self._overlay.find_addition(service, model, day)
-        if found is None:
-            return card
-        more = found.price.make_card(Terms(), {}).rates
-        note = found.describe("overlay", model)
-        added: dict[str, dict[str, Any]] = {
-            count: {name: note[name] for name in ("status", "assumed", "url") if name in note}
-            for rate, count in _TOOLS.items()
-            if getattr(card.rates, rate) is None and getattr(more, rate) is not None
-        }
-        return replace(
-            card,
-            rates=_fill_in(card.rates, more),
-            steps=tuple((above, _fill_in(rates, more)) for above, rates in card.steps),
-            added=added,
-        )
+        for entry in self._overlay.find_additions(service, model, day):
+            more = entry.price.make_card(Terms(), {}).rates
+            note = entry.describe("overlay", model)
+            said: dict[str, Any] = {
+                name: note[name] for name in ("status", "assumed", "url") if name in note
+            }
+            notes: dict[str, dict[str, Any]] = {
+                count: said
+                for rate, count in _TOOLS.items()
+                # What rests on an assumption does so in whichever list it is.
+                if (price := getattr(more, rate)) is not None
+                and getattr(card.rates, rate) in (None, price)
+            }
+            card = replace(
+                card,
+                rates=_fill_in(card.rates, more),
+                steps=tuple((above, _fill_in(rates, more)) for above, rates in card.steps),
+                added={**card.added, **notes},
+            )
+        return card
 
 
 def _fill_in(rates: Rates, more: Rates) -> Rates:

@@ -128,10 +128,10 @@ class Overlay:
         self._additions = EntryTable(entry for entry in entries if entry.adds)
         self._adjustments = [_read_adjustment(table) for table in document.get("adjustment", [])]
 
-    def find_addition(self, service: str, model: str, day: date) -> PriceEntry | None:
-        """Return what fills in the prices that other lists lack for a model."""
-        found = self._additions.find(service, model, day)
-        return found or self._additions.find(service, ALL, day)
+    def find_additions(self, service: str, model: str, day: date) -> list[PriceEntry]:
+        """Return what fills in the tools' prices that other lists lack for a model."""
+        found = (self._additions.find(service, name, day) for name in (model, ALL))
+        return [entry for entry in found if entry is not None]
 
     def find_adjustments(
         self, service: str, model: str, term: Terms, day: date

@@ -105,6 +105,17 @@ def test_a_container_for_code_is_an_estimate_and_a_call_without_one_is_not() -> 
     assert (with_one.origin["status"], without.origin["status"]) == ("estimated", "priced")
 
 
+def test_a_web_search_that_may_have_been_the_preview_is_an_estimate() -> None:
+    counts = {"input_tokens": 1_000, "output_tokens": 0, "web_searches": 1}
+    both = [
+        price("openai", model, **counts, code_executions=code)
+        for model, code in (("gpt-4o", 0), ("gpt-5", 0), ("gpt-4o", 1))
+    ]
+    assert [found.origin["status"] for found in both] == ["estimated", "priced", "estimated"]
+    assert both[0].cost_usd == Decimal("0.0125")
+    assert "web_search_preview" in both[0].origin["assumed"]
+
+
 def test_an_image_of_a_size_without_a_price_is_unpriced() -> None:
     found = price("openai", "dall-e-3", images=1, image_size="64x64")
     assert found == Price.unpriced("no price for images (64x64)")
