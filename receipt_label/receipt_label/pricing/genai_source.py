@@ -1,7 +1,6 @@
 """Prices of the ``genai-prices`` package, with guards against what it would price wrongly.
 
-It is imported on first use: its data takes a fifth of a second to load. It never goes to
-the network unless the program itself starts its ``UpdatePrices``.
+The package never goes to the network unless the program itself starts its ``UpdatePrices``.
 """
 
 from __future__ import annotations
@@ -10,21 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
+
+import genai_prices
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    PriceCalculation,
+    PriceVariant,
+)
 
 from receipt_label.pricing.model_names import is_priced_by
 from receipt_label.pricing.price import UnpricedError
 from receipt_label.pricing.rate_card import RateCard, Rates
 from receipt_label.pricing.terms import Terms
-
-if TYPE_CHECKING:
-    from genai_prices.types import (
-        ConditionalPrice,
-        ModelInfo,
-        ModelPrice,
-        PriceCalculation,
-        PriceVariant,
-    )
 
 PACKAGE: Final = "genai-prices"
 UNKNOWN_MODEL: Final = "unknown model"
@@ -48,13 +47,6 @@ _RATES: Final[Mapping[str, str]] = {
     "code_execution": "code_executions_kcount",
 }
 """What the package calls our rates; both are for the same quantities."""
-
-
-def read_snapshot() -> object:
-    """Return the price list in force; ``UpdatePrices`` replaces it while the program runs."""
-    from genai_prices.data_snapshot import get_snapshot
-
-    return get_snapshot()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +78,6 @@ def find_listing(service: str, model: str, terms: Terms, moment: datetime) -> Li
     Raises:
         UnpricedError: The package does not know the model.
     """
-    import genai_prices
-
     context = _make_context(terms)
     try:
         # Nothing is counted: this is the public way to the prices of a model.
@@ -182,8 +172,6 @@ def _varies_within_day(model: ModelInfo) -> bool:
 
 
 def _describe(found: PriceCalculation, model: str, start: date | None) -> dict[str, Any]:
-    import genai_prices
-
     exact = model.lower() == found.model.id.lower()
     origin: dict[str, Any] = {
         "source": PACKAGE,

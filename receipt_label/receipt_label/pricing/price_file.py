@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 from receipt_label.errors import ConfigurationError
@@ -84,12 +85,17 @@ def parse_toml(name: str, text: str) -> dict[str, Any]:
         raise ConfigurationError(f"{name} is not TOML: {error}") from error
 
 
-def read_price_file(name: str, text: str) -> list[PriceEntry]:
+def read_price_file(path: Path) -> list[PriceEntry]:
     """Return the entries of a user's price list.
 
     Raises:
-        ConfigurationError: It is malformed; see :func:`read_entries`.
+        ConfigurationError: It cannot be read or is malformed; see :func:`read_entries`.
     """
+    name = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"the price file {name} cannot be read: {error}") from error
     document = parse_toml(name, text)
     tables = document.pop("price", [])
     for table in document:

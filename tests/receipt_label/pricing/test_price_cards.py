@@ -21,7 +21,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from receipt_label.pricing import PriceBook, TokenPrice, TokenUsage, price_book
+from receipt_label.pricing import PriceBook, TokenPrice, TokenUsage, price_lists
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 THOUSAND = TokenUsage(input_tokens=1_000, output_tokens=0)
@@ -85,11 +85,12 @@ def test_a_card_is_made_once_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_number_of_cards_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_book, "MOST_CARDS", 3)
+    monkeypatch.setattr(price_lists, "MOST_CARDS", 3)
     book = PriceBook()
     for number in range(9):
         book.price("openai", f"unheard-of-{number}", THOUSAND, NOON)
-    assert book._find_cards().cache_info().currsize == 3  # type: ignore[attr-defined]
+    assert book._lists is not None
+    assert book._lists._cards.find.cache_info().currsize == 3  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
