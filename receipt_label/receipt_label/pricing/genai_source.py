@@ -48,6 +48,18 @@ _RATES: Final[Mapping[str, str]] = {
 }
 """What the package calls our rates; both are for the same quantities."""
 
+# Parts that no usage of ours tells apart from the rates that they are parts of: what may be one
+# is unpriced (cached audio), or has the same price.
+_PARTS: Final = frozenset(
+    {
+        "cache_write_5m_mtok",
+        "cache_audio_read_mtok",
+        "cache_image_read_mtok",
+        "cache_video_read_mtok",
+        "input_audio_hours",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Listing:
@@ -139,6 +151,12 @@ def _find_steps(found: PriceCalculation) -> list[int]:
     return sorted({tier.start for price in prices for tier in getattr(price, "tiers", ())})
 
 
+def _find_uncounted(prices: ModelPrice) -> list[str]:
+    """Return what a model charges for and no usage of ours counts, in the package's words."""
+    charged = {key for key, price in vars(prices).items() if price is not None}
+    return sorted(charged - _PARTS - set(_RATES.values()))
+
+
 def _find_variants(model: ModelInfo, context: Mapping[str, str]) -> Iterator[PriceVariant]:
     """Yield the variants, of any time, that are for all or part of the context."""
     for variant in model.price_variants or ():
@@ -180,6 +198,8 @@ def _describe(found: PriceCalculation, model: str, start: date | None) -> dict[s
         "match": "exact" if exact else "alias",
         "status": "priced",
     }
+    if uncounted := _find_uncounted(found.model_price):
+        origin |= {"status": "estimated", "assumed": f"nothing of {', '.join(uncounted)} was used"}
     if start is not None:
         origin["effective"] = start.isoformat()
     if found.auto_update_timestamp is not None:

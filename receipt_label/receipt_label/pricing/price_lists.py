@@ -20,7 +20,7 @@ from receipt_label.pricing.rate_card import RateCard, check_counts
 from receipt_label.pricing.terms import Terms
 from receipt_label.pricing.token_usage import TokenUsage
 
-MOST_CARDS: Final = 4_096
+MOST_CARDS: Final = 1_024
 """Price cards that are kept: one for each model, tier and day that was asked for."""
 
 _RawTerms: TypeAlias = tuple[str | None, str | None, str | None]

@@ -158,6 +158,19 @@ def test_half_a_usage_is_priced_as_partial() -> None:
     assert (price.cost_usd, price.origin["status"]) == (Decimal("0.0025"), "partial")
 
 
+def test_a_stream_that_ended_early_is_priced_as_partial() -> None:
+    usage = TokenUsage(input_tokens=1_000, output_tokens=3, is_interrupted=True)
+    price = BOOK.price("openai", "gpt-4o", usage, NOW)
+    assert (price.cost_usd, price.origin["status"]) == (Decimal("0.00253"), "partial")
+
+
+def test_a_model_that_charges_for_what_nobody_counts_is_an_estimate() -> None:
+    usage = TokenUsage(input_tokens=1, output_tokens=1)
+    origin = BOOK.price("perplexity", "sonar-deep-research", usage, NOW).origin
+    assert origin["status"] == "estimated"
+    assert origin["assumed"] == "nothing of output_citation_mtok was used"
+
+
 def test_more_cached_than_read_is_unpriced() -> None:
     counts = {"input_tokens": 10, "cache_read_tokens": 20, "output_tokens": 1}
     assert cost("openai", "gpt-4o", **counts) is None
