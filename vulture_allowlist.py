@@ -55,6 +55,7 @@ _.track_anthropic_completion
 _.track_google_places
 _.track_github_claude_review
 _.record_response
+_.wrap_google_places
 _.create_wrapped_openai_client
 flex
 priority

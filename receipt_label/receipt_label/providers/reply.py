@@ -24,6 +24,8 @@ class Reply:
         model: The model that served the call; None when the reply does not say.
         request_id: The provider's id of the response; None as above.
         usage: What the provider counted; None when it told nothing.
+        error: How the call failed, in a few words and without payload, where the reply of a
+            call that came back says so.
         cost_usd: What it says that the call cost; None when it is to be priced.
         details: Counts and tiers for the record's metadata, small.
         invalid_fields: Fields that held what they cannot hold, and are left out.
@@ -32,6 +34,7 @@ class Reply:
     model: str | None = None
     request_id: str | None = None
     usage: TokenUsage | None = None
+    error: str | None = None
     cost_usd: Decimal | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     invalid_fields: tuple[str, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final, ParamSpec, TypeVar, overload
 
 from receipt_label.providers.anthropic_replies import read_message
-from receipt_label.providers.google_places import PLACES_MODEL, read_places
+from receipt_label.providers.google_places import PLACES_MODEL, PLACES_SERVICE, read_places
 from receipt_label.providers.google_places_skus import find_legacy_sku, find_sku
 from receipt_label.providers.openai_replies import read_embedding, read_reply
 from receipt_label.providers.reply import Reply
@@ -131,7 +131,7 @@ class CallDecorators:
         read = read_places((find_legacy_sku if legacy else find_sku)(operation, field_mask))
         return self._make_decorator(
             TrackedFunction(
-                service="google_places",
+                service=PLACES_SERVICE,
                 operation=operation,
                 read=read,
                 read_items=lambda: LastReading(read, read(None)),

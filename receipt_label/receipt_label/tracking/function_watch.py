@@ -206,7 +206,7 @@ class CallOfFunction:
             reply=reply if kind.model is None else replace(reply, model=kind.model),
             requested_model=self._requested_model,
             first_token=self._first_item,
-            error=error,
+            error=error or reply.error,
             metadata=metadata or {},
         )
 

@@ -17,7 +17,11 @@ from receipt_label.environment import (
 )
 from receipt_label.injected_client import MetricWriter, adopt_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
-from receipt_label.providers import wrap_anthropic_client, wrap_openai_client
+from receipt_label.providers import (
+    wrap_anthropic_client,
+    wrap_openai_client,
+    wrap_places_client,
+)
 from receipt_label.providers.recorded_calls import is_recorded, mark_recorded
 from receipt_label.tracking.call_decorators import CallDecorators, check_bool
 from receipt_label.tracking.file_log import UsageLogFile
@@ -200,6 +204,23 @@ class AIUsageTracker(CallDecorators):
         """
         self._load_prices()
         return wrap_anthropic_client(client, self._recorder)
+
+    def wrap_google_places(self, client: ClientT) -> ClientT:
+        """Return a copy of a client of Google Places whose calls are recorded.
+
+        The copy is of exactly the same type and shares the connections; the original stays as
+        it is. Each page is a call. Of ``googlemaps`` the methods that ask Places are recorded;
+        geocoding, directions and others pass through, counted as untracked.
+
+        Args:
+            client: A ``googlemaps.Client``, or a ``PlacesClient`` or ``PlacesAsyncClient`` of
+                ``google.maps.places_v1``. Any object with their methods will do.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        self._load_prices()
+        return wrap_places_client(client, self._recorder)
 
     @staticmethod
     def create_wrapped_openai_client(client: ClientT, tracker: AIUsageTracker) -> ClientT:
