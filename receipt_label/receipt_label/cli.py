@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from receipt_dynamo.commands.command_line import add_journal
+from receipt_dynamo.commands.command_line import add_journal, guard
+from receipt_label import doctor
 from receipt_label.demo.launch import MissingExtraError, launch_demo
 from receipt_label.demo.options import DemoOptions
 
@@ -27,9 +28,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the command's name; by default those of the process.
 
     Returns:
-        The exit status: 0 for success, 1 when the demo lost or doubled a row or a journal
-        command found something (see its help), 2 when a package is missing, 130 when
-        interrupted.
+        The exit status: 0 for success, 1 when the demo lost or doubled a row, or the doctor
+        or a journal command found something (see their help), 2 when a package is missing or
+        a table cannot be read, 130 when interrupted.
 
     Raises:
         SystemExit: With 2 for bad arguments, with 0 for ``--help``.
@@ -58,6 +59,8 @@ def _make_parser() -> argparse.ArgumentParser:
         description=_DEMO,
     )
     DemoOptions.add_arguments(demo)
+    checks = doctor.add(commands)
+    checks.set_defaults(run=guard(doctor.run, checks))
     add_journal(commands)
     return parser
 

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -66,16 +67,51 @@ def detect_environment(
     Raises:
         TypeError: ``table_name`` is neither a str nor None.
     """
+    explained = explain_environment(table_name, variables)
+    if explained.is_unknown:
+        warn_caller(explained.because)
+    return explained.environment
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedEnvironment:
+    """An environment, and why it is this one.
+
+    Attributes:
+        environment: Which one.
+        because: Why, in words.
+        is_unknown: Whether ``ENVIRONMENT`` has a value that is not understood.
+    """
+
+    environment: Environment
+    because: str
+    is_unknown: bool = False
+
+
+def explain_environment(
+    table_name: str | None, variables: Mapping[str, str] | None = None
+) -> ExplainedEnvironment:
+    """As :func:`detect_environment`, with the reason in place of a warning."""
     if not isinstance(table_name, str | None):
         raise TypeError(
             f"table_name is of type {type(table_name).__name__}; accepted are str and None"
         )
     given = (os.environ if variables is None else variables).get("ENVIRONMENT", "").strip()
     if given:
-        return _read_environment(given)
+        if (environment := _NAMES.get(given.lower())) is not None:
+            return ExplainedEnvironment(environment, f"ENVIRONMENT is {given!r}")
+        unknown = (
+            f"ENVIRONMENT is {given!r}, which is unknown and taken for production; "
+            f"accepted are {', '.join(_NAMES)}"
+        )
+        return ExplainedEnvironment(Environment.PRODUCTION, unknown, is_unknown=True)
     if table_name is not None and looks_like_test_table(table_name):
-        return Environment.TEST
-    return Environment.PRODUCTION
+        looks = f"ENVIRONMENT is not set, and the table {table_name!r} looks like a test table"
+        return ExplainedEnvironment(Environment.TEST, looks)
+    return ExplainedEnvironment(
+        Environment.PRODUCTION,
+        "ENVIRONMENT is not set, and the table does not look like a test table",
+    )
 
 
 def parse_environment(value: object) -> Environment:
@@ -105,17 +141,6 @@ def default_durability(environment: Environment) -> Literal["memory"] | None:
     surface in a later one.
     """
     return "memory" if environment is Environment.TEST else None
-
-
-def _read_environment(given: str) -> Environment:
-    environment = _NAMES.get(given.lower())
-    if environment is None:
-        warn_caller(
-            f"ENVIRONMENT is {given!r}, which is unknown and taken for production; "
-            f"accepted are {', '.join(_NAMES)}"
-        )
-        return Environment.PRODUCTION
-    return environment
 
 
 def looks_like_test_table(table_name: str) -> bool:

@@ -59,13 +59,18 @@ def add_journal(commands: Any) -> None:
     parts = journal.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (status, drain, dead, redrive, export, erase):
         parser = module.add(parts)
-        parser.set_defaults(run=_guard(module.run, parser))
+        parser.set_defaults(run=guard(module.run, parser))
 
 
-def _guard(
+def guard(
     run: Callable[[argparse.Namespace], int], parser: argparse.ArgumentParser
 ) -> Callable[[argparse.Namespace], int]:
-    """Turn what a user can meet with into a line and an exit status."""
+    """Turn what a user can meet with into a line and an exit status.
+
+    Args:
+        run: Carries a command out.
+        parser: Of the command; its name stands before an error.
+    """
 
     def guarded(chosen: argparse.Namespace) -> int:
         try:
