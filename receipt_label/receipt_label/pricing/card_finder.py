@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, Final
 
-from receipt_label.pricing.genai_source import Listing, find_listing
-from receipt_label.pricing.overlay import Adjustment, Overlay
+from receipt_label.pricing.genai_source import find_listing
+from receipt_label.pricing.overlay import Overlay
 from receipt_label.pricing.price import UnpricedError
 from receipt_label.pricing.price_file import EntryTable
 from receipt_label.pricing.rate_card import RateCard, Rates
 from receipt_label.pricing.terms import Terms
-from receipt_label.pricing.token_price import estimate
 
 SKUS_JOINED_BY: Final = "+"
 """Joins what a call is billed as, where that is several things; it costs their sum."""
@@ -52,11 +52,18 @@ class CardFinder:
         """
         day = moment.date()
         if own := self._overrides.find(service, model, day):
-            return own.price.make_card(terms, own.describe("override", model))
-        if ours := self._overlay.entries.find(service, model, day):
+            # Their price holds wherever the call was served.
+            unknown = own.price.find_unknown(terms)._replace(geo=None)
+            card = own.price.make_card(terms, own.describe("override", model))
+            return replace(card, origin=_estimate(card.origin, unknown))
+        if ours := self._overlay.find_entry(service, model, day):
             origin = {**ours.describe("overlay", model), "version": self._overlay.version}
-            return ours.price.make_card(terms, origin)
-        card = self._find_in_package(service, model, terms, moment)
+            card, unknown = ours.price.make_card(terms, origin), ours.price.find_unknown(terms)
+            known_from = None
+        else:
+            listing = find_listing(service, model, terms, moment)
+            card, unknown, known_from = listing.card, listing.unknown, listing.known_from
+        card = self._adjust(card, unknown, service, model, day=day, known_from=known_from)
         return self._add_what_lacks(card, service, model, day)
 
     def find_sum(self, service: str, skus: str, moment: datetime) -> RateCard:
@@ -77,32 +84,29 @@ class CardFinder:
         total = Rates(request=sum(known, Decimal(0)))
         return RateCard(total, origin={**origin, "model": skus})
 
-    def _find_in_package(
-        self, service: str, model: str, terms: Terms, moment: datetime
-    ) -> RateCard:
-        listing = find_listing(service, model, terms, moment)
-        card, left = listing.card, listing.unknown
-        for term in listing.unknown.split():
-            for found in self._overlay.find_adjustments(service, model, term, moment.date()):
-                adjusted = self._adjust(card, found, listing, service, model)
-                if adjusted is not None:
-                    card, left = adjusted, left.without(term)
-                    break
-        return replace(card, origin=estimate(card.origin, left))
-
-    @staticmethod
     def _adjust(
-        card: RateCard, adjustment: Adjustment, listing: Listing, service: str, model: str
-    ) -> RateCard | None:
-        """Return the adjusted card; None where that needs a price that no list has."""
-        if adjustment.factor is not None:
-            return adjustment.scale(card, adjustment.factor)
-        if listing.known_from is None:
-            return None
-        then = datetime.combine(listing.known_from, time.min, UTC)
-        standard = find_listing(service, model, Terms(), then)
-        tier = find_listing(service, model, adjustment.term, then)
-        return None if any(tier.unknown) else adjustment.project(card, standard.card, tier.card)
+        self,
+        card: RateCard,
+        unknown: Terms,
+        service: str,
+        model: str,
+        *,
+        day: date,
+        known_from: date | None,
+    ) -> RateCard:
+        """Return the card after all that is known of the terms that its list does not know."""
+        left = unknown
+        for term in unknown.split():
+            for rule in self._overlay.find_adjustments(service, model, term, day):
+                if rule.factor is not None:
+                    card = rule.scale(card, rule.factor)
+                elif (prices := _find_verified(service, model, term, known_from)) is not None:
+                    card = rule.project(card, *prices)
+                else:
+                    continue
+                left = left.without(term)
+                break
+        return replace(card, origin=_estimate(card.origin, left))
 
     def _add_what_lacks(self, card: RateCard, service: str, model: str, day: date) -> RateCard:
         for entry in self._overlay.find_additions(service, model, day):
@@ -130,3 +134,30 @@ class CardFinder:
 def _fill_in(rates: Rates, more: Rates) -> Rates:
     missing = [name for name in _TOOLS if getattr(rates, name) is None]
     return replace(rates, **{name: getattr(more, name) for name in missing})
+
+
+def _find_verified(
+    service: str, model: str, tier: Terms, day: date | None
+) -> tuple[RateCard, RateCard] | None:
+    """Return a model's standard prices and those of a tier on the day when that was verified."""
+    if day is None:
+        return None
+    then = datetime.combine(day, time.min, UTC)
+    found = find_listing(service, model, tier, then)
+    return (
+        None
+        if any(found.unknown)
+        else (find_listing(service, model, Terms(), then).card, found.card)
+    )
+
+
+def _estimate(origin: Mapping[str, Any], unknown: Terms) -> Mapping[str, Any]:
+    """Return the origin of a standard price that stands in for one that is not known."""
+    if not any(unknown):
+        return origin
+    return {
+        **origin,
+        "match": "fallback",
+        "status": "estimated",
+        "assumed": f"standard price; none is known for {unknown.describe()}",
+    }

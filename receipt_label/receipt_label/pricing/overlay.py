@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final
 
+from receipt_label.pricing.model_names import strip_release
 from receipt_label.pricing.price_file import EntryTable, PriceEntry, parse_toml, read_entries
 from receipt_label.pricing.rate_card import RateCard, Rates
 from receipt_label.pricing.terms import Terms
@@ -18,6 +19,8 @@ FILE: Final = "overlay.toml"
 
 ALL: Final = "*"
 """Stands for every model of a service."""
+
+_FINE_TUNED: Final = "ft:"
 
 _TOKEN_RATES: Final = (
     "input",
@@ -124,9 +127,16 @@ class Overlay:
     def __init__(self, document: Mapping[str, Any]) -> None:
         entries = read_entries(FILE, document.get("price", []))
         self.version: str = document["version"]
-        self.entries = EntryTable(entry for entry in entries if not entry.adds)
+        self._entries = EntryTable(entry for entry in entries if not entry.adds)
         self._additions = EntryTable(entry for entry in entries if entry.adds)
         self._adjustments = [_read_adjustment(table) for table in document.get("adjustment", [])]
+
+    def find_entry(self, service: str, model: str, day: date) -> PriceEntry | None:
+        """Return what a model costs, if it is here."""
+        found = self._entries.find(service, model, day)
+        if found is None and model.startswith(_FINE_TUNED):
+            found = self._entries.find(service, strip_release(model), day)
+        return found
 
     def find_additions(self, service: str, model: str, day: date) -> list[PriceEntry]:
         """Return what fills in the tools' prices that other lists lack for a model."""

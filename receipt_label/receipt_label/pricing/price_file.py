@@ -44,8 +44,8 @@ class PriceEntry:
         """Return where a price of this entry comes from, for the record's metadata."""
         known = {
             "source": source,
-            "model": model,
-            "match": "exact",
+            "model": model if model in self.models else self.models[0],
+            "match": "exact" if model in self.models else "alias",
             "status": "priced" if self.assumed is None else "estimated",
             "effective": self.price.valid_from and self.price.valid_from.isoformat(),
             "verified": self.verified and self.verified.isoformat(),

@@ -110,22 +110,22 @@ class TokenPrice:
     def make_card(self, terms: Terms, origin: Mapping[str, Any]) -> RateCard:
         """Return the prices for calls under these terms.
 
-        Where the entry has none for the terms, they are the standard ones, and the origin
-        says "estimated".
+        Where the entry has none for them, :meth:`find_unknown`, they are the standard ones.
         """
         tier = self._find_tier(terms)
         layers = [(0, self), (self.long_context_above, self.long_context)]
         if tier is not None:
             layers += [(0, tier), (tier.long_context_above, tier.long_context)]
         steps = sorted({above for above, layer in layers if layer is not None and above})
-        unknown = terms._replace(geo=None)
-        if tier is not None:
-            unknown = Terms(speed=terms.speed if terms.tier else None)
         return RateCard(
-            _stack(layers, 0),
-            tuple((above, _stack(layers, above)) for above in steps),
-            estimate(origin, unknown),
+            _stack(layers, 0), tuple((above, _stack(layers, above)) for above in steps), origin
         )
+
+    def find_unknown(self, terms: Terms) -> Terms:
+        """Return the terms for which the entry has no price."""
+        if self._find_tier(terms) is None:
+            return terms
+        return Terms(speed=terms.speed if terms.tier else None, geo=terms.geo)
 
     def _find_tier(self, terms: Terms) -> TokenPrice | None:
         tier = terms.tier or terms.speed
@@ -138,18 +138,6 @@ class TokenPrice:
         if self.image is None:
             return {}
         return self.image if isinstance(self.image, Mapping) else {ANY_IMAGE: self.image}
-
-
-def estimate(origin: Mapping[str, Any], unknown: Terms) -> Mapping[str, Any]:
-    """Return the origin of a standard price that stands in for one that is not known."""
-    if not any(unknown):
-        return origin
-    return {
-        **origin,
-        "match": "fallback",
-        "status": "estimated",
-        "assumed": f"standard price; none is known for {unknown.describe()}",
-    }
 
 
 def _stack(layers: list[tuple[int | None, TokenPrice | None]], above: int) -> Rates:

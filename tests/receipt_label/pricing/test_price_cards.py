@@ -6,7 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 
 import genai_prices
@@ -17,7 +17,9 @@ from genai_prices.types import (
     ConditionalPrice,
     ModelInfo,
     ModelPrice,
+    PriceVariant,
     Provider,
+    StartDateConstraint,
     TimeOfDateConstraint,
 )
 
@@ -66,6 +68,35 @@ def test_a_price_of_the_hour_is_not_that_of_the_day() -> None:
         for hour in (12, 5, 6, 0)
     ]
     assert costs == [Decimal(text) for text in ("0.004", "0.001", "0.004", "0.001")]
+
+
+@pytest.mark.usefixtures("restored_snapshot")
+def test_a_day_on_which_another_term_was_verified_says_nothing_of_the_tier() -> None:
+    model = ModelInfo(
+        id="m",
+        match=ClauseEquals("m"),
+        prices=ModelPrice(input_mtok=Decimal(4)),
+        price_variants=[
+            PriceVariant(
+                {"processing": "batch"},
+                ModelPrice(input_mtok=Decimal(1)),
+                StartDateConstraint(date(2026, 6, 1)),
+            ),
+            PriceVariant(
+                {"speed": "fast"},
+                ModelPrice(input_mtok=Decimal(8)),
+                StartDateConstraint(date(2026, 1, 1)),
+            ),
+        ],
+    )
+    provider = Provider(id="openai", name="OpenAI", api_pattern="openai", models=[model])
+    set_custom_snapshot(DataSnapshot([provider], from_auto_update=False))
+    usage = TokenUsage(input_tokens=1_000, output_tokens=0, service_tier="batch", speed="fast")
+    found = PriceBook().price("openai", "m", usage, datetime(2025, 12, 1, tzinfo=UTC))
+
+    # The Batch API's general discount, not the standard price as that of the tier.
+    assert found.cost_usd == Decimal("0.002")
+    assert found.origin["assumed"] == "standard price; none is known for speed fast"
 
 
 def test_a_card_is_made_once_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:

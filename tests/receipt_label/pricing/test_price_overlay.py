@@ -84,6 +84,30 @@ def test_the_standard_price_for_fast_service_of_an_unknown_price_is_flagged() ->
     assert found.origin["assumed"] == "standard price; none is known for speed fast"
 
 
+def test_a_fine_tuned_model_is_found_by_its_base_and_no_other_is() -> None:
+    names = ("ft:gpt-4.1-2025-04-14:team::id", "ft:gpt-4.1-max:team::id", "gpt-4.1-max")
+    origins = [price("openai", name, input_tokens=1).origin for name in names]
+    assert (origins[0]["model"], origins[0]["match"]) == ("ft:gpt-4.1", "alias")
+    assert [origin.get("reason") for origin in origins[1:]] == ["unknown model"] * 2
+
+
+def test_a_release_that_the_overlay_does_not_name_is_unpriced() -> None:
+    found = price("openai", "dall-e-3-2030-01-01", images=1, image_size="1024x1024")
+    assert found == Price.unpriced("unknown model")
+
+
+def test_a_price_of_the_overlay_is_adjusted_too() -> None:
+    found = price(
+        "openai", "ft:gpt-4.1:t::i", input_tokens=1_000, output_tokens=0, service_tier="batch"
+    )
+    assert found.cost_usd == Decimal("0.0015")
+    assert found.origin["status"] == "estimated"
+    unknown = price(
+        "openai", "ft:gpt-4.1:t::i", input_tokens=1_000, output_tokens=0, service_tier="flex"
+    )
+    assert (unknown.cost_usd, unknown.origin["match"]) == (Decimal("0.003"), "fallback")
+
+
 def test_an_adjustment_ends_with_its_last_day() -> None:
     costs = [
         price(
