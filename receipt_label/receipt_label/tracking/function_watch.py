@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from receipt_label.providers.call_watch import PARTIAL
 from receipt_label.providers.error_words import describe_error
 from receipt_label.providers.observed_call import CallSink, ObservedCall
 from receipt_label.providers.recorded_calls import RecordedInside, is_recorded, mark_recorded
 from receipt_label.providers.reply import Reply
+from receipt_label.tracking.returned_streams import watch_returned_stream
 from receipt_label.tracking.told_responses import mark_as_batch
 
-_PARTIAL: Final = {"usage_status": "partial"}
+_PARTIAL: Final = {"usage_status": PARTIAL}
 
 
 class ItemReading(Protocol):
@@ -153,7 +155,7 @@ class CallOfFunction:
         reply = self._read(self._kind.read, result)
         # What tells its usage is a whole reply, even if it can be iterated.
         if reply.usage is None and self._kind.may_return_stream and _is_stream(result):
-            if not self.inside:
+            if not self.inside and not self._watch(result):
                 self._sink.count_untracked()
             return None
         if _is_among(reply, self.inside):
@@ -184,6 +186,17 @@ class CallOfFunction:
         if reply.usage is not None:
             reply = replace(reply, usage=replace(reply.usage, is_interrupted=True))
         return self._describe(reply, told, _PARTIAL)
+
+    def _watch(self, stream: object) -> bool:
+        return watch_returned_stream(
+            stream,
+            self._sink,
+            self._start,
+            service=self._kind.service,
+            operation=self._kind.operation,
+            model=self._requested_model,
+            read=self._kind.read,
+        )
 
     def _read(self, read: Callable[[object], Reply], result: object) -> Reply:
         """Read a result; the call is worth a record even if that fails."""

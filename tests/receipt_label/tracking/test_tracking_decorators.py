@@ -215,20 +215,59 @@ def test_the_status_of_an_http_error_is_kept(
     assert writer.only.error == "NotFoundError: HTTP 404 invalid_request_error"
 
 
-def test_a_stream_that_nobody_watches_passes_untouched_and_is_counted(
+def test_a_stream_of_a_plain_client_is_recorded_when_it_ends(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter, plain: openai.OpenAI
 ) -> None:
     """Tracking took ``len()`` of a generator, and raised into the caller."""
 
     @tracker.track_openai_completion
     def ask() -> Any:
-        return plain.chat.completions.create(model="gpt-4o", messages=QUESTION, stream=True)
+        options = {"include_usage": True}
+        return plain.chat.completions.create(
+            model="gpt-4o", messages=QUESTION, stream=True, stream_options=options
+        )
 
     stream = ask()
     assert type(stream) is openai.Stream
-    assert len(list(stream)) > 3
     assert writer.records == []
-    assert tracker.get_stats().untracked == 1
+    *_, last = stream
+    record = writer.only
+    assert (record.request_id, record.total_tokens) == (last.id, 15)
+    assert record.metadata["time_to_first_token_ms"] <= record.latency_ms
+
+    with ask() as broken_off:
+        next(broken_off)
+    assert writer.records[1].metadata["usage_status"] == "partial"
+    assert tracker.get_stats().untracked == 0
+
+
+async def test_so_is_that_of_an_async_one(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, stub: ProviderStub
+) -> None:
+    async with anthropic.AsyncAnthropic(api_key="any", base_url=stub.anthropic_base_url) as plain:
+        stream = await tracker.track_anthropic_completion(plain.messages.create)(**ASK, stream=True)
+        assert len([event async for event in stream]) > 5
+    assert (writer.only.model, writer.only.total_tokens) == ("claude-haiku-4-5", 15)
+
+
+def test_a_stream_that_cannot_be_watched_passes_and_is_counted(
+    tracker: ResilientAIUsageTracker,
+    writer: MemoryWriter,
+    plain: openai.OpenAI,
+    claude: anthropic.Anthropic,
+) -> None:
+    def ask_and_read_a_little() -> Any:
+        stream = plain.chat.completions.create(model="gpt-4o", messages=QUESTION, stream=True)
+        next(stream)
+        return stream
+
+    assert len(list(tracker.track_openai_completion(ask_and_read_a_little)())) > 2
+    assert list(tracker.track_openai_completion(lambda: iter("ab"))()) == ["a", "b"]
+    with tracker.track_anthropic_completion(claude.messages.stream)(**ASK) as stream:
+        stream.get_final_message()
+
+    assert writer.records == []
+    assert tracker.get_stats().untracked == 3
 
 
 def test_a_stream_of_a_wrapped_client_is_one_record(
