@@ -42,7 +42,7 @@ def watch_returned_stream(
     Returns:
         Whether it is watched.
     """
-    response = getattr(stream, "response", None)
+    response: Any = getattr(stream, "response", None)
     if service not in _PROVIDERS or getattr(response, "is_stream_consumed", True):
         return False
     watch = CallWatch(_PROVIDERS[service], response.request.url.host, sink)
