@@ -144,11 +144,9 @@ def _find_verified(
         return None
     then = datetime.combine(day, time.min, UTC)
     found = find_listing(service, model, tier, then)
-    return (
-        None
-        if any(found.unknown)
-        else (find_listing(service, model, Terms(), then).card, found.card)
-    )
+    if any(found.unknown):
+        return None
+    return find_listing(service, model, Terms(), then).card, found.card
 
 
 def _estimate(origin: Mapping[str, Any], unknown: Terms) -> Mapping[str, Any]:

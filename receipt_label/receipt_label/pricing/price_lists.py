@@ -5,6 +5,7 @@ Importing this module imports ``genai-prices``, whose data takes a fifth of a se
 
 from __future__ import annotations
 
+import decimal
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
@@ -16,7 +17,7 @@ from receipt_label.pricing.card_finder import CardFinder
 from receipt_label.pricing.overlay import load_overlay
 from receipt_label.pricing.price import Price, UnpricedError
 from receipt_label.pricing.price_file import EntryTable, PriceEntry
-from receipt_label.pricing.rate_card import RateCard, check_counts
+from receipt_label.pricing.rate_card import WORKING_DIGITS, RateCard, check_counts
 from receipt_label.pricing.terms import Terms
 from receipt_label.pricing.token_usage import TokenUsage
 
@@ -92,9 +93,10 @@ class PriceLists:
     def _make_card(
         self, service: str, model: str, sku: str | None, terms: _RawTerms, moment: datetime
     ) -> RateCard:
-        if sku is not None:
-            return self._finder.find_sum(service.lower(), sku.lower(), moment)
-        return self._finder.find(service.lower(), model.lower(), Terms.of(*terms), moment)
+        with decimal.localcontext(WORKING_DIGITS):
+            if sku is not None:
+                return self._finder.find_sum(service.lower(), sku.lower(), moment)
+            return self._finder.find(service.lower(), model.lower(), Terms.of(*terms), moment)
 
 
 def _to_utc(timestamp: datetime) -> datetime:

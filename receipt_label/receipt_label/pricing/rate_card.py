@@ -20,8 +20,10 @@ ANY_IMAGE: Final = "any"
 CONTRADICTION: Final = "counts contradict each other"
 NO_USAGE: Final = "no usage"
 
-# The caller's own context may round to a few digits. 38 are what DynamoDB can hold.
-_WORKING_DIGITS: Final = decimal.Context(prec=76)
+WORKING_DIGITS: Final = decimal.Context(prec=76)
+"""For everything that is computed: the caller's own context may round to a few digits."""
+
+# What DynamoDB can hold.
 _STORED_DIGITS: Final = decimal.Context(prec=38)
 
 _TO_MILLIONTHS: Final = Decimal("0.000001")
@@ -202,7 +204,7 @@ class RateCard:
         rates = self.find_rates(usage.input_tokens or 0) if self.steps else self.rates
         if rates.request is None and not _counts_something(usage):
             raise UnpricedError(NO_USAGE)
-        with decimal.localcontext(_WORKING_DIGITS):
+        with decimal.localcontext(WORKING_DIGITS):
             cost = rates.cost(usage)
         return _STORED_DIGITS.plus(cost)
 

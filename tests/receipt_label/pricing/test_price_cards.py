@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -143,6 +144,28 @@ def test_an_origin_that_the_caller_changes_is_its_own() -> None:
     origin = book.price("x", "y", THOUSAND, NOON).origin
     origin["source"] = "changed"  # type: ignore[index]
     assert book.price("x", "y", THOUSAND, NOON).origin["source"] == "override"
+
+
+@pytest.mark.parametrize(
+    ("model", "moment", "terms", "cost"),
+    [
+        # Written to a cache, 3.75 USD a million, at 1.1 of it; half of the tier's rate in 2025.
+        ("claude-sonnet-4-6", NOON, {"inference_geo": "us"}, "0.004125"),
+        ("claude-3-5-sonnet", datetime(2025, 1, 1), {"service_tier": "batch"}, "0.001875"),
+    ],
+)
+def test_the_decimal_context_of_who_asks_first_does_not_round_a_card(
+    model: str, moment: datetime, terms: dict[str, str], cost: str
+) -> None:
+    usage = TokenUsage(
+        input_tokens=1_000,
+        cache_write_tokens=1_000,
+        output_tokens=0,
+        **terms,  # type: ignore[arg-type]
+    )
+    with decimal.localcontext(decimal.Context(prec=2)):
+        found = PriceBook().price("anthropic", model, usage, moment)
+    assert found.cost_usd == Decimal(cost)
 
 
 def test_threads_get_the_same_prices() -> None:
