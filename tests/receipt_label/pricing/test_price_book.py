@@ -136,6 +136,26 @@ def test_usage_that_nobody_told_is_unpriced() -> None:
         ),
         ("gpt-4o", {"cache_read_tokens": 6}, "counts contradict each other"),
         (
+            "gpt-3.5-turbo",
+            {"input_tokens": 10, "cache_read_tokens": 8, "cache_write_tokens": 8},
+            "counts contradict each other",
+        ),
+        (
+            "gpt-4o",
+            {"input_tokens": 10, "input_audio_tokens": 8, "input_image_tokens": 8},
+            "counts contradict each other",
+        ),
+        (
+            "gpt-4o",
+            {"output_tokens": 10, "output_audio_tokens": 8, "output_image_tokens": 8},
+            "counts contradict each other",
+        ),
+        (
+            "gpt-image-1",
+            {"input_tokens": 9, "cache_read_tokens": 4, "input_image_tokens": 4},
+            "no price for cached audio or images apart",
+        ),
+        (
             "gpt-4o",
             {"input_tokens": 9, "cache_write_tokens": 1, "cache_write_1h_tokens": 2},
             "counts contradict each other",
@@ -169,6 +189,19 @@ def test_a_model_that_charges_for_what_nobody_counts_is_an_estimate() -> None:
     origin = BOOK.price("perplexity", "sonar-deep-research", usage, NOW).origin
     assert origin["status"] == "estimated"
     assert origin["assumed"] == "nothing of output_citation_mtok was used"
+
+
+def test_images_without_a_price_of_their_own_are_read_as_the_text_beside_them() -> None:
+    # gpt-4o: 2.50 plain, 1.25 cached.
+    counts = {"input_tokens": 1_000, "input_image_tokens": 600, "output_tokens": 0}
+    assert cost("openai", "gpt-4o", **counts) == Decimal("0.0025")
+    assert cost("openai", "gpt-4o", **counts, cache_read_tokens=800) == Decimal("0.0015")
+
+
+def test_the_largest_count_is_still_priced() -> None:
+    # whisper-1: 0.36 USD an hour.
+    assert cost("openai", "whisper-1", audio_seconds=Decimal(10**12)) == Decimal(100_000_000)
+    assert cost("openai", "gpt-4o", input_tokens=10**12, output_tokens=0) == Decimal(2_500_000)
 
 
 def test_more_cached_than_read_is_unpriced() -> None:

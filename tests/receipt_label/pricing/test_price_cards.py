@@ -5,6 +5,8 @@ from __future__ import annotations
 import decimal
 import multiprocessing
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta, timezone
@@ -98,6 +100,17 @@ def test_a_day_on_which_another_term_was_verified_says_nothing_of_the_tier() -> 
     # The Batch API's general discount, not the standard price as that of the tier.
     assert found.cost_usd == Decimal("0.002")
     assert found.origin["assumed"] == "standard price; none is known for speed fast"
+
+
+@pytest.mark.usefixtures("restored_snapshot")
+def test_a_tool_with_a_price_of_the_package_is_not_one_of_the_overlay() -> None:
+    prices = ModelPrice(input_mtok=Decimal(1), web_searches_kcount=Decimal(25))
+    model = ModelInfo(id="gpt-4o", match=ClauseEquals("gpt-4o"), prices=prices)
+    provider = Provider(id="openai", name="OpenAI", api_pattern="openai", models=[model])
+    set_custom_snapshot(DataSnapshot([provider], from_auto_update=False))
+    usage = TokenUsage(input_tokens=1_000, output_tokens=0, web_searches=1)
+    found = PriceBook().price("openai", "gpt-4o", usage, NOON)
+    assert (found.cost_usd, found.origin["status"]) == (Decimal("0.026"), "priced")
 
 
 def test_a_card_is_made_once_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,3 +211,15 @@ def test_a_forked_child_prices_with_the_cards_of_its_parent() -> None:
         assert answers.get() == [here, Decimal("0.002")]
     finally:
         child.join(20)
+
+
+def test_no_price_list_is_read_before_a_call_is_priced() -> None:
+    code = """
+import sys
+import receipt_label
+from receipt_label.pricing import PriceBook
+PriceBook()
+print([name for name in sys.modules if name.startswith("genai_prices") or "overlay" in name])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

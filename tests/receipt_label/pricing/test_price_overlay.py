@@ -63,10 +63,18 @@ def test_trap_the_batch_discount_of_an_earlier_day_is_not_forgotten() -> None:
 
 
 def test_a_tier_before_it_existed_is_estimated_at_the_standard_price() -> None:
-    day = datetime(2024, 4, 14, tzinfo=UTC)
-    found = price("openai", "gpt-4-0613", day, input_tokens=1_000, service_tier="batch")
-    assert found.cost_usd == Decimal("0.03")
-    assert found.origin["match"] == "fallback"
+    day_before, first_day = (
+        price(
+            "openai",
+            "gpt-4-0613",
+            datetime(2024, 4, day, tzinfo=UTC),
+            input_tokens=1_000,
+            service_tier="batch",
+        )
+        for day in (14, 15)
+    )
+    assert (day_before.cost_usd, first_day.cost_usd) == (Decimal("0.03"), Decimal("0.015"))
+    assert (day_before.origin["match"], first_day.origin["match"]) == ("fallback", "alias")
 
 
 def test_a_priority_price_whose_history_is_not_known_is_an_estimate() -> None:
