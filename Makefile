@@ -33,6 +33,7 @@ bench: .venv/.bench  ## side by side with peers, as ratios
 	$(BIN)/python benchmarks/bench_stress.py
 	$(BIN)/python benchmarks/bench_patterns.py
 	$(BIN)/python benchmarks/bench_delivery.py
+	$(BIN)/python benchmarks/bench_tracking.py
 
 mutants: .venv/.mutants  ## break each line of the patterns: 90 % must make a test fail
 	$(BIN)/python tests/mutants/run.py

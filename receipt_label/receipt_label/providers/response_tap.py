@@ -1,15 +1,17 @@
 """Watch how a response that is still open is read, whichever way.
 
 Everything that the SDKs offer (their streams, ``iter_lines``, ``parse``, ``read``) ends in
-the response's ``iter_bytes`` and ``close``. They are replaced there, as attributes of the one
-response: no type changes, and a stream's events pass as they came.
+the response's ``iter_bytes`` and ``close``. The one response becomes of a subclass that
+overrides them, until it is closed. Hooks as attributes of it would form a cycle with it,
+which would leave it to the garbage collector to close a dropped stream.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, Protocol
 
 
@@ -33,37 +35,62 @@ class TapOwner(Protocol):
         """As ``end``, without blocking the event loop."""
 
 
-def tap_response(response: Any, owner: TapOwner, *, is_async: bool) -> None:
+def tap_response(response: Any, owner: TapOwner) -> None:
     """Let ``owner`` see what is read of a response, and how that ends.
 
     Args:
         response: Of httpx or httpx2, not read yet.
-        owner: Is told the end when the response, which nobody holds any more, is collected,
-            at the latest.
-        is_async: Whether it belongs to an async client.
+        owner: Is told the end when nobody holds the response any more, at the latest.
     """
-    tap = _Tap(response, owner)
     weakref.finalize(response, owner.end)
-    if is_async:
-        response.aiter_bytes, response.aclose = tap.aiter_bytes, tap.aclose
-    else:
-        response.iter_bytes, response.close = tap.iter_bytes, tap.close
+    kind: Any = type(response)
+    response.__class__ = _make_tapped(kind)
+    response._receipt_label_tap = _Tap(owner)  # noqa: SLF001
+
+
+@functools.cache
+def _make_tapped(kind: Any) -> type:
+    """Return a subclass of a class of responses, for those that are tapped."""
+
+    class Tapped(kind):  # type: ignore[misc]
+        _receipt_label_tap: _Tap
+
+        def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
+            return self._receipt_label_tap.watch(kind.iter_bytes(self, chunk_size))
+
+        def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            return self._receipt_label_tap.awatch(kind.aiter_bytes(self, chunk_size))
+
+        def close(self) -> None:
+            self.__class__ = kind
+            try:
+                self.close()
+            finally:
+                self._receipt_label_tap.close()
+
+        async def aclose(self) -> None:
+            self.__class__ = kind
+            try:
+                await self.aclose()
+            finally:
+                await self._receipt_label_tap.aclose()
+
+    Tapped.__name__, Tapped.__qualname__ = kind.__name__, kind.__qualname__
+    Tapped.__module__ = kind.__module__
+    return Tapped
 
 
 class _Tap:
-    """Stands in for the methods of one response."""
+    """Stands between one response and its reader."""
 
-    def __init__(self, response: Any, owner: TapOwner) -> None:
-        # Not weakly: the collector clears weak references to a stream that nobody holds before
-        # it closes the stream's generator, which closes the response.
-        self._response = response
+    def __init__(self, owner: TapOwner) -> None:
         self._owner = owner
         # The response closes itself at its end, before the last bytes are decoded.
         self._is_reading = False
 
-    def iter_bytes(self, chunk_size: int | None = None) -> Iterator[bytes]:
-        response = self._response
-        with contextlib.closing(type(response).iter_bytes(response, chunk_size)) as chunks:
+    def watch(self, body: Generator[bytes, None, None]) -> Iterator[bytes]:
+        """Pass a body on."""
+        with contextlib.closing(body) as chunks:
             while (chunk := self._read(chunks)) is not None:
                 shown = self._owner.feed(chunk)
                 if self._owner.is_over:
@@ -85,9 +112,9 @@ class _Tap:
         finally:
             self._is_reading = False
 
-    async def aiter_bytes(self, chunk_size: int | None = None) -> AsyncIterator[bytes]:
-        response = self._response
-        async with contextlib.aclosing(type(response).aiter_bytes(response, chunk_size)) as chunks:
+    async def awatch(self, body: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+        """As :meth:`watch`, for asyncio."""
+        async with contextlib.aclosing(body) as chunks:
             while (chunk := await self._aread(chunks)) is not None:
                 shown = self._owner.feed(chunk)
                 if self._owner.is_over:
@@ -110,17 +137,11 @@ class _Tap:
             self._is_reading = False
 
     def close(self) -> None:
-        response = self._response
-        try:
-            type(response).close(response)
-        finally:
-            if not self._is_reading:
-                self._owner.end()
+        """Take note that the reader has closed the response, unless that did it itself."""
+        if not self._is_reading:
+            self._owner.end()
 
     async def aclose(self) -> None:
-        response = self._response
-        try:
-            await type(response).aclose(response)
-        finally:
-            if not self._is_reading:
-                await self._owner.aend()
+        """As :meth:`close`, for asyncio."""
+        if not self._is_reading:
+            await self._owner.aend()

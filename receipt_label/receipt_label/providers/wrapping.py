@@ -97,12 +97,10 @@ def _watch(client: Any, wrapping: _Wrapping) -> Any:
     watch = CallWatch(
         wrapping.provider, client.base_url.host, wrapping.sink, wrapping.includes_usage
     )
-    is_async = inspect.iscoroutinefunction(client.request)
-    observe = _observe_async if is_async else _observe
+    observe = _observe_async if inspect.iscoroutinefunction(client.request) else _observe
     setattr(client, _WRAPPING, wrapping)
     client.request = observe(watch, client.request)
-    process = client._process_response  # noqa: SLF001
-    client._process_response = _note_response(watch, process, is_async=is_async)  # noqa: SLF001
+    client._process_response = _note_response(watch, client._process_response)  # noqa: SLF001
     client.copy = client.with_options = _copy_watched(client.copy, wrapping)
     return client
 
@@ -119,14 +117,14 @@ _current: Final[ContextVar[Call | None]] = ContextVar("current", default=None)
 """The call under way in this thread or task; None within one that is not recorded."""
 
 
-def _note_response(watch: CallWatch, process: Callable[..., Any], *, is_async: bool) -> Any:
+def _note_response(watch: CallWatch, process: Callable[..., Any]) -> Any:
     @functools.wraps(process)
     def process_noted(*args: Any, **kwargs: Any) -> Any:
         call, response = _current.get(), kwargs.get("response")
         if call is not None and response is not None:
             streamed = watch.note_response(call, response, kwargs.get("retries_taken", 0))
             if streamed is not None:
-                tap_response(response, streamed, is_async=is_async)
+                tap_response(response, streamed)
         return process(*args, **kwargs)
 
     return process_noted
