@@ -91,11 +91,7 @@ class CallWatch:
         # What `extra_body` says comes over what the SDK's own arguments say.
         extra = options.extra_json if isinstance(options.extra_json, Mapping) else {}
         chosen = {**call.request, **extra}.get("stream_options")
-        return chosen is None or (
-            isinstance(chosen, Mapping)
-            and "stream_options" not in extra
-            and "include_usage" not in chosen
-        )
+        return chosen is None or (isinstance(chosen, Mapping) and "include_usage" not in chosen)
 
     @property
     def _is_own(self) -> bool:

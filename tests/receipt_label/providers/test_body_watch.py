@@ -36,6 +36,13 @@ def test_only_the_event_that_was_not_asked_for_is_hidden() -> None:
     assert failures == []
 
 
+def test_usage_that_comes_with_a_part_of_the_answer_is_shown() -> None:
+    body, _ = watch(hides_usage=True)
+    both = b'data: {"choices": [{"delta": {}}], "usage": {"prompt_tokens": 3}}\n\n'
+    assert body.feed(both) == both
+    assert body.read() == {"usage": {"prompt_tokens": 3}}
+
+
 def test_a_last_event_without_its_blank_line_is_hidden_too() -> None:
     body, _ = watch(hides_usage=True)
     assert body.feed(HELLO + USAGE.rstrip()) == HELLO

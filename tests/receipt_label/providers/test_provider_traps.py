@@ -165,6 +165,25 @@ def test_a_stream_that_another_thread_closes_is_recorded_once(
     assert len(writer.records) == 1
 
 
+def test_a_stream_that_the_sdk_refuses_to_make_is_recorded_once(
+    tracker: ResilientAIUsageTracker, stub: ProviderStub, writer: MemoryWriter
+) -> None:
+    body = {"model": "gpt-4o", "messages": QUESTION, "stream": True}
+    with openai.OpenAI(api_key="any", base_url=stub.openai_base_url) as bare:
+        with pytest.raises(Exception, match="type argument") as raised:
+            tracker.wrap_openai(bare).post(
+                "/chat/completions",
+                cast_to=object,
+                body=body,
+                stream=True,
+                stream_cls=openai.Stream,
+            )
+        error = type(raised.value).__name__
+        del raised  # Its traceback holds the response.
+        gc.collect()
+    assert writer.only.error == error
+
+
 def test_a_forked_child_leaves_an_open_stream_to_its_parent(
     tracker: ResilientAIUsageTracker,
     stub: ProviderStub,

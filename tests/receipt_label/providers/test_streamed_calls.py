@@ -78,6 +78,18 @@ def test_exhausted(
     assert len(writer.records) == 1
 
 
+@pytest.mark.parametrize(
+    "streaming", [STREAMINGS["message"], STREAMINGS["response"]], indirect=True
+)
+def test_the_last_event_records_it_already(
+    client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
+) -> None:
+    for event in streaming.ask(client):
+        if event.type in {"message_stop", "response.completed"}:
+            assert len(writer.records) == 1
+    check_whole(writer.only, streaming, stub)
+
+
 def test_closed_early(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
