@@ -330,13 +330,15 @@ def test_records_carry_user_and_environment(
         return {}
 
     look_up()
-    manager.set_tracking_context(job_id="job-1", batch_id="batch-2", github_pr=3, user_id="user-8")
+    manager.set_tracking_context(
+        job_id="job-1", batch_id="batch-2", github_pr=3, user_id="user-8", environment="staging"
+    )
     look_up()
     assert isinstance(manager.dynamo, Recorder)
     first, second = manager.dynamo.records
     assert (first.user_id, first.environment, first.job_id) == ("user-7", "test", None)
     assert (second.user_id, second.job_id, second.batch_id) == ("user-8", "job-1", "batch-2")
-    assert second.github_pr == 3
+    assert (second.github_pr, second.environment) == (3, "staging")
 
 
 def test_records_carry_the_environment_of_the_configuration(

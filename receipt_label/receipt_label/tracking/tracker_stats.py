@@ -27,7 +27,8 @@ class TrackerStats:
         refused: Records that it refused, because its queue is full or it is closed.
         failed: Failures of tracking itself; none of them reached a caller. A record may
             be lost with it (a failed write straight through) or not (an unwritable log file).
-        untracked: Calls that passed through unrecorded: streams, and other endpoints.
+        untracked: Calls that passed through unrecorded: of other endpoints, and iterators that
+            a decorated function returned and nobody here can watch.
         unpriced: Records of calls that succeeded and have no cost, because it is not known.
         delivery: Of a ``ResilientDynamoClient``; None for another client.
     """
