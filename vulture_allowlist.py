@@ -69,6 +69,7 @@ __dir__
 _.close_connection
 _.text_factory
 _.__context__
+_.__class__
 _.with_options
 _.request_queue_size
 _.process_request

@@ -51,6 +51,6 @@ def watch_returned_stream(
     streamed = watch.note_response(Call(endpoint, request, start), response, 0)
     if streamed is None:
         return False
-    tap_response(response, streamed, is_async=hasattr(stream, "__anext__"))
+    tap_response(response, streamed)
     mark_recorded(stream, None)
     return True
