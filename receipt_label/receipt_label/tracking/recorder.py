@@ -190,7 +190,8 @@ class CallRecorder:
             known["request_id"] = call.reply.request_id
         if has_price:
             known["cost_usd"] = price.cost_usd
-        return make_metric(known)
+        # What is not said need not be checked.
+        return make_metric({name: value for name, value in known.items() if value is not None})
 
     def _read_owner(self, context: UsageContext) -> dict[str, Any]:
         """Return where a call was made and whom it belongs to, by the record's field names."""

@@ -189,6 +189,7 @@ def test_images_by_the_piece(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
     gpt.images.generate(model="dall-e-3", prompt="bread", size="1792x1024", quality="hd")
     assert (writer.only.model, writer.only.output_tokens) == ("dall-e-3", None)
     assert writer.only.metadata["images"] == 1
+    assert writer.only.cost_usd == Decimal("0.12")
 
 
 def test_speech_by_characters(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
@@ -196,6 +197,7 @@ def test_speech_by_characters(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
     assert sound.read() == b"ID3bread"
     assert (writer.only.operation, writer.only.model) == ("speech", "tts-1")
     assert writer.only.metadata["input_characters"] == 5
+    assert writer.only.cost_usd == Decimal("0.000075")  # 15 USD a million.
 
 
 def test_speech_that_is_streamed(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
@@ -208,18 +210,26 @@ def test_speech_that_is_streamed(gpt: openai.OpenAI, writer: MemoryWriter) -> No
 
 
 @pytest.mark.parametrize(
-    ("model", "told"), [("whisper-1", "audio_seconds"), ("gpt-4o-transcribe", "usage")]
+    ("model", "told", "cost"),
+    [
+        ("whisper-1", "audio_seconds", "0.0003"),  # 3 s of 0.006 USD a minute.
+        ("gpt-4o-transcribe", "usage", "0.00023"),  # 30 of audio at 6, 5 at 10 USD a million.
+    ],
 )
-def test_transcription(gpt: openai.OpenAI, writer: MemoryWriter, model: str, told: str) -> None:
+def test_transcription(
+    gpt: openai.OpenAI, writer: MemoryWriter, model: str, told: str, cost: str
+) -> None:
     sound = ("a.mp3", io.BytesIO(b"ID3"))
     assert gpt.audio.transcriptions.create(model=model, file=sound).text == "You said something."
     assert (writer.only.operation, writer.only.model) == ("transcription", model)
     assert told in writer.only.metadata
+    assert writer.only.cost_usd == Decimal(cost)
 
 
 def test_moderation(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
     gpt.moderations.create(input="bread")
     assert (writer.only.operation, writer.only.model) == ("moderation", "omni-moderation-latest")
+    assert writer.only.cost_usd == 0  # It is free, and that is known.
 
 
 def test_azure_through_the_same_wrapper(
