@@ -235,7 +235,7 @@ async def test_abandoned_async(
     del stream
     gc.collect()
     # The loop closes what is left of its generators.
-    for _ in range(100):
+    for _ in range(3_000):
         if writer.records:
             break
         await asyncio.sleep(0.01)
