@@ -220,6 +220,11 @@ class StreamedCall:
         if (ended := self.take(error)) is not None:
             self.watch.sink.take(ended)
 
+    def abandon(self) -> None:
+        """As :meth:`end`, when nobody holds the response any more."""
+        if (ended := self.take(None)) is not None:
+            self.watch.sink.take_abandoned(ended)
+
     async def aend(self, error: BaseException | None = None) -> None:
         """As :meth:`end`, without blocking the event loop."""
         if (ended := self.take(error)) is not None:

@@ -66,6 +66,9 @@ class CallSink(Protocol):
     async def atake(self, call: ObservedCall) -> None:
         """As ``take``, without blocking the event loop."""
 
+    def take_abandoned(self, call: ObservedCall) -> None:
+        """As ``take``, from inside of a finalizer, and so of whatever lock its thread holds."""
+
     def count_untracked(self) -> None:
         """Count a call that passed through unrecorded."""
 

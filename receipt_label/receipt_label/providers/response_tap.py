@@ -31,6 +31,9 @@ class TapOwner(Protocol):
     def end(self, error: BaseException | None = None) -> None:
         """Take note that nothing more will be read; only the first time counts."""
 
+    def abandon(self) -> None:
+        """As ``end``, from inside of a finalizer."""
+
     async def aend(self, error: BaseException | None = None) -> None:
         """As ``end``, without blocking the event loop."""
 
@@ -40,9 +43,10 @@ def tap_response(response: Any, owner: TapOwner) -> None:
 
     Args:
         response: Of httpx or httpx2, not read yet.
-        owner: Is told the end when nobody holds the response any more, at the latest.
+        owner: Is told that it is abandoned when nobody holds the response any
+            more, at the latest.
     """
-    weakref.finalize(response, owner.end)
+    weakref.finalize(response, owner.abandon)
     kind: Any = type(response)
     response.__class__ = _make_tapped(kind)
     response._receipt_label_tap = _Tap(owner)  # noqa: SLF001

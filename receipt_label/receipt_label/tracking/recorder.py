@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import datetime
@@ -40,6 +41,8 @@ class CallRecorder:
         usage_log: Gets a copy of each record; None for none.
         waits: Whether ``client`` waits for DynamoDB, so that asyncio code has to leave it
             to a thread.
+        is_direct: Whether it is boto3 that waits there, with locks of its own, so that
+            finalizers have to leave it to the next record.
         clock: Monotonic clock in seconds, for durations.
     """
 
@@ -52,6 +55,7 @@ class CallRecorder:
         usage_log: UsageLogFile | None,
         *,
         waits: bool,
+        is_direct: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.defaults = UsageContext()
@@ -62,6 +66,8 @@ class CallRecorder:
         self._environment = environment
         self._usage_log = usage_log
         self._waits = waits
+        self._is_direct = is_direct
+        self._abandoned: deque[AIUsageMetric] = deque()
         self._clock = clock
         self._times = DistinctTimes()
         self._log = LogLimiter(_logger)
@@ -77,6 +83,7 @@ class CallRecorder:
 
     def take(self, call: ObservedCall) -> None:
         """Record a call that is over."""
+        self.deliver_abandoned()
         metric = self._try_to_make(call)
         if metric is not None:
             self._deliver(metric)
@@ -89,6 +96,29 @@ class CallRecorder:
         if self._waits and _runs_in_asyncio():
             await asyncio.to_thread(self._deliver, metric)
         else:
+            self._deliver(metric)
+
+    def take_abandoned(self, call: ObservedCall) -> None:
+        """Record a call whose end the garbage collector noticed.
+
+        It runs in any thread, inside of whatever lock that holds. One of boto3's may be among
+        them, and a write straight through would wait for its own thread.
+        """
+        metric = self._try_to_make(call)
+        if metric is None:
+            return
+        if self._is_direct:
+            self._abandoned.append(metric)
+        else:
+            self._deliver(metric)
+
+    def deliver_abandoned(self) -> None:
+        """Write what finalizers left to be written."""
+        while self._abandoned:
+            try:
+                metric = self._abandoned.popleft()
+            except IndexError:  # Another thread took it.
+                return
             self._deliver(metric)
 
     def record(self, metric: AIUsageMetric) -> bool:

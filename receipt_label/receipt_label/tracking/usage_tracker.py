@@ -94,6 +94,7 @@ class AIUsageTracker(CallDecorators):
             price_book or PriceBook(),
             usage_log,
             waits=not isinstance(client, receipt_dynamo.ResilientDynamoClient),
+            is_direct=isinstance(client, receipt_dynamo.DynamoClient),
         )
         self._recorder.defaults = self._base_context
 
@@ -334,6 +335,7 @@ class AIUsageTracker(CallDecorators):
             True when nothing is left, or the client keeps nothing back; False when the time
             was up.
         """
+        self._recorder.deliver_abandoned()
         flush = getattr(self._client, "flush", None)
         return flush is None or bool(flush(timeout))
 
@@ -345,6 +347,7 @@ class AIUsageTracker(CallDecorators):
         Args:
             timeout: Seconds to wait, at most; None waits for as long as it takes.
         """
+        self._recorder.deliver_abandoned()
         close = getattr(self._client, "close", None) if self._owns_client else None
         if close is None:
             self.flush(timeout)

@@ -16,9 +16,10 @@ import openai
 import pytest
 
 from engines.memory_writer import MemoryWriter
+from receipt_dynamo import DynamoClient
 from receipt_label.providers.response_tap import tap_response
 from receipt_label.testing import ProviderStub
-from receipt_label.tracking import ResilientAIUsageTracker
+from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
 
 from .sdks import CHAT, MESSAGE, OPENAI_HTTPX, OUTPUT_TOKENS, QUESTION, Streaming
 
@@ -41,6 +42,9 @@ class Notes:
 
     def end(self, error: BaseException | None = None) -> None:
         self.ends.append(error)
+
+    def abandon(self) -> None:
+        self.end()
 
     async def aend(self, error: BaseException | None = None) -> None:
         self.end(error)
@@ -200,6 +204,30 @@ def test_a_forked_child_leaves_an_open_stream_to_its_parent(
         monkeypatch.setattr("receipt_label.providers.call_watch.os.getpid", lambda: parent + 1)
         stream.close()
     assert writer.records == []
+
+
+def test_a_finalizer_does_not_write_straight_through(
+    stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may run inside of a lock of boto3's, in the thread that holds it."""
+    written: list[str | None] = []
+    table = DynamoClient("test-usage", region="us-east-1")
+    monkeypatch.setattr(
+        table, "put_ai_usage_metric", lambda metric: written.append(metric.request_id)
+    )
+    tracker = AIUsageTracker(table)
+    with MESSAGE.open(stub) as bare:
+        client = MESSAGE.wrap(tracker, bare)
+        for settle in (tracker.flush, tracker.close, lambda: list(MESSAGE.ask(client))):
+            stub.hold_next(0)
+            stream = MESSAGE.ask(client)
+            before = list(written)
+            del stream
+            gc.collect()
+            assert written == before
+            settle()
+            assert len(written) > len(before)
+    assert len(written) == 4
 
 
 @pytest.mark.parametrize(
