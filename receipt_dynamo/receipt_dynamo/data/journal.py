@@ -23,6 +23,7 @@ from receipt_dynamo.data.journal_file import (
     connect,
     is_corruption,
     list_files,
+    list_unfinished,
     make_file,
     mark_of,
     run,
@@ -130,7 +131,7 @@ class Journal:
             unfinished.rename(path)
             return cls._open(path, sync=sync)
         except BaseException:
-            for name in (*list_files(unfinished), *list_files(path)):
+            for name in (*list_unfinished(path), *list_files(path)):
                 with suppress(OSError):
                     name.unlink()
             raise

@@ -14,7 +14,7 @@ import sqlite3
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.data.journal import NOTHING, Journal, JournalCounts, was_inherited
 from receipt_dynamo.data.journal_check import check_journal
-from receipt_dynamo.data.journal_file import UNFINISHED, CorruptJournalError, list_files
+from receipt_dynamo.data.journal_file import CorruptJournalError, list_files, list_unfinished
 from receipt_dynamo.data.journal_lease import Lease, find_holder
 from receipt_dynamo.data.journal_remains import iterate_whole, open_remains, read_notes
 from receipt_dynamo.data.private_files import make_private_directory
@@ -349,7 +349,7 @@ class JournalDirectory:
         if lease is None:
             return  # It is being made.
         try:
-            _delete(path.with_suffix(UNFINISHED))
+            _delete_files(list_unfinished(path))
             if not os.path.lexists(path) and any(map(os.path.lexists, list_files(path))):
                 self.set_aside(path)
         finally:
@@ -404,8 +404,12 @@ def _identify(path: Path) -> tuple[int, int] | None:
 
 
 def _delete(path: Path) -> None:
+    _delete_files(list_files(path))
+
+
+def _delete_files(names: Sequence[Path]) -> None:
     # The database last: without its log it is still empty, and a log alone is nobody's.
-    for name in reversed(list_files(path)):
+    for name in reversed(names):
         with suppress(OSError):
             name.unlink(missing_ok=True)
 

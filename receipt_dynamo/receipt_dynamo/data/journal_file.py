@@ -129,6 +129,13 @@ def list_files(path: Path) -> list[Path]:
     return [path.with_name(path.name + end) for end in ("", "-wal", "-shm")]
 
 
+def list_unfinished(path: Path) -> list[Path]:
+    """Return the files of a journal that is still being made, there or not."""
+    unfinished = path.with_suffix(UNFINISHED)
+    # Before it has a write-ahead log, SQLite keeps what it may have to roll back beside it.
+    return [*list_files(unfinished), unfinished.with_name(f"{unfinished.name}-journal")]
+
+
 def is_corruption(error: Exception) -> bool:
     """Tell whether the file is damaged, rather than the disk full or read-only."""
     # The primary code is the low byte (sqlite.org, "Result and Error Codes"). SQLITE_ERROR

@@ -150,8 +150,8 @@ def test_what_a_killed_process_left_of_a_journal_it_was_making_is_swept(
     directory: JournalDirectory,
 ) -> None:
     path = leave_a_name(directory)
-    for each in [*list_files(path.with_suffix(".new")), path.with_suffix(".lock")]:
-        each.write_bytes(b"half")
+    for ending in (".new", ".new-journal", ".new-wal", ".new-shm", ".lock"):
+        path.with_suffix(ending).write_bytes(b"half")
     directory.sweep()
     assert list_names(directory) == []
 
