@@ -83,10 +83,9 @@ class CallRecorder:
 
     def take(self, call: ObservedCall) -> None:
         """Record a call that is over."""
-        self.deliver_abandoned()
         metric = self._try_to_make(call)
         if metric is not None:
-            self._deliver(metric)
+            self._deliver_in_turn(metric)
 
     async def atake(self, call: ObservedCall) -> None:
         """As :meth:`take`, without blocking the event loop."""
@@ -94,9 +93,9 @@ class CallRecorder:
         if metric is None:
             return
         if self._waits and _runs_in_asyncio():
-            await asyncio.to_thread(self._deliver, metric)
+            await asyncio.to_thread(self._deliver_in_turn, metric)
         else:
-            self._deliver(metric)
+            self._deliver_in_turn(metric)
 
     def take_abandoned(self, call: ObservedCall) -> None:
         """Record a call whose end the garbage collector noticed.
@@ -147,6 +146,10 @@ class CallRecorder:
         self.outcomes.add("failed")
         kind = type(error).__name__
         self._log.warn(kind, f"tracking an AI call failed with {kind}; the call is not affected")
+
+    def _deliver_in_turn(self, metric: AIUsageMetric) -> None:
+        self.deliver_abandoned()
+        self._deliver(metric)
 
     def _deliver(self, metric: AIUsageMetric) -> bool:
         self._copy_to_file(metric)

@@ -230,6 +230,26 @@ def test_a_finalizer_does_not_write_straight_through(
     assert len(written) == 4
 
 
+async def test_what_a_finalizer_left_is_written_with_the_next_record_of_asyncio_too(
+    stub: ProviderStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str | None] = []
+    table = DynamoClient("test-usage", region="us-east-1")
+    monkeypatch.setattr(
+        table, "put_ai_usage_metric", lambda metric: written.append(metric.request_id)
+    )
+    async with MESSAGE.open(stub, is_async=True) as bare:
+        client = MESSAGE.wrap(AIUsageTracker(table), bare)
+        stub.hold_next(0)
+        stream = await MESSAGE.ask(client)
+        del stream
+        gc.collect()
+        assert written == []
+        async for _ in await MESSAGE.ask(client):
+            pass
+    assert len(written) == 2
+
+
 @pytest.mark.parametrize(
     ("usage", "invalid"),
     [
