@@ -58,9 +58,10 @@ class CallWatch:
     sink: CallSink
     includes_usage: bool | None = None
 
-    def begin(self, options: Any) -> Call | None:
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Return the call that a request begins; None when it is not one to record."""
         try:
+            options = kwargs["options"] if "options" in kwargs else args[1]
             if options.method.lower() != "post":
                 return None
             body = options.json_data

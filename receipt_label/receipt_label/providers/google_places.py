@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -18,6 +17,7 @@ from receipt_label.pricing import TokenUsage
 from receipt_label.providers.error_words import describe_error, read_error_word
 from receipt_label.providers.google_places_skus import BilledAs, find_legacy_sku, find_sku
 from receipt_label.providers.observed_call import CallSink, ObservedCall, Start
+from receipt_label.providers.observing import observe
 from receipt_label.providers.recorded_calls import mark_recorded
 from receipt_label.providers.reply import Reply, get_field
 
@@ -96,7 +96,7 @@ def wrap_places_client(client: ClientT, sink: CallSink) -> ClientT:
         # The class's own method: the instance's would record for the tracker before as well.
         vars(copied).pop(name, None)
         begin = _begin_legacy if is_legacy else functools.partial(_begin_method, _METHODS[name])
-        setattr(copied, name, _observe(_Watch(sink, begin), getattr(copied, name)))
+        setattr(copied, name, observe(_Watch(sink, begin), getattr(copied, name)))
     setattr(copied, _SINK, sink)
     return copied
 
@@ -195,44 +195,3 @@ def _find_field_mask(metadata: Iterable[tuple[str, Any]]) -> str | None:
         if name.lower() == _FIELD_MASK_HEADER:
             return value.decode() if isinstance(value, bytes) else str(value)
     return None
-
-
-def _observe(watch: _Watch, method: Callable[..., Any]) -> Callable[..., Any]:
-    return (_observe_async if inspect.iscoroutinefunction(method) else _observe_sync)(watch, method)
-
-
-def _observe_sync(watch: _Watch, method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        call = watch.begin(args, kwargs)
-        try:
-            result = method(*args, **kwargs)
-        except BaseException as error:
-            if (ended := watch.fail(call, error)) is not None:
-                watch.sink.take(ended)
-            raise
-        if (ended := watch.finish(call, result)) is not None:
-            watch.sink.take(ended)
-        return result
-
-    return observed
-
-
-def _observe_async(watch: _Watch, method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    async def observed(*args: Any, **kwargs: Any) -> Any:
-        call = watch.begin(args, kwargs)
-        try:
-            result = await method(*args, **kwargs)
-        except BaseException as error:
-            if (ended := watch.fail(call, error)) is not None:
-                if isinstance(error, GeneratorExit):  # Nothing may be awaited any more.
-                    watch.sink.take(ended)
-                else:
-                    await watch.sink.atake(ended)
-            raise
-        if (ended := watch.finish(call, result)) is not None:
-            await watch.sink.atake(ended)
-        return result
-
-    return observed

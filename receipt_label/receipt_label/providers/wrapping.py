@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar, cast
 from receipt_label.providers.call_watch import Call, CallWatch
 from receipt_label.providers.endpoints import ANTHROPIC, OPENAI, Provider
 from receipt_label.providers.observed_call import CallSink
+from receipt_label.providers.observing import observe
 from receipt_label.providers.response_tap import tap_response
 
 ClientT = TypeVar("ClientT")
@@ -97,9 +98,8 @@ def _watch(client: Any, wrapping: _Wrapping) -> Any:
     watch = CallWatch(
         wrapping.provider, client.base_url.host, wrapping.sink, wrapping.includes_usage
     )
-    observe = _observe_async if inspect.iscoroutinefunction(client.request) else _observe
     setattr(client, _WRAPPING, wrapping)
-    client.request = observe(watch, client.request)
+    client.request = observe(watch, client.request, _invoke(watch, client.request))
     client._process_response = _note_response(watch, client._process_response)  # noqa: SLF001
     client.copy = client.with_options = _copy_watched(client.copy, wrapping)
     return client
@@ -130,44 +130,23 @@ def _note_response(watch: CallWatch, process: Callable[..., Any]) -> Any:
     return process_noted
 
 
-def _observe(watch: CallWatch, request: Callable[..., Any]) -> Any:
-    @functools.wraps(request)
-    def observed(cast_to: Any, options: Any, **kwargs: Any) -> Any:
-        outer, call = _current.get(), watch.begin(options)
+def _invoke(watch: CallWatch, request: Callable[..., Any]) -> Any:
+    """Return what calls ``request`` so that the call under way is known to the other hook."""
+
+    def invoke(call: Call | None, cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        outer = _current.get()
         _current.set(call)
         try:
-            result = request(cast_to, watch.ask_for_usage(call, options), **kwargs)
-        except BaseException as error:
-            if (ended := watch.fail(call, error)) is not None:
-                watch.sink.take(ended)
-            raise
+            return request(cast_to, watch.ask_for_usage(call, options), **kwargs)
         finally:
             _current.set(outer)
-        if (ended := watch.finish(call, result)) is not None:
-            watch.sink.take(ended)
-        return result
 
-    return observed
-
-
-def _observe_async(watch: CallWatch, request: Callable[..., Any]) -> Any:
-    @functools.wraps(request)
-    async def observed(cast_to: Any, options: Any, **kwargs: Any) -> Any:
-        outer, call = _current.get(), watch.begin(options)
+    async def ainvoke(call: Call | None, cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        outer = _current.get()
         _current.set(call)
         try:
-            result = await request(cast_to, watch.ask_for_usage(call, options), **kwargs)
-        except BaseException as error:
-            if (ended := watch.fail(call, error)) is not None:
-                if isinstance(error, GeneratorExit):  # Nothing may be awaited any more.
-                    watch.sink.take(ended)
-                else:
-                    await watch.sink.atake(ended)
-            raise
+            return await request(cast_to, watch.ask_for_usage(call, options), **kwargs)
         finally:
             _current.set(outer)
-        if (ended := watch.finish(call, result)) is not None:
-            await watch.sink.atake(ended)
-        return result
 
-    return observed
+    return ainvoke if inspect.iscoroutinefunction(request) else invoke
