@@ -24,6 +24,9 @@ _logger = logging.getLogger(__name__)
 EXIT_TIMEOUT: Final = 10.0
 """Seconds that the end of the process waits for what is pending."""
 
+_RAISE_AGAIN_AFTER: Final = 0.1
+"""Seconds until a signal that the main thread has not heard is raised again."""
+
 _AFTER_CHILDREN: Final = -1
 """Priority in a worker of multiprocessing: below 0 is after it has joined its own children."""
 
@@ -92,36 +95,49 @@ def flush_on_sigterm(timeout: float = EXIT_TIMEOUT) -> None:
     Raises:
         ValueError: This is not the main thread.
     """
-    before = signal.getsignal(signal.SIGTERM)
-    signal.signal(signal.SIGTERM, _make_handler(timeout, before))
+    signal.signal(signal.SIGTERM, _FlushFirst(timeout, signal.getsignal(signal.SIGTERM)))
 
 
-def _make_handler(timeout: float, before: Any) -> Callable[[int, FrameType | None], None]:
-    flushes_in = 0  # A process id: a forked child does not have the thread that flushes.
+class _FlushFirst:
+    """The handler: a thread flushes and raises the signal again, and then ``before`` runs."""
 
-    def flush_and_raise(number: int) -> None:
-        end = time.monotonic() + timeout
-        for delivery in _list_open():
-            delivery.flush(max(0.0, end - time.monotonic()))
-        os.kill(os.getpid(), number)
+    def __init__(self, timeout: float, before: Any) -> None:
+        self._timeout = timeout
+        self._before = before
+        self._flushes_in = 0  # A process id: a forked child does not have the thread.
+        self._is_raised = False
+        self._is_passed_on = False
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal flushes_in
-        if flushes_in != os.getpid():
-            flushes_in = os.getpid()
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._flushes_in != os.getpid():
+            self._flushes_in = os.getpid()
+            self._is_raised = self._is_passed_on = False
             # Not in this thread: what it was interrupted in may hold any lock. When the
             # interpreter is ending no thread can be started, and all is flushed anyway.
             with suppress(RuntimeError):
-                threading.Thread(target=flush_and_raise, args=(number,), daemon=True).start()
-            return
-        flushes_in = 0
-        if callable(before):
-            before(number, frame)
-        elif before is not signal.SIG_IGN:
+                threading.Thread(target=self._flush, args=(number,), daemon=True).start()
+        elif not (self._is_raised and self._is_passed_on):
+            self._is_passed_on = True
+            self._pass_on(number, frame)
+
+    def _flush(self, number: int) -> None:
+        end = time.monotonic() + self._timeout
+        for delivery in _list_open():
+            delivery.flush(max(0.0, end - time.monotonic()))
+        self._is_raised = True
+        # Until it is heard: one that comes in just before the main thread begins to wait
+        # (``signal.pause``, ``select``) does not wake it, and the process would never end.
+        while not self._is_passed_on:
+            os.kill(os.getpid(), number)
+            time.sleep(_RAISE_AGAIN_AFTER)
+        self._flushes_in = 0
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        if callable(self._before):
+            self._before(number, frame)
+        elif self._before is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-
-    return handle
 
 
 def _list_open() -> list[Delivery]:

@@ -48,6 +48,75 @@ def test_sigterm_delivers_and_then_does_what_it_did_before(
     assert read_ids(table) == name_ids(range(3))
 
 
+@pytest.mark.parametrize(("before", "status"), [("handler", 3), ("default", -signal.SIGTERM)])
+def test_a_signal_that_did_not_wake_the_main_thread_is_raised_again(
+    make_program: Callable[..., Program], table: DynamoClient, before: str, status: int
+) -> None:
+    """One that comes between a look at what came and the system's wait is not seen."""
+    done = make_program(
+        f"""
+        from receipt_dynamo import flush_on_sigterm
+
+        client = open_client(batch_flush_interval=60)
+        put(client, 3)
+        signal.signal(signal.SIGTERM, {BEFORE[before]})
+        flush_on_sigterm(timeout=60)
+        send, unheard = os.kill, []
+
+        def lose_the_first(*signal_sent):
+            if unheard:
+                send(*signal_sent)
+            unheard.append(signal_sent)
+
+        os.kill = lose_the_first
+        signal.raise_signal(signal.SIGTERM)
+        while True:
+            signal.pause()
+        """
+    ).run()
+    assert (done.returncode, done.stderr) == (status, "")
+    assert read_ids(table) == name_ids(range(3))
+
+
+def test_two_sigterms_run_what_was_there_before_once_each_flush(
+    make_program: Callable[..., Program], table: DynamoClient, proxy: FaultProxy
+) -> None:
+    """The flush that the second one did not wait for raises none of its own later."""
+    program = make_program(
+        """
+        from receipt_dynamo import flush_on_sigterm
+
+        client = open_patient_client(batch_flush_interval=60)
+        put(client, 3)
+        wait_for_proof(client)
+        told = []
+        signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+        flush_on_sigterm(timeout=60)
+        print("ready", flush=True)
+        sys.stdin.readline()
+        assert told == [signal.SIGTERM], told
+        print("told", flush=True)
+        sys.stdin.readline()
+        while flushing := [t for t in threading.enumerate() if "flush" in t.name]:
+            flushing[0].join(30)
+        assert told == [signal.SIGTERM], told
+        """,
+        proxy.endpoint_url,
+    )
+    proxy.always(Stall())
+    with program.start() as process:
+        assert hear(process) == "ready"
+        process.terminate()
+        assert proxy.wait_for_requests(1)
+        process.terminate()
+        say(process, "go on")
+        assert hear(process) == "told"
+        proxy.heal()
+        say(process, "end")
+        assert process.wait(60) == 0
+    assert read_ids(table) == name_ids(range(3))
+
+
 def test_a_second_sigterm_does_not_wait_for_the_flush_of_the_first(
     make_program: Callable[..., Program], table: DynamoClient, proxy: FaultProxy
 ) -> None:
