@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,16 +10,15 @@ from datetime import date, timedelta
 from typing import Any, Final, TypeAlias
 
 from receipt_dynamo import AIUsageMetric, DynamoClient
-from receipt_dynamo.commands.arguments import DONE, SOMETHING_LEFT, CommandError
+from receipt_dynamo.commands.arguments import DONE, SOMETHING_LEFT
 from receipt_dynamo.commands.output import count_of, say_all, say_json
-from receipt_dynamo.data.failures import summarize_failure
+from receipt_dynamo.commands.target import add_target, open_client
 from receipt_label.environment import explain_environment
 from receipt_label.pricing import list_unpriced
 from receipt_label.tracking.tracker_stats import utc_now
 
 DEFAULT_SINCE: Final = "7d"
 
-_TABLE_VARIABLES: Final = ("DYNAMODB_TABLE_NAME", "DYNAMO_TABLE_NAME")
 _DAYS: Final = re.compile(r"(\d{1,4})d")
 
 _DETAILS: Final = """\
@@ -75,13 +73,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--table", metavar="NAME", help="name or ARN; by default DYNAMODB_TABLE_NAME"
-    )
-    parser.add_argument("--region", help="by default as boto3 finds it")
-    parser.add_argument(
-        "--endpoint-url", metavar="URL", help="of DynamoDB; by default as boto3 finds it"
-    )
+    add_target(parser)
     parser.add_argument(
         "--since",
         metavar="DAY",
@@ -89,7 +81,6 @@ def add(commands: Any) -> argparse.ArgumentParser:
         default=DEFAULT_SINCE,
         help="first day: a date such as 2026-11-01, or 30d for the last 30 days (%(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
 
 
@@ -100,7 +91,7 @@ def run(chosen: argparse.Namespace) -> int:
         0, or 1 when there are warnings.
 
     Raises:
-        CommandError: No table is named, or it cannot be read.
+        CommandError: No table is named, or no client can be made.
     """
     findings = examine(_find_patient(chosen))
     warnings = sum(finding.is_warning for finding in findings)
@@ -180,31 +171,14 @@ class _Counter:
 
 
 def _find_patient(chosen: argparse.Namespace) -> Patient:
-    table = chosen.table or next(filter(None, map(os.environ.get, _TABLE_VARIABLES)), None)
-    if not table:
-        raise CommandError("no table is named; give --table or set DYNAMODB_TABLE_NAME")
-    records = _read_records(table, chosen.region, chosen.endpoint_url, chosen.since)
-    return Patient(table, chosen.since, records)
+    client = open_client(chosen)
+    return Patient(client.table_name, chosen.since, _read_records(client, chosen.since))
 
 
-def _read_records(
-    table: str, region: str | None, endpoint_url: str | None, since: date
-) -> Iterator[AIUsageMetric]:
+def _read_records(client: DynamoClient, since: date) -> Iterator[AIUsageMetric]:
     # Until tomorrow: a client's clock may be ahead of this one.
     until = utc_now().date() + timedelta(days=1)
-    try:
-        client = DynamoClient(table, region, endpoint_url)
-        yield from client.query_ai_usage_costs_by_date(since, max(since, until))
-    except Exception as error:
-        if not _is_from_boto3(error):
-            raise
-        raise CommandError(f"table {table} cannot be read: {summarize_failure(error)}") from None
-
-
-def _is_from_boto3(error: Exception) -> bool:
-    """Tell whether DynamoDB or the way to it failed; boto3 names a bad endpoint a ValueError."""
-    package = type(error).__module__.partition(".")[0]
-    return package in ("botocore", "boto3") or isinstance(error, ValueError)
+    return client.query_ai_usage_costs_by_date(since, max(since, until))
 
 
 def _read_since(text: str) -> date:

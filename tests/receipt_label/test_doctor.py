@@ -117,9 +117,9 @@ def test_the_table_of_the_environment_is_the_default(
     ("arguments", "message"),
     [
         ([], "no table is named; give --table or set DYNAMODB_TABLE_NAME"),
-        (["--table", "no-such-table"], "table no-such-table cannot be read: "),
-        (["--table", "t", "--endpoint-url", "nonsense"], "table t cannot be read: "),
-        (["--table", "no spaces"], "table no spaces cannot be read: "),
+        (["--table", "no-such-table"], "there is no table no-such-table in this account"),
+        (["--table", "t", "--endpoint-url", "nonsense"], "Invalid endpoint: nonsense"),
+        (["--table", "no spaces"], "there is no table no spaces in this account"),
     ],
 )
 def test_what_a_user_gets_wrong_is_a_line_and_status_2(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 from receipt_dynamo.data.journal_directory import JournalDirectory, find_directory
@@ -19,31 +20,61 @@ class CommandError(ReceiptDynamoError):
     """A command cannot be carried out as it was given; the message says why."""
 
 
-def add_command(
-    commands: Any, name: str, *, summary: str, details: str, something_left: str, example: str
+def add_parser(
+    commands: Any,
+    name: str,
+    *,
+    summary: str,
+    details: str,
+    statuses: Mapping[int, str],
+    example: str,
 ) -> argparse.ArgumentParser:
-    """Add a command, with the arguments that all of them have.
+    """Add a command whose help tells its exit statuses and shows an example.
 
     Args:
         commands: What ``ArgumentParser.add_subparsers`` returned.
         name: Its name.
         summary: What it does, in a line of the list of commands.
         details: What it does, in its own help.
-        something_left: What exit status 1 means.
+        statuses: What each exit status means.
         example: Its arguments, as one may give them.
     """
+    means = "\n".join(f"  {status} {meaning}" for status, meaning in statuses.items())
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
         description=details,
-        epilog=(
-            "exit status:\n"
-            "  0 all is well\n"
-            f"  1 {something_left}\n"
-            "  2 bad arguments, or files that cannot be read or written\n\n"
-            f"example:\n  %(prog)s {example}"
-        ),
+        epilog=f"exit status:\n{means}\n\nexample:\n  %(prog)s {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def add_command(
+    commands: Any, name: str, *, summary: str, details: str, something_left: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a command for journals, with the arguments that all of them have.
+
+    Args:
+        commands: See :func:`add_parser`, as for ``name``, ``summary``, ``details`` and
+            ``example``.
+        name: Its name.
+        summary: What it does, in a line.
+        details: What it does.
+        something_left: What exit status 1 means.
+        example: Its arguments.
+    """
+    parser = add_parser(
+        commands,
+        name,
+        summary=summary,
+        details=details,
+        statuses={
+            DONE: "all is well",
+            SOMETHING_LEFT: something_left,
+            BAD_ARGUMENTS: "bad arguments, or files that cannot be read or written",
+        },
+        example=example,
     )
     parser.add_argument(
         "--journal-dir",

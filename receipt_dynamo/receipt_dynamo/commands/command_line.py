@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from receipt_dynamo.commands import dead, drain, erase, export, redrive, status
 from receipt_dynamo.commands.arguments import BAD_ARGUMENTS, SOMETHING_LEFT
+from receipt_dynamo.commands.explain import explain_failure, is_from_boto3
 from receipt_dynamo.commands.output import make_printable, say
+from receipt_dynamo.commands.target import find_table
 from receipt_dynamo.errors import ReceiptDynamoError
 
 _JOURNAL: Final = """\
@@ -74,21 +76,33 @@ def guard(
 
     def guarded(chosen: argparse.Namespace) -> int:
         try:
-            with _log_to_stderr():
+            with _log_to_stderr(is_quiet=getattr(chosen, "quiet", False)):
                 exit_status = run(chosen)
             sys.stdout.flush()
         except BrokenPipeError:
             # Who reads our output has seen enough. Python would fail again while it exits.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return SOMETHING_LEFT
-        except (ReceiptDynamoError, OSError, sqlite3.Error) as error:
-            say(f"{parser.prog}: error: {error}", to=sys.stderr)
-            return BAD_ARGUMENTS
         except KeyboardInterrupt:
             return _INTERRUPTED
+        except Exception as error:
+            said = _explain(error, chosen)
+            if said is None:
+                raise
+            say(f"{parser.prog}: error: {said}", to=sys.stderr)
+            return BAD_ARGUMENTS
         return exit_status
 
     return guarded
+
+
+def _explain(error: Exception, chosen: argparse.Namespace) -> str | None:
+    """Return what a user can do something about; None when the program is at fault."""
+    if is_from_boto3(error):  # Asked first: some of these are an OSError too.
+        return explain_failure(error, find_table(chosen))
+    if isinstance(error, ReceiptDynamoError | OSError | sqlite3.Error):
+        return str(error)
+    return None
 
 
 class _PrintableFormatter(logging.Formatter):
@@ -97,10 +111,11 @@ class _PrintableFormatter(logging.Formatter):
 
 
 @contextmanager
-def _log_to_stderr() -> Iterator[None]:
+def _log_to_stderr(*, is_quiet: bool) -> Iterator[None]:
     """Show what the package logs, safe against what the messages of others hold."""
     logger = logging.getLogger("receipt_dynamo")
     handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.ERROR if is_quiet else logging.NOTSET)
     handler.setFormatter(_PrintableFormatter("%(message)s"))
     logger.addHandler(handler)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable
@@ -15,7 +16,11 @@ _KILO: Final = 1024
 
 
 def make_printable(text: str) -> str:
-    """Escape what a terminal obeys instead of showing: control characters and their like."""
+    """Escape what a terminal obeys instead of showing.
+
+    These are control characters, what reverses the direction of writing, and what nobody
+    can see: all that Unicode counts among "other" or as a separator, save the space.
+    """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
@@ -27,6 +32,12 @@ def say(line: str, *, to: TextIO | None = None) -> None:
     encoding = stream.encoding or "utf-8"
     shown = make_printable(line).encode(encoding, "backslashreplace").decode(encoding)
     stream.write(f"{shown}\n")
+
+
+def remark(chosen: argparse.Namespace, line: str) -> None:
+    """Print to standard error what was not asked for, unless ``--quiet`` is given."""
+    if not chosen.quiet:
+        say(line, to=sys.stderr)
 
 
 def say_json(document: Any) -> None:

@@ -92,14 +92,14 @@ def classify_failure(error: BaseException) -> FailureKind:
     sending it again is safe. An unknown refusal (HTTP 4xx) is a misconfiguration, never a
     reason to give a record up.
     """
-    for name in _name_failure(error):
+    for name in name_failure(error):
         if name in _KIND_BY_NAME:
             return _KIND_BY_NAME[name]
     return FailureKind.OUTAGE
 
 
-def _name_failure(error: BaseException) -> Iterator[str]:
-    """Yield what the error may stand under in the table, most telling first."""
+def name_failure(error: BaseException) -> Iterator[str]:
+    """Yield what the error may stand under in a table of failures, most telling first."""
     response = getattr(error, "response", None)
     if isinstance(response, dict):
         yield str(response.get("Error", {}).get("Code", ""))
