@@ -11,6 +11,10 @@ _.get_ai_usage_metric
 _.query_ai_usage_metrics_by_date
 _.query_ai_usage_metrics_by_job
 _.query_ai_usage_metrics_by_batch
+_.query_ai_usage_metrics_by_model
+_.query_ai_usage_metrics_by_user
+_.query_ai_usage_metrics_by_environment
+_.sum_ai_usage_costs_by_day
 _.aput
 _.aflush
 _.cancel
@@ -33,6 +37,9 @@ rejections
 openings
 spilled
 journal_bytes
+pages
+other_items
+read_units
 
 # The fault proxy and the provider stub, for users' tests.
 _.wait_for_requests

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import UnreadableReplyError
+    from receipt_dynamo.data.daily_costs import DailyCost
     from receipt_dynamo.data.delivery_events import DeliveryEvent, DeliveryEventKind
     from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
     from receipt_dynamo.data.dynamo_client import DynamoClient
+    from receipt_dynamo.data.index_reader import MissingIndexError
     from receipt_dynamo.data.lifecycle import flush_on_sigterm
-    from receipt_dynamo.data.metric_queries import MissingIndexError
     from receipt_dynamo.data.pending_record import DeliveryReport, Fate
+    from receipt_dynamo.data.read_tally import ReadTally
     from receipt_dynamo.data.resilient_dynamo_client import DeadRecord, ResilientDynamoClient
     from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
     from receipt_dynamo.errors import ReceiptDynamoError
@@ -35,6 +37,7 @@ __all__ = [
     "CircuitBreakerOpenError",
     "CircuitBreakerState",
     "CloseReport",
+    "DailyCost",
     "DeadRecord",
     "DeliveryEvent",
     "DeliveryEventKind",
@@ -46,6 +49,7 @@ __all__ = [
     "InvalidItemError",
     "MissingIndexError",
     "QueueFullError",
+    "ReadTally",
     "ReceiptDynamoError",
     "ResilientDynamoClient",
     "RetryExhaustedError",
@@ -61,6 +65,7 @@ _HOMES: Final = {
     "CircuitBreakerOpenError": "utils.circuit_breaker",
     "CircuitBreakerState": "utils.circuit_breaker",
     "CloseReport": "data.delivery_stats",
+    "DailyCost": "data.daily_costs",
     "DeadRecord": "data.resilient_dynamo_client",
     "DeliveryEvent": "data.delivery_events",
     "DeliveryEventKind": "data.delivery_events",
@@ -70,8 +75,9 @@ _HOMES: Final = {
     "Fate": "data.pending_record",
     "FlushResult": "utils.batch_queue",
     "InvalidItemError": "entities.ai_usage_metric",
-    "MissingIndexError": "data.metric_queries",
+    "MissingIndexError": "data.index_reader",
     "QueueFullError": "utils.batch_queue",
+    "ReadTally": "data.read_tally",
     "ReceiptDynamoError": "errors",
     "ResilientDynamoClient": "data.resilient_dynamo_client",
     "RetryExhaustedError": "utils.retry_with_backoff",

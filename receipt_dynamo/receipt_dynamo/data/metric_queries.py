@@ -1,13 +1,29 @@
-"""The read side: one record by its key, many by date, job or batch."""
+"""The read side: one record by its key, many by date, model, job, batch, user or environment."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Generator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeAlias
 
+from receipt_dynamo.data.daily_costs import DailyCost, sum_by_day
+from receipt_dynamo.data.index_reader import (
+    KeyedRecord,
+    KeyRange,
+    MissingIndexError,
+    RangeReader,
+)
+from receipt_dynamo.data.query_arguments import (
+    Day,
+    Days,
+    check_optional_range,
+    check_range,
+    check_reading,
+    check_text,
+)
+from receipt_dynamo.data.read_tally import ReadTally
 from receipt_dynamo.data.table_schema import (
     BATCH_OF_JOB_INDEX,
     COST_INDEX,
@@ -17,7 +33,6 @@ from receipt_dynamo.data.table_schema import (
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
 from receipt_dynamo.entities.wire_form import (
     COST_PARTITION_KEY,
-    ITEM_TYPE,
     batch_partition_key,
     cost_sort_key,
     job_partition_key,
@@ -26,31 +41,38 @@ from receipt_dynamo.entities.wire_form import (
     usage_partition_key,
     usage_sort_key,
 )
-from receipt_dynamo.errors import ReceiptDynamoError
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
 
 _logger = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
-# Sorts after every service name that may follow a date in a GSI2 sort key.
-_AFTER_ALL_SERVICES = "\U0010ffff"
+Records: TypeAlias = Generator[AIUsageMetric, None, None]
+"""An iterator of records; ``close()`` ends it early."""
 
-
-class MissingIndexError(ReceiptDynamoError):
-    """The table lacks an index that the query needs; the message names it."""
+_LAST: Final = "\U0010ffff"
+"""Sorts after whatever may follow a day in a sort key: a time, a zone, a service, an id."""
 
 
 class MetricQueries:
     """Typed reads of AIUsageMetric records; items of other types are passed over.
 
     Every query is an iterator that reads page after page as it is consumed, to the end
-    or to ``limit``. A ``date`` is a UTC day, given as :class:`datetime.date`, an aware
-    datetime or "YYYY-MM-DD"; ranges include both ends. A query raises
-    ``botocore.exceptions.ClientError`` when DynamoDB refuses it, and
-    :class:`InvalidItemError` at an item that is not a whole record. A bad argument is a
-    ``ValueError`` that names it, its value and what is accepted, when the query is made.
+    or to ``limit``; nothing is asked of DynamoDB before. A day is a UTC day, given as
+    :class:`datetime.date`, an aware datetime or "YYYY-MM-DD"; ranges include both ends.
+    ``docs/queries.md`` has the index, the order and the read units of each query. All take:
+
+    * ``limit``: at most so many records; None for all.
+    * ``tally``: a :class:`ReadTally` to which the query adds what it read.
+    * ``skip_invalid``: True passes over an item of our type that is not a whole record, and
+      counts it in the tally. By default it ends the query with an
+      :class:`InvalidItemError`.
+
+    A bad argument is a ``ValueError`` that names it, its value and what is accepted, when
+    the query is made. While it is consumed, a query raises :class:`MissingIndexError` when
+    the table lacks its index, and ``botocore.exceptions.ClientError`` when DynamoDB refuses
+    it otherwise. Reads of an index are eventually consistent: the newest records may be
+    missing for a moment.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -73,8 +95,7 @@ class MetricQueries:
                 earlier writers stored under a naive timestamp are found as well.
             request_id: The record's request id.
         """
-        for name, text in {"service": service, "model": model, "request_id": request_id}.items():
-            _check_text(name, text)
+        check_text(service=service, model=model, request_id=request_id)
         if not isinstance(timestamp, datetime):
             raise ValueError(f"timestamp is {timestamp!r}; accepted is a datetime")  # noqa: TRY004
         utc = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
@@ -94,89 +115,242 @@ class MetricQueries:
         return None
 
     def query_ai_usage_metrics_by_date(
-        self, date: date | str, service: str, *, limit: int | None = None
-    ) -> Iterator[AIUsageMetric]:
-        """Iterate over one service's records of one day."""
-        return self.query_ai_usage_metrics_by_service(service, date, date, limit=limit)
+        self,
+        date: Day,
+        service: str,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one service's records of one day, in no order, by GSI1."""
+        return self.query_ai_usage_metrics_by_service(
+            service, date, date, limit=limit, tally=tally, skip_invalid=skip_invalid
+        )
 
     def query_ai_usage_metrics_by_service(
         self,
         service: str,
-        start_date: date | str,
-        end_date: date | str,
+        start_date: Day,
+        end_date: Day,
         *,
         limit: int | None = None,
-    ) -> Iterator[AIUsageMetric]:
-        """Iterate over one service's records of a range of days, day by day."""
-        _check_text("service", service)
-        start, end = _check_range(start_date, end_date)
-        return _take(
-            self._query(
-                SERVICE_INDEX,
-                service_partition_key(service.lower()),
-                (service_sort_key(start), service_sort_key(end)),
-            ),
-            limit,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one service's records of a range of days, by GSI1.
+
+        They come day by day; within a day in no order.
+        """
+        check_text(service=service)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_service(reader, service, days), limit)
+
+    def query_ai_usage_metrics_by_model(
+        self,
+        service: str,
+        model: str,
+        start_date: Day,
+        end_date: Day,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one model's records of a range of days, oldest first, by the table's key.
+
+        Records under a naive timestamp of earlier writers are found as well. One that they
+        stored with another offset than UTC's is found on the day that its key says.
+        """
+        check_text(service=service, model=model)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        key_range = KeyRange(
+            None,
+            usage_partition_key(service.lower(), model),
+            _span("USAGE#", days),
         )
+        return reader.hand_out(reader.read(key_range), limit)
 
     def query_ai_usage_metrics_by_job(
-        self, job_id: str, *, limit: int | None = None
-    ) -> Iterator[AIUsageMetric]:
-        """Iterate over one job's records, oldest first."""
-        _check_text("job_id", job_id)
-        return _take(self._query(GROUP_INDEX, job_partition_key(job_id)), limit)
+        self,
+        job_id: str,
+        *,
+        start_date: Day | None = None,
+        end_date: Day | None = None,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one job's records, oldest first, by GSI3.
+
+        Args:
+            job_id: The job.
+            start_date: First day; by default all days.
+            end_date: Last day, likewise.
+            limit: See the class.
+            tally: See the class.
+            skip_invalid: See the class.
+        """
+        check_text(job_id=job_id)
+        days = check_optional_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        key_range = KeyRange(GROUP_INDEX, job_partition_key(job_id), _span_group(days))
+        return reader.hand_out(reader.read(key_range), limit)
 
     def query_ai_usage_metrics_by_batch(
         self,
         batch_id: str,
         *,
-        start_date: date | str | None = None,
-        end_date: date | str | None = None,
+        start_date: Day | None = None,
+        end_date: Day | None = None,
         limit: int | None = None,
-    ) -> Iterator[AIUsageMetric]:
-        """Iterate over one batch's records: first those without a job, then those with one.
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one batch's records, by GSI3 and GSI4.
+
+        First those without a job, oldest first, then those with one, oldest first. On a table
+        without GSI4 the latter are found by reading all records of the days (GSI2); they then
+        come day by day.
 
         Args:
             batch_id: The batch.
-            start_date: First day to look at, on a table without GSI4 only: there the
-                records that have a job too are found by reading all records of the days.
-            end_date: Last day to look at, likewise.
-            limit: At most so many records.
+            start_date: First day; by default all days, which needs GSI4.
+            end_date: Last day, likewise.
+            limit: See the class.
+            tally: See the class.
+            skip_invalid: See the class.
 
         Raises:
             MissingIndexError: The table has no GSI4 and no days are given.
         """
-        _check_text("batch_id", batch_id)
-        return _take(
-            self._query_batch(batch_id, _check_optional_range(start_date, end_date)), limit
-        )
+        check_text(batch_id=batch_id)
+        days = check_optional_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_batch(reader, batch_id, days), limit)
+
+    def query_ai_usage_metrics_by_user(
+        self,
+        user_id: str,
+        start_date: Day,
+        end_date: Day,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one user's records of a range of days, day by day, then by service.
+
+        No index has users: DynamoDB reads all records of the days (GSI2) and filters them,
+        so that the read units are those of the whole range, whomever it is asked for.
+        """
+        check_text(user_id=user_id)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_costs(reader, days, ("userId", user_id)), limit)
+
+    def query_ai_usage_metrics_by_environment(
+        self,
+        environment: str,
+        start_date: Day,
+        end_date: Day,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one environment's records of a range of days, day by day, then by service.
+
+        The read units are those of the whole range, as with
+        :meth:`query_ai_usage_metrics_by_user`.
+        """
+        check_text(environment=environment)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        equal = ("environment", environment)
+        return reader.hand_out(self._read_costs(reader, days, equal), limit)
 
     def query_ai_usage_costs_by_date(
         self,
-        start_date: date | str,
-        end_date: date | str | None = None,
+        start_date: Day,
+        end_date: Day | None = None,
         *,
         limit: int | None = None,
-    ) -> Iterator[AIUsageMetric]:
-        """Iterate over all services' records of a range of days, day by day, for their cost.
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over all services' records of a range of days, by GSI2.
+
+        They come day by day, within a day by service; within these in no order.
 
         Args:
             start_date: First day.
             end_date: Last day; by default the first.
-            limit: At most so many records.
+            limit: See the class.
+            tally: See the class.
+            skip_invalid: See the class.
         """
-        start, end = _check_range(start_date, start_date if end_date is None else end_date)
-        return _take(self._query_costs(start, end), limit)
+        days = check_range(start_date, start_date if end_date is None else end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_costs(reader, days), limit)
 
-    def _query_costs(self, start: str, end: str) -> Iterator[AIUsageMetric]:
-        sort_keys = (cost_sort_key(start, ""), cost_sort_key(end, _AFTER_ALL_SERVICES))
-        return self._query(COST_INDEX, COST_PARTITION_KEY, sort_keys)
+    def sum_ai_usage_costs_by_day(
+        self,
+        start_date: Day,
+        end_date: Day,
+        *,
+        service: str | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Generator[DailyCost, None, None]:
+        """Iterate over the exact costs of each day and service, by day, then by service.
 
-    def _query_batch(self, batch_id: str, days: tuple[str, str] | None) -> Iterator[AIUsageMetric]:
-        partition_key = batch_partition_key(batch_id)
-        yield from self._query(GROUP_INDEX, partition_key)
+        Reads every record of the days, and holds one page and the sums of one day. A record
+        counts for the day of its index key; days without records are left out.
+
+        Args:
+            start_date: First day.
+            end_date: Last day.
+            service: One service alone, by GSI1; by default all, by GSI2.
+            tally: See the class.
+            skip_invalid: See the class.
+        """
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid)
+        if service is None:
+            return sum_by_day(self._read_costs(reader, days), reader)
+        check_text(service=service)
+        return sum_by_day(self._read_service(reader, service, days), reader)
+
+    def _make_reader(
+        self, tally: ReadTally | None, *, skip_invalid: bool, limit: int | None = None
+    ) -> RangeReader:
+        tally = check_reading(tally=tally, skip_invalid=skip_invalid, limit=limit)
+        return RangeReader(self._connection, tally, skip_invalid=skip_invalid)
+
+    def _read_service(
+        self, reader: RangeReader, service: str, days: Days
+    ) -> Generator[KeyedRecord, None, None]:
+        sort_keys = (service_sort_key(days[0]), service_sort_key(days[1]))
+        return reader.read(
+            KeyRange(SERVICE_INDEX, service_partition_key(service.lower()), sort_keys)
+        )
+
+    def _read_costs(
+        self, reader: RangeReader, days: Days, equal: tuple[str, str] | None = None
+    ) -> Generator[KeyedRecord, None, None]:
+        sort_keys = (cost_sort_key(days[0], ""), cost_sort_key(days[1], _LAST))
+        return reader.read(KeyRange(COST_INDEX, COST_PARTITION_KEY, sort_keys, equal))
+
+    def _read_batch(
+        self, reader: RangeReader, batch_id: str, days: Days | None
+    ) -> Generator[KeyedRecord, None, None]:
+        partition_key, sort_keys = batch_partition_key(batch_id), _span_group(days)
+        yield from reader.read(KeyRange(GROUP_INDEX, partition_key, sort_keys))
         try:
-            yield from self._query(BATCH_OF_JOB_INDEX, partition_key)
+            yield from reader.read(KeyRange(BATCH_OF_JOB_INDEX, partition_key, sort_keys))
         except MissingIndexError:
             if days is None:
                 raise
@@ -186,87 +360,14 @@ class MetricQueries:
                 BATCH_OF_JOB_INDEX,
                 *days,
             )
-            for metric in self._query_costs(*days):
-                if metric.batch_id == batch_id and metric.job_id:
-                    yield metric
-
-    def _query(
-        self, index: str, partition_key: str, sort_keys: tuple[str, str] | None = None
-    ) -> Iterator[AIUsageMetric]:
-        condition = f"{index}PK = :pk"
-        values: dict[str, Any] = {":pk": {"S": partition_key}}
-        if sort_keys is not None:
-            condition += f" AND {index}SK BETWEEN :first AND :last"
-            values |= {":first": {"S": sort_keys[0]}, ":last": {"S": sort_keys[1]}}
-        client = self._connection.client()
-        pages = client.get_paginator("query").paginate(
-            TableName=self.table_name,
-            IndexName=index,
-            KeyConditionExpression=condition,
-            ExpressionAttributeValues=values,
-        )
-        try:
-            for page in pages:
-                for item in page["Items"]:
-                    if item.get("TYPE") == {"S": ITEM_TYPE}:
-                        yield AIUsageMetric.from_dynamodb_item(item)
-        except client.exceptions.ClientError as error:
-            if _says_index_is_missing(error, index):
-                raise MissingIndexError(
-                    f"table {self.table_name} has no index {index}; create it, or see "
-                    "what the query accepts in its place"
-                ) from error
-            raise
+            with closing(self._read_costs(reader, days, ("batchId", batch_id))) as of_batch:
+                yield from (pair for pair in of_batch if pair[1].job_id)  # GSI3 had the others.
 
 
-def _says_index_is_missing(error: Any, index: str) -> bool:
-    """Tell a missing index from other refusals; DynamoDB has no error code of its own for it."""
-    details = error.response.get("Error", {})
-    message = str(details.get("Message", ""))
-    # DynamoDB says the first, moto the second.
-    return details.get("Code") in ("ValidationException", "ResourceNotFoundException") and (
-        "index" in message.lower() and index in message
-    )
+def _span(prefix: str, days: Days) -> tuple[str, str]:
+    """Return the first and last sort key of the times of these days, naive and aware ones."""
+    return f"{prefix}{days[0]}", f"{prefix}{days[1]}{_LAST}"
 
 
-def _take(metrics: Iterable[_T], limit: int | None) -> Iterator[_T]:
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise ValueError(f"limit is {limit!r}; accepted are None and whole numbers of 1 or more")
-    return islice(metrics, limit)
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} is {value!r}; accepted is a non-empty str")
-
-
-def _check_optional_range(
-    start: date | str | None, end: date | str | None
-) -> tuple[str, str] | None:
-    if start is not None and end is not None:
-        return _check_range(start, end)
-    if start is None and end is None:
-        return None
-    missing = "start_date" if start is None else "end_date"
-    raise ValueError(
-        f"{missing} is None; accepted are a date and 'YYYY-MM-DD', or neither of the two"
-    )
-
-
-def _check_range(start: date | str, end: date | str) -> tuple[str, str]:
-    first, last = _format_day(start, "start_date"), _format_day(end, "end_date")
-    if first > last:
-        raise ValueError(f"start_date {first} is after end_date {last}; accepted is the reverse")
-    return first, last
-
-
-def _format_day(day: date | str, name: str) -> str:
-    if isinstance(day, datetime):
-        return (day if day.tzinfo is None else day.astimezone(UTC)).date().isoformat()
-    if isinstance(day, date):
-        return day.isoformat()
-    try:
-        # strptime, because fromisoformat accepts other forms, such as week dates.
-        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).date().isoformat()
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} is {day!r}; accepted are a date and 'YYYY-MM-DD'") from None
+def _span_group(days: Days | None) -> tuple[str, str] | None:
+    return None if days is None else _span("AI_USAGE#", days)

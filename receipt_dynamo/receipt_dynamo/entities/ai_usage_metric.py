@@ -302,13 +302,13 @@ class AIUsageMetric:
         def text(attribute: str) -> str:
             if attribute not in item:
                 raise InvalidItemError(f"{_describe(item)} has no attribute {attribute!r}")
-            return str(item[attribute]["S"])
+            return str(_read_typed(item, attribute, "S"))
 
         metric = cls(
             text("service"),
             text("model"),
             text("operation"),
-            datetime.fromisoformat(text("timestamp")),
+            _read_time(item, text("timestamp")),
             request_id=text("requestId"),
             **_read_optional(item),
         )
@@ -323,20 +323,43 @@ _read_numbers: Final = attrgetter(*NUMBER_ATTRIBUTES)
 
 
 def _read_optional(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
-    """Return the fields of the optional attributes that the item has."""
+    """Return the fields of the optional attributes that the item has; NULL is as good as none.
+
+    Another type than the wire form's is an error: a cost that is passed over makes a wrong sum.
+    """
+    given = {name for name, value in item.items() if "NULL" not in value}
     fields: dict[str, Any] = {
-        name: item[attribute]["S"]
+        name: _read_typed(item, attribute, "S")
         for name, attribute in TEXT_ATTRIBUTES.items()
-        if "S" in item.get(attribute, {})
+        if attribute in given
     }
     fields |= {
-        name: parse_number(item[attribute]["N"])
+        name: parse_number(_read_typed(item, attribute, "N"))
         for name, attribute in NUMBER_ATTRIBUTES.items()
-        if "N" in item.get(attribute, {})
+        if attribute in given
     }
-    if "M" in item.get("metadata", {}):
+    if "M" in item.get("metadata", {}):  # In no sum: another form is passed over.
         fields["metadata"] = from_attribute_value(item["metadata"])
     return fields
+
+
+def _read_typed(item: Mapping[str, AttributeValue], attribute: str, kind: str) -> Any:
+    value = item[attribute]
+    if kind not in value:
+        raise InvalidItemError(
+            f"{_describe(item)} has the attribute {attribute!r} of type "
+            f"{', '.join(value)}; accepted is {kind}"
+        )
+    return value[kind]
+
+
+def _read_time(item: Mapping[str, AttributeValue], text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidItemError(
+            f"{_describe(item)} has a 'timestamp' that is not a time in ISO 8601"
+        ) from None
 
 
 def _describe(item: Mapping[str, AttributeValue]) -> str:

@@ -62,6 +62,38 @@ def client() -> DynamoClient:
             lambda client: client.query_ai_usage_metrics_by_job("j", limit=0),
             "limit is 0; accepted are None and whole numbers of 1 or more",
         ),
+        (
+            lambda client: client.query_ai_usage_metrics_by_job("j", start_date=NOON),
+            "end_date is None; accepted are a date and 'YYYY-MM-DD', or neither of the two",
+        ),
+        (
+            lambda client: client.query_ai_usage_metrics_by_model("openai", "", NOON, NOON),
+            "model is ''; accepted is a non-empty str",
+        ),
+        (
+            lambda client: client.query_ai_usage_metrics_by_user(None, NOON, NOON),
+            "user_id is None; accepted is a non-empty str",
+        ),
+        (
+            lambda client: client.query_ai_usage_metrics_by_environment("", NOON, NOON),
+            "environment is ''; accepted is a non-empty str",
+        ),
+        (
+            lambda client: client.sum_ai_usage_costs_by_day(NOON, NOON, service=""),
+            "service is ''; accepted is a non-empty str",
+        ),
+        (
+            lambda client: client.sum_ai_usage_costs_by_day("2026-03-02", "2026-03-01"),
+            "start_date 2026-03-02 is after end_date 2026-03-01; accepted is the reverse",
+        ),
+        (
+            lambda client: client.query_ai_usage_costs_by_date(NOON, tally={}),
+            "tally is {}; accepted are None and a ReadTally",
+        ),
+        (
+            lambda client: client.query_ai_usage_costs_by_date(NOON, skip_invalid=1),
+            "skip_invalid is 1; accepted are True and False",
+        ),
     ],
 )
 def test_a_bad_argument_names_itself_its_value_and_what_is_accepted(

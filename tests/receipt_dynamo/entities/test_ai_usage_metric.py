@@ -242,3 +242,32 @@ def test_a_damaged_item_is_an_error_that_names_its_key(
     item = make_full().to_dynamodb_item() | {attribute: value}
     with pytest.raises(InvalidItemError, match="chatcmpl-1"):
         AIUsageMetric.from_dynamodb_item(item)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("costUSD", {"S": "0.5"}),
+        ("inputTokens", {"L": [{"N": "3"}]}),
+        ("error", {"BOOL": True}),
+        ("userId", {"N": "42"}),
+        ("requestId", {"N": "3"}),
+        ("timestamp", {"S": "yesterday"}),
+    ],
+)
+def test_an_attribute_of_another_type_is_named_and_never_taken_for_none(
+    attribute: str, value: dict[str, object]
+) -> None:
+    """A cost that is passed over makes a wrong sum."""
+    item = make_full().to_dynamodb_item() | {attribute: value}
+    with pytest.raises(InvalidItemError, match=attribute) as caught:
+        AIUsageMetric.from_dynamodb_item(item)
+    assert str(caught.value).startswith("the item with PK 'AI_USAGE#openai#gpt-4o'")
+    assert not any(shown in str(caught.value) for shown in ("0.5", "42", "yesterday"))
+
+
+def test_an_optional_attribute_that_is_null_is_as_good_as_none() -> None:
+    item = make_full().to_dynamodb_item()
+    item |= {name: {"NULL": True} for name in ("costUSD", "userId", "metadata")}
+    metric = AIUsageMetric.from_dynamodb_item(item)
+    assert (metric.cost_usd, metric.user_id, metric.metadata) == (None, None, {})

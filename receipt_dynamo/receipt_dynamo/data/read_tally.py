@@ -1,0 +1,53 @@
+"""What a query read, beside the records that it returned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Final
+
+MOST_REASONS: Final = 5
+"""So many texts of invalid items are kept: a table may hold millions of them."""
+
+
+@dataclass(slots=True)
+class ReadTally:
+    """What queries read; each adds to it while it is consumed.
+
+    One tally may be given to several queries, one after the other or in turns, but not to
+    queries that several threads consume at once.
+
+    Attributes:
+        pages: Replies to ``Query``. DynamoDB ends a page at 1 MB.
+        records: Records handed out; those that a sum took in.
+        other_items: Items of other types, passed over.
+        invalid: Items of our type that are not whole records, passed over because of
+            ``skip_invalid``.
+        invalid_reasons: Why, of the first 5: the item's key and what is wrong.
+        read_units: Read request units that DynamoDB says it charged, those of pages that
+            were read ahead and not used included. 0 from an engine that does not say.
+    """
+
+    pages: int = 0
+    records: int = 0
+    other_items: int = 0
+    invalid: int = 0
+    invalid_reasons: list[str] = field(default_factory=list)
+    read_units: Decimal = Decimal(0)
+
+    def note_page(self, reply: Mapping[str, Any]) -> None:
+        """Count one reply to a query, and what it cost."""
+        self.pages += 1
+        self.note_units(reply)
+
+    def note_units(self, reply: Mapping[str, Any]) -> None:
+        """Count what a reply cost."""
+        units = reply.get("ConsumedCapacity", {}).get("CapacityUnits", 0)
+        self.read_units += Decimal(str(units))  # A float, of whole and half units.
+
+    def note_invalid(self, error: Exception) -> None:
+        """Count one item that is not a whole record."""
+        self.invalid += 1
+        if len(self.invalid_reasons) < MOST_REASONS:
+            self.invalid_reasons.append(str(error))

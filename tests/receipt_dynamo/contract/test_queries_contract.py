@@ -1,0 +1,338 @@
+"""Every query, on every engine: pages, order, days, odd items, what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from engines.fixtures import Engine
+from receipt_dynamo import (
+    AIUsageMetric,
+    DailyCost,
+    DynamoClient,
+    InvalidItemError,
+    MissingIndexError,
+    ReadTally,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+FIRST, LAST = "2026-03-01", "2026-03-03"
+
+QUERIES: dict[str, Callable[..., Iterator[Any]]] = {
+    "date": lambda client, **kw: client.query_ai_usage_metrics_by_date(FIRST, "openai", **kw),
+    "service": lambda client, **kw: client.query_ai_usage_metrics_by_service(
+        "openai", FIRST, LAST, **kw
+    ),
+    "model": lambda client, **kw: client.query_ai_usage_metrics_by_model(
+        "openai", "gpt-4o", FIRST, LAST, **kw
+    ),
+    "job": lambda client, **kw: client.query_ai_usage_metrics_by_job("j", **kw),
+    "batch": lambda client, **kw: client.query_ai_usage_metrics_by_batch("b", **kw),
+    "user": lambda client, **kw: client.query_ai_usage_metrics_by_user("u", FIRST, LAST, **kw),
+    "environment": lambda client, **kw: client.query_ai_usage_metrics_by_environment(
+        "staging", FIRST, LAST, **kw
+    ),
+    "costs": lambda client, **kw: client.query_ai_usage_costs_by_date(FIRST, LAST, **kw),
+}
+"""All of them find what :func:`make_metric` makes."""
+
+every_query = pytest.mark.parametrize("ask", QUERIES.values(), ids=QUERIES)
+
+
+def make_metric(number: int = 0, **fields: Any) -> AIUsageMetric:
+    arguments = {
+        "service": "openai",
+        "model": "gpt-4o",
+        "operation": "completion",
+        "timestamp": NOON + timedelta(milliseconds=number),
+        "request_id": f"id-{number}",
+        "user_id": "u",
+        "environment": "staging",
+        "job_id": "j",
+        "batch_id": "b",
+    } | fields
+    return AIUsageMetric(**arguments)
+
+
+def list_ids(records: Iterator[AIUsageMetric]) -> list[str]:
+    return [record.request_id for record in records]
+
+
+@pytest.fixture
+def client(engine: Engine, table_name: str) -> DynamoClient:
+    client = DynamoClient(table_name, "us-east-1", engine.endpoint_url)
+    client.create_table()
+    return client
+
+
+@pytest.fixture
+def raw(engine: Engine) -> Any:
+    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=engine.endpoint_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def by_twos(client: DynamoClient, raw: Any) -> DynamoClient:
+    """The same table, in pages of two items: the bound of a page is the SDK's Limit."""
+    raw.meta.events.register(
+        "provide-client-params.dynamodb.Query", lambda params, **_: {**params, "Limit": 2}
+    )
+    return DynamoClient(client.table_name, client=raw)
+
+
+@every_query
+def test_a_query_reads_every_page_and_tallies_it(
+    client: DynamoClient, by_twos: DynamoClient, ask: Callable[..., Any]
+) -> None:
+    """One page of a query taken for the whole."""
+    metrics = [make_metric(number) for number in range(7)]
+    assert client.batch_put_ai_usage_metrics(metrics) == []
+    tally = ReadTally()
+    assert sorted(ask(by_twos, tally=tally), key=lambda row: row.timestamp) == metrics
+    assert tally.records == 7
+    assert tally.pages >= 4
+    assert tally.read_units >= 2  # Half a unit for each page, and for an empty one perhaps.
+    assert (tally.other_items, tally.invalid) == (0, 0)
+
+
+@every_query
+def test_a_limit_ends_the_query_and_its_reading(
+    client: DynamoClient, by_twos: DynamoClient, ask: Callable[..., Any]
+) -> None:
+    assert client.batch_put_ai_usage_metrics([make_metric(number) for number in range(7)]) == []
+    tally = ReadTally()
+    assert len(list(ask(by_twos, tally=tally, limit=3))) == 3
+    assert tally.records == 3
+    assert tally.pages <= 3  # The batch query reads an empty page of GSI3 first.
+
+
+@every_query
+def test_odd_items_are_passed_over_or_read(
+    client: DynamoClient, raw: Any, ask: Callable[..., Any]
+) -> None:
+    """Other types, unknown attributes, and only the attributes that every item has."""
+    rich, bare, other = (make_metric(number).to_dynamodb_item() for number in range(3))
+    rich |= {"rollupOf": {"SS": ["x"]}, "GSI5PK": {"S": "?"}, "blob": {"B": b"\x00"}}
+    del bare["apiCalls"]
+    other["TYPE"] = {"S": "Rollup"}
+    for item in (rich, bare, other):
+        raw.put_item(TableName=client.table_name, Item=item)
+    tally = ReadTally()
+    assert sorted(list_ids(ask(client, tally=tally))) == ["id-0", "id-1"]
+    assert (tally.records, tally.other_items, tally.invalid) == (2, 1, 0)
+
+
+@every_query
+def test_an_invalid_item_ends_the_query_or_is_skipped_and_counted(
+    client: DynamoClient, raw: Any, ask: Callable[..., Any]
+) -> None:
+    """A generator that has raised is dead: the skipping is inside of it."""
+    for number in range(9):
+        item = make_metric(number).to_dynamodb_item()
+        if number < 7:
+            item["inputTokens"] = {"S": "a secret of somebody's"}
+        raw.put_item(TableName=client.table_name, Item=item)
+    with pytest.raises(InvalidItemError, match="inputTokens"):
+        list(ask(client))
+    tally = ReadTally()
+    assert sorted(list_ids(ask(client, tally=tally, skip_invalid=True))) == ["id-7", "id-8"]
+    assert (tally.records, tally.invalid, len(tally.invalid_reasons)) == (2, 7, 5)
+    for reason in tally.invalid_reasons:
+        assert "AI_USAGE#openai#gpt-4o" in reason
+        assert "inputTokens" in reason
+        assert "secret" not in reason
+
+
+@every_query
+def test_a_missing_table_is_dynamodbs_own_error(engine: Engine, ask: Callable[..., Any]) -> None:
+    client = DynamoClient("no-such-test-table", "us-east-1", engine.endpoint_url)
+    found = ask(client)  # Nothing is asked before it is consumed.
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        next(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("service", "GSI1"),
+        ("user", "GSI2"),
+        ("environment", "GSI2"),
+        ("costs", "GSI2"),
+        ("job", "GSI3"),
+        ("batch", "GSI3"),
+    ],
+)
+def test_a_missing_index_is_named(
+    engine: Engine, table_name: str, raw: Any, name: str, index: str
+) -> None:
+    raw.create_table(
+        TableName=table_name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": name, "AttributeType": "S"} for name in ("PK", "SK")
+        ],
+        KeySchema=[
+            {"AttributeName": "PK", "KeyType": "HASH"},
+            {"AttributeName": "SK", "KeyType": "RANGE"},
+        ],
+    )
+    client = DynamoClient(table_name, "us-east-1", engine.endpoint_url)
+    with pytest.raises(MissingIndexError, match=index):
+        list(QUERIES[name](client))
+
+
+def test_one_tally_adds_up_several_queries(client: DynamoClient) -> None:
+    client.put_ai_usage_metric(make_metric())
+    tally = ReadTally()
+    for ask in QUERIES.values():
+        list(ask(client, tally=tally))
+    assert tally.records == len(QUERIES)
+
+
+def test_a_model_is_found_under_naive_and_aware_times_to_the_last_microsecond(
+    client: DynamoClient, raw: Any
+) -> None:
+    """Naive and aware timestamps mixed in one sort key."""
+    day = datetime(2026, 3, 1)
+    moments = [
+        day,
+        day + timedelta(hours=12),
+        day + timedelta(hours=12, microseconds=1),
+        day + timedelta(days=1, microseconds=-1),
+    ]
+    expected = []
+    for number, moment in enumerate(moments):
+        for zone, letter in ((None, "naive"), (UTC, "aware")):
+            request_id = f"{number}#{letter}#\U0010ffff\x01~"
+            item = make_metric(request_id=request_id).to_dynamodb_item()
+            text = moment.replace(tzinfo=zone).isoformat()
+            item |= {"SK": {"S": f"USAGE#{text}#{request_id}"}, "timestamp": {"S": text}}
+            raw.put_item(TableName=client.table_name, Item=item)
+            expected.append(request_id)
+    for moment in (day - timedelta(microseconds=1), day + timedelta(days=1)):
+        client.put_ai_usage_metric(make_metric(timestamp=moment, request_id="another day's"))
+    client.put_ai_usage_metric(make_metric(model="gpt-4o-mini"))
+    client.put_ai_usage_metric(make_metric(service="openai#gpt-4o", model="x"))
+    found = client.query_ai_usage_metrics_by_model("OpenAI", "gpt-4o", FIRST, FIRST)
+    assert list_ids(found) == expected
+    three_days = client.query_ai_usage_metrics_by_model("openai", "gpt-4o", "2026-02-28", LAST)
+    assert list_ids(three_days) == ["another day's", *expected, "another day's"]
+
+
+@pytest.mark.parametrize("name", ["job", "batch"])
+def test_the_days_of_a_job_and_of_a_batch_filter(client: DynamoClient, name: str) -> None:
+    ends = [NOON.replace(hour=0), NOON.replace(hour=23, minute=59, second=59, microsecond=999_999)]
+    moments = [ends[0] - timedelta(microseconds=1), *ends, ends[1] + timedelta(microseconds=1)]
+    for number, moment in enumerate(moments):
+        client.put_ai_usage_metric(make_metric(number, timestamp=moment))
+        if name == "batch":
+            client.put_ai_usage_metric(make_metric(10 + number, timestamp=moment, job_id=None))
+    found = list_ids(QUERIES[name](client, start_date=FIRST, end_date=FIRST))
+    assert found == (["id-1", "id-2"] if name == "job" else ["id-11", "id-12", "id-1", "id-2"])
+
+
+def test_users_and_environments_are_not_mixed_up(client: DynamoClient) -> None:
+    client.put_ai_usage_metric(make_metric(1, user_id="v", environment="staging"))
+    client.put_ai_usage_metric(make_metric(2, user_id="u", environment="production"))
+    client.put_ai_usage_metric(make_metric(3, user_id=None, environment=None))
+    client.put_ai_usage_metric(make_metric(4, timestamp=NOON + timedelta(days=3)))
+    assert list_ids(QUERIES["user"](client)) == ["id-2"]
+    assert list_ids(QUERIES["environment"](client)) == ["id-1"]
+
+
+def test_the_order_of_each_query_is_as_documented(client: DynamoClient) -> None:
+    services = ("b", "a", "a#b", "é", "\U0001f600")
+    metrics = [
+        make_metric(service=service, timestamp=NOON + timedelta(days=day, seconds=second))
+        for day in (2, 0, 1)
+        for service in services
+        for second in (1, 0)
+    ]
+    assert client.batch_put_ai_usage_metrics(metrics) == []
+    for name in ("costs", "user", "environment"):
+        keys = [(row.timestamp.date(), row.service) for row in QUERIES[name](client)]
+        assert len(keys) == 30
+        assert keys == sorted(keys)
+    by_service = client.query_ai_usage_metrics_by_service("a", FIRST, LAST)
+    days = [row.timestamp.date() for row in by_service]
+    assert days == sorted(days)
+    oldest_first = [
+        client.query_ai_usage_metrics_by_model("a", "gpt-4o", FIRST, LAST),
+        client.query_ai_usage_metrics_by_job("j"),
+        client.query_ai_usage_metrics_by_batch("b"),
+    ]
+    for records in oldest_first:
+        times = [row.timestamp for row in records]
+        assert len(times) > 5
+        assert times == sorted(times)
+
+
+def test_costs_are_summed_by_day_and_service_exactly(client: DynamoClient) -> None:
+    """Floats summed; sums rounded at the 28 digits of the caller's context."""
+    tiny, huge = Decimal("1E-37"), Decimal(10**12)
+    next_day = NOON + timedelta(days=1)
+    metrics = [
+        make_metric(1, cost_usd=tiny, input_tokens=3, output_tokens=4),
+        make_metric(2, cost_usd=huge, api_calls=5, error="TimeoutError"),
+        make_metric(3, input_tokens=10),
+        make_metric(4, service="anthropic", cost_usd=0),
+        make_metric(5, cost_usd="0.1", timestamp=next_day),
+        make_metric(6, cost_usd="0.2", timestamp=next_day),
+    ]
+    assert client.batch_put_ai_usage_metrics(metrics) == []
+    tally = ReadTally()
+    openai = DailyCost(
+        date(2026, 3, 1),
+        "openai",
+        cost_usd=Decimal(f"{huge}.{'0' * 36}1"),
+        records=3,
+        api_calls=7,
+        input_tokens=13,
+        output_tokens=4,
+        unpriced=1,
+        errors=1,
+    )
+    anthropic = DailyCost(date(2026, 3, 1), "anthropic", records=1, api_calls=1)
+    later = DailyCost(date(2026, 3, 2), "openai", Decimal("0.3"), records=2, api_calls=2)
+    assert list(client.sum_ai_usage_costs_by_day(FIRST, LAST, tally=tally)) == [
+        anthropic,
+        openai,
+        later,
+    ]
+    assert tally.records == 6
+    one_service = client.sum_ai_usage_costs_by_day(FIRST, LAST, service="OpenAI")
+    assert list(one_service) == [openai, later]
+
+
+def test_a_sum_never_holds_more_than_a_day(client: DynamoClient, by_twos: DynamoClient) -> None:
+    """Every row of a month loaded into memory for a sum."""
+    for day in range(3):
+        for number in range(4):
+            client.put_ai_usage_metric(make_metric(number, timestamp=NOON + timedelta(day, number)))
+    tally = ReadTally()
+    sums = by_twos.sum_ai_usage_costs_by_day(FIRST, LAST, tally=tally)
+    assert tally.pages == 0
+    next(sums)
+    assert tally.pages == 3
+    sums.close()
+    assert tally.pages == 3
+
+
+def test_an_item_of_our_type_of_no_day_is_invalid_in_a_sum(client: DynamoClient, raw: Any) -> None:
+    item = make_metric(1).to_dynamodb_item() | {"GSI2SK": {"S": "COST#2026-03-01x#openai"}}
+    raw.put_item(TableName=client.table_name, Item=item)
+    item = make_metric(2).to_dynamodb_item() | {"GSI2SK": {"S": "COST#2026-03-0x#openai"}}
+    raw.put_item(TableName=client.table_name, Item=item)
+    with pytest.raises(InvalidItemError, match="2026-03-0x"):
+        list(client.sum_ai_usage_costs_by_day(FIRST, "2026-04-09"))
+    tally = ReadTally()
+    sums = client.sum_ai_usage_costs_by_day(FIRST, "2026-04-09", tally=tally, skip_invalid=True)
+    assert [total.records for total in sums] == [1]
+    assert (tally.records, tally.invalid) == (1, 1)
