@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
-from receipt_dynamo.commands.command_line import add_journal, guard
+from receipt_dynamo.commands.command_line import add_journal, add_table, guard
 from receipt_label import doctor
 from receipt_label.demo.launch import MissingExtraError, launch_demo
 from receipt_label.demo.options import DemoOptions
@@ -62,6 +62,7 @@ def _make_parser() -> argparse.ArgumentParser:
     checks = doctor.add(commands)
     checks.set_defaults(run=guard(doctor.run, checks))
     add_journal(commands)
+    add_table(commands)
     return parser
 
 

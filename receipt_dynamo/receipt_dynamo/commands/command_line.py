@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from receipt_dynamo.commands import dead, drain, erase, export, redrive, status
+from receipt_dynamo.commands import dead, drain, erase, export, redrive, status, table
 from receipt_dynamo.commands.arguments import BAD_ARGUMENTS, SOMETHING_LEFT
 from receipt_dynamo.commands.explain import explain_failure, is_from_boto3
 from receipt_dynamo.commands.output import make_printable, say
@@ -21,6 +21,10 @@ from receipt_dynamo.errors import ReceiptDynamoError
 _JOURNAL: Final = """\
 Records that DynamoDB has not confirmed yet are in journals on disk, one for each process.
 These commands look into them, and finish what dead processes left."""
+
+_TABLE: Final = """\
+The records are in one DynamoDB table with four indexes. These commands make it, and say
+what a table that exists lacks."""
 
 _INTERRUPTED: Final = 130
 
@@ -42,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m receipt_dynamo", description="Operations on what delivers usage records."
     )
-    add_journal(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_journal(commands)
+    add_table(commands)
     chosen = parser.parse_args(argv)
     status: int = chosen.run(chosen)
     return status
@@ -62,6 +68,21 @@ def add_journal(commands: Any) -> None:
     for module in (status, drain, dead, redrive, export, erase):
         parser = module.add(parts)
         parser.set_defaults(run=guard(module.run, parser))
+
+
+def add_table(commands: Any) -> None:
+    """Add the command ``table`` to those of a command line, as :func:`add_journal` does."""
+    parent = commands.add_parser(
+        "table", help="make the table that holds the records, or check it", description=_TABLE
+    )
+    parts = parent.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add, run in (
+        (table.add_create, table.run_create),
+        (table.add_check, table.run_check),
+        (table.add_template, table.run_template),
+    ):
+        parser = add(parts)
+        parser.set_defaults(run=guard(run, parser))
 
 
 def guard(
