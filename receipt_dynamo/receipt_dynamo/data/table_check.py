@@ -118,7 +118,7 @@ def list_tags(wishes: TableWishes) -> list[TagTypeDef]:
 
 
 def find_differences(view: TableView, wishes: TableWishes) -> list[TableFinding]:
-    """Return what is missing or different, what is required first."""
+    """Return what is missing or different, first what is required."""
     findings = [
         *_check_status(view.table),
         *_check_keys(view.table),
@@ -130,7 +130,7 @@ def find_differences(view: TableView, wishes: TableWishes) -> list[TableFinding]
     if wishes.recovers and view.backups is not None:
         findings += _check_backups(view.table, view.backups)
     findings += [_mention_refusal(said) for said in view.refusals]
-    return sorted(findings, key=lambda finding: not finding.is_required)
+    return findings
 
 
 def _mention_refusal(said: str) -> TableFinding:
