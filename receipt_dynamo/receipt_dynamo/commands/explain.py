@@ -32,7 +32,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     ),
     "ResourceNotFoundException": (
         "there is no table {table} in this account, region and endpoint; check --table, --region "
-        "and --endpoint-url, or make it with 'table create' ({said})"
+        "and --endpoint-url, or make it with 'table create'"
     ),
     "RequestExpired": _CLOCK,
     "RequestTimeTooSkewed": _CLOCK,

@@ -49,7 +49,7 @@ def add_create(commands: Any) -> argparse.ArgumentParser:
         example="--table ai-usage --region eu-central-1 --tag team=search",
     )
     add_target(parser)
-    _add_wishes(parser)
+    add_wishes(parser)
     _add_wishes_for_new_tables(parser)
     return parser
 
@@ -67,7 +67,7 @@ def add_check(commands: Any) -> argparse.ArgumentParser:
         example="--table ai-usage --json",
     )
     add_target(parser)
-    _add_wishes(parser)
+    add_wishes(parser)
     return parser
 
 
@@ -87,12 +87,13 @@ def add_template(commands: Any) -> argparse.ArgumentParser:
         "--table", metavar="NAME", help="name of the table; by default DYNAMODB_TABLE_NAME"
     )
     parser.set_defaults(quiet=True)
-    _add_wishes(parser)
+    add_wishes(parser)
     _add_wishes_for_new_tables(parser)
     return parser
 
 
-def _add_wishes(parser: argparse.ArgumentParser) -> None:
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what a table need not have."""
     parser.add_argument(
         "--no-ttl", action="store_true", help="time to live is not wanted: records stay for ever"
     )
@@ -122,7 +123,8 @@ def _read_tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _read_wishes(chosen: argparse.Namespace) -> TableWishes:
+def read_wishes(chosen: argparse.Namespace) -> TableWishes:
+    """Return what a table should have, by the arguments of :func:`add_wishes`."""
     return TableWishes(
         expires=not chosen.no_ttl,
         recovers=not chosen.no_pitr,
@@ -134,7 +136,7 @@ def _read_wishes(chosen: argparse.Namespace) -> TableWishes:
 def run_create(chosen: argparse.Namespace) -> int:
     """Carry ``create`` out."""
     connection = open_connection(chosen)
-    wishes = _read_wishes(chosen)
+    wishes = read_wishes(chosen)
     remark(chosen, f"making table {connection.table_name}, if there is none")
     remarks = make_table(connection.client(), connection.table_name, wishes)
     view = look_at_table(connection.client(), connection.table_name)
@@ -145,7 +147,7 @@ def run_check(chosen: argparse.Namespace) -> int:
     """Carry ``check`` out."""
     connection = open_connection(chosen)
     view = look_at_table(connection.client(), connection.table_name)
-    return _report(chosen, view, _read_wishes(chosen), None)
+    return _report(chosen, view, read_wishes(chosen), None)
 
 
 def run_template(chosen: argparse.Namespace) -> int:
@@ -153,7 +155,7 @@ def run_template(chosen: argparse.Namespace) -> int:
     table = require_table(chosen)
     if table.startswith(_NO_PREFIX):
         raise CommandError(f"table is {table}; accepted is a name, a stack chooses the account")
-    say_json(make_template(table, _read_wishes(chosen)))
+    say_json(make_template(table, read_wishes(chosen)))
     return DONE
 
 

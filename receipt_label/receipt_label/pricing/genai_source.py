@@ -121,6 +121,20 @@ def find_listing(service: str, model: str, terms: Terms, moment: datetime) -> Li
     return Listing(card, unknown, min(later, default=None))
 
 
+def find_newest_day(today: date) -> date | None:
+    """Return the newest day on which a price of the package began; None when it tells none.
+
+    Args:
+        today: Prices that begin later do not count.
+    """
+    from genai_prices.data import providers
+
+    models = (model for provider in providers for model in provider.models)
+    dated = (priced for model in models for priced in _list_dated(model))
+    days = (day for priced in dated if (day := _read_start(priced)) is not None)
+    return max((day for day in days if day <= today), default=None)
+
+
 def _make_context(terms: Terms) -> dict[str, str]:
     """Return the package's words for the terms that are not the standard ones."""
     context: dict[str, str] = {}
@@ -184,9 +198,14 @@ def _find_start(
 
 
 def _varies_within_day(model: ModelInfo) -> bool:
-    conditions = model.prices if isinstance(model.prices, list) else []
-    dated: list[PriceVariant | ConditionalPrice] = [*conditions, *(model.price_variants or ())]
+    dated = _list_dated(model)
     return any(priced.constraint is not None and _read_start(priced) is None for priced in dated)
+
+
+def _list_dated(model: ModelInfo) -> list[PriceVariant | ConditionalPrice]:
+    """Return the prices of a model that hold under conditions only."""
+    conditions = model.prices if isinstance(model.prices, list) else []
+    return [*conditions, *(model.price_variants or ())]
 
 
 def _describe(found: PriceCalculation, model: str, start: date | None) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""The doctor, run on a table on moto that is as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import boto3
+import pytest
+
+from left_journals import Ended
+from receipt_dynamo import DynamoClient
+from receipt_dynamo.data.table_check import TableWishes
+from receipt_dynamo.data.table_setup import make_table
+from receipt_label.cli import main
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run the command with these arguments."""
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        try:
+            status = main(["doctor", *arguments])
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            status = ended.code
+        shown = capsys.readouterr()
+        assert "Traceback" not in shown.err
+        return Ended(status, shown.out, shown.err)
+
+    return run
+
+
+@pytest.fixture
+def table(moto_endpoint: str, table_name: str, monkeypatch: pytest.MonkeyPatch) -> DynamoClient:
+    """A new table with all that it should have, which the environment names."""
+    boto = boto3.client("dynamodb", endpoint_url=moto_endpoint)
+    make_table(boto, table_name, TableWishes())
+    boto.close()
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", table_name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto_endpoint)
+    return DynamoClient(table_name, "us-east-1", moto_endpoint)
