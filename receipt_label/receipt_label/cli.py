@@ -10,6 +10,7 @@ from receipt_dynamo.commands.command_line import add_journal, add_table, guard
 from receipt_label import doctor
 from receipt_label.demo.launch import MissingExtraError, launch_demo
 from receipt_label.demo.options import DemoOptions
+from receipt_label.reporting import export_command, report_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,9 @@ def _make_parser() -> argparse.ArgumentParser:
     DemoOptions.add_arguments(demo)
     checks = doctor.add(commands)
     checks.set_defaults(run=guard(doctor.run, checks))
+    for module in (report_command, export_command):
+        command = module.add(commands)
+        command.set_defaults(run=guard(module.run, command))
     add_journal(commands)
     add_table(commands)
     return parser

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from receipt_label.demo.options import DemoOptions
 
 # flask stands for the server part of moto.
-_NEEDED: Final = ("anthropic", "flask", "moto", "openai", "rich")
+_NEEDED: Final = ("anthropic", "flask", "moto", "openai")
 
 INTERRUPTED: Final = 130
 """What a shell reports for a command ended by Ctrl-C."""

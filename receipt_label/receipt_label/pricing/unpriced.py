@@ -43,7 +43,7 @@ def list_unpriced(records: Iterable[AIUsageMetric]) -> list[UnpricedGroup]:
     """
     found: dict[tuple[str, str, str], tuple[int, datetime]] = {}
     for record in records:
-        reason = _find_reason(record)
+        reason = find_reason(record)
         if reason is None:
             continue
         key = (record.service, record.model, reason)
@@ -56,7 +56,7 @@ def list_unpriced(records: Iterable[AIUsageMetric]) -> list[UnpricedGroup]:
     return sorted(groups, key=lambda group: (-group.count, group.service, group.model))
 
 
-def _find_reason(record: AIUsageMetric) -> str | None:
+def find_reason(record: AIUsageMetric) -> str | None:
     """Return why a record has no cost; None when it has one, or could have none."""
     if record.cost_usd is not None:
         return None

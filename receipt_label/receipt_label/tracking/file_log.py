@@ -57,8 +57,12 @@ class UsageLogFile:
         Raises:
             OSError: The file cannot be written. A tracker counts and logs it, and goes on.
         """
-        line = json.dumps(_to_document(metric), ensure_ascii=False) + "\n"
-        _append(self.path, line.encode())
+        _append(self.path, to_line(metric))
+
+
+def to_line(metric: AIUsageMetric) -> bytes:
+    """Return a record as a line of JSON in UTF-8: its fields by name, those that it has."""
+    return (json.dumps(_to_document(metric), ensure_ascii=False) + "\n").encode()
 
 
 def _append(path: Path, line: bytes) -> None:

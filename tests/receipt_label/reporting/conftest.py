@@ -1,0 +1,36 @@
+"""``receipt-usage report`` and ``export``, run in this process on a table of any engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from receipt_label.cli import main
+from receipt_label.reporting import export_command, report_command
+
+NOW = datetime(2026, 4, 5, 11, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
+    """Fix the commands' clock: two days after the last record of a ledger."""
+    for module in (report_command, export_command):
+        monkeypatch.setattr(module, "utc_now", lambda: NOW)
+    return NOW
+
+
+@pytest.fixture
+def run(now: datetime, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs a command; it gives the status and what was printed."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return run
