@@ -9,7 +9,10 @@ import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
 
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.fork_safety import reset_in_child
@@ -181,6 +184,7 @@ def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
         config=_make_config(settings),
     )
     client.meta.events.register("response-received.dynamodb.*", _check_checksum)
+    client.meta.events.register("before-parse.dynamodb.Query", _parse_page)
     return client
 
 
@@ -219,6 +223,27 @@ def _check_checksum(response_dict: dict[str, Any] | None, **_: object) -> None:
     expected = response_dict["headers"].get("x-amz-crc32")
     if expected is not None and str(zlib.crc32(response_dict["body"])) != expected:
         raise UnreadableReplyError("the reply does not match its checksum")
+
+
+def _parse_page(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    """Read a page of items in botocore's place, in the event that it has for that.
+
+    botocore looks at each attribute of each item by the service's description, which takes
+    more than all the rest of a query. The reply has the same form without it; only binary
+    attributes stay as they are in JSON, and a record has none. An old botocore without the
+    event reads the page itself.
+    """
+    if response_dict["status_code"] != HTTPStatus.OK:
+        return
+    try:
+        page = from_json(response_dict["body"])
+    except ValueError as error:
+        raise UnreadableReplyError("the reply to a query is no JSON") from error
+    if isinstance(page, dict):
+        customized_response_dict.update(page)
+        response_dict["body"] = b"{}"
 
 
 def make_credentials(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from receipt_dynamo.data.connection import UnreadableReplyError
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
 from receipt_dynamo.entities.wire_form import ITEM_TYPE
 from receipt_dynamo.errors import ReceiptDynamoError
@@ -129,6 +130,8 @@ class RangeReader:
             yield from self._read_page(page, key_range.sort_key_name)
 
     def _read_page(self, page: Page, sort_key_name: str) -> Iterator[KeyedRecord]:
+        if "Items" not in page:
+            raise UnreadableReplyError("the reply to a query has no attribute 'Items'")
         for item in page["Items"]:
             if item.get("TYPE") != {"S": ITEM_TYPE}:
                 self.tally.other_items += 1

@@ -10,10 +10,18 @@ import pytest
 from botocore.exceptions import ClientError
 
 from engines.fixtures import Engine
-from receipt_dynamo import AIUsageMetric, DynamoClient, MissingIndexError
+from receipt_dynamo import AIUsageMetric, DynamoClient, MissingIndexError, UnreadableReplyError
 from receipt_dynamo.data.table_schema import describe_table
 from receipt_dynamo.entities.attribute_values import measure_item
-from receipt_dynamo.testing import FaultProxy, UnprocessedItems
+from receipt_dynamo.testing import (
+    Corrupt,
+    EmptyReply,
+    Fault,
+    FaultProxy,
+    Truncated,
+    UnprocessedItems,
+    WrongChecksum,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -254,3 +262,50 @@ def test_a_bad_range_and_a_bad_limit_are_named(client: DynamoClient) -> None:
         client.query_ai_usage_metrics_by_service("openai", "2026-03-02", "2026-03-01")
     with pytest.raises(ValueError, match="limit is 0"):
         client.query_ai_usage_metrics_by_job("j", limit=0)
+
+
+def test_a_page_that_botocore_did_not_read_has_the_same_records(
+    client: DynamoClient, raw: Any
+) -> None:
+    """Our own clients read a page's JSON themselves; one that is injected is as it was given."""
+    metrics = [
+        make_metric(
+            number,
+            cost_usd=f"{number}E-120",
+            user_id='Zoë \u2028 \U0001f600 \\ "quoted" \x00',
+            metadata={"nested": [{"a": None, "b": [True, "1e-07", 10**37]}], "empty": {"x": []}},
+        )
+        for number in range(3)
+    ]
+    write(client, *metrics)
+    raw.put_item(
+        TableName=client.table_name,
+        Item=metrics[0].to_dynamodb_item()
+        | {"SK": {"S": "USAGE#binary"}, "unknown": {"B": b"\xff"}, "requestId": {"S": "binary"}},
+    )
+    injected = DynamoClient(client.table_name, client=raw)
+    day = NOON.date()
+    ours = list(client.query_ai_usage_metrics_by_date(day, "openai"))
+    assert ours == list(injected.query_ai_usage_metrics_by_date(day, "openai"))
+    found = {each.request_id: each for each in ours}
+    assert found.pop("binary").cost_usd == metrics[0].cost_usd
+    assert found == {metric.request_id: metric for metric in metrics}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Truncated(), Corrupt(), Corrupt(at=40, mask=1), WrongChecksum(), EmptyReply()],
+    ids=repr,
+)
+def test_a_damaged_page_is_an_error_and_not_an_empty_one(
+    client: DynamoClient, engine: Engine, fault: Fault
+) -> None:
+    """The trap: botocore hands out a damaged reply as an empty one, and a sum is too small."""
+    write(client, make_metric())
+    with FaultProxy(engine.endpoint_url) as proxy:
+        through = DynamoClient(client.table_name, "us-east-1", proxy.endpoint_url)
+        proxy.always(fault, operations=["Query"])
+        with pytest.raises(UnreadableReplyError):
+            list(through.query_ai_usage_metrics_by_date(NOON.date(), "openai"))
+        proxy.heal()
+        assert len(list(through.query_ai_usage_metrics_by_date(NOON.date(), "openai"))) == 1
