@@ -68,6 +68,8 @@ class Answer:
 
 def describe_reading(tally: ReadTally) -> str:
     """Return what was read."""
-    read = f"{format_count(tally.records)} {'record' if tally.records == 1 else 'records'} read"
+    records = f"{format_count(tally.records)} {'record' if tally.records == 1 else 'records'} read"
     units = tally.read_units.normalize()
-    return f"{read}, {units:f} read units" if units else read
+    if not units:  # The engine does not say.
+        return records
+    return f"{records}, {units:f} read {'unit' if units == 1 else 'units'}"
