@@ -6,8 +6,14 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Final
 
+from receipt_dynamo.commands.arguments import (
+    BAD_ARGUMENTS,
+    DONE,
+    SOMETHING_LEFT,
+    add_parser,
+)
 from receipt_dynamo.commands.command_line import add_journal, add_table, guard
-from receipt_label import doctor
+from receipt_label import completion, doctor
 from receipt_label.demo.launch import MissingExtraError, launch_demo
 from receipt_label.demo.options import DemoOptions
 from receipt_label.reporting import export_command, report_command
@@ -18,8 +24,10 @@ if TYPE_CHECKING:
 _DEMO: Final = """\
 Drives the real OpenAI and Anthropic SDKs against a loopback stub of their APIs, while an
 embedded DynamoDB is healthy, then throttles, then is down, then comes back. Needs no account
-and no network. Reads the table back and exits with 0 when every call has exactly one row,
-and with 1 when a row is missing or doubled."""
+and no network. Reads the table back: every call must have exactly one row."""
+_EXAMPLE: Final = """\
+example:
+  %(prog)s report --table ai-usage --since last-month"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With 2 for bad arguments, with 0 for ``--help``.
     """
-    parser = _make_parser()
+    parser = make_parser()
     chosen = parser.parse_args(argv)
     if "run" in chosen:
         status: int = chosen.run(chosen)
@@ -49,24 +57,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.exit(2, f"{parser.prog}: error: {error}\n")
 
 
-def _make_parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
-        prog="receipt-usage", description="Usage records of AI calls in DynamoDB."
+        prog="receipt-usage",
+        description="Usage records of AI calls in DynamoDB.",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    demo = commands.add_parser(
+    demo = add_parser(
+        commands,
         "demo",
-        help="watch 1,000 calls become 1,000 rows while DynamoDB throttles and goes down",
-        description=_DEMO,
+        summary="watch 1,000 calls become 1,000 rows while DynamoDB throttles and goes down",
+        details=_DEMO,
+        statuses={
+            DONE: "every call has exactly one row",
+            SOMETHING_LEFT: "a row is missing or doubled",
+            BAD_ARGUMENTS: "bad arguments, or a package is missing",
+        },
+        example="--calls 200",
     )
     DemoOptions.add_arguments(demo)
-    checks = doctor.add(commands)
-    checks.set_defaults(run=guard(doctor.run, checks))
-    for module in (report_command, export_command):
+    for module in (doctor, report_command, export_command):
         command = module.add(commands)
         command.set_defaults(run=guard(module.run, command))
     add_journal(commands)
     add_table(commands)
+    shells = completion.add(commands)
+    shells.set_defaults(run=guard(lambda chosen: completion.run(chosen, parser), shells))
     return parser
 
 

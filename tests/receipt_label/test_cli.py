@@ -67,7 +67,7 @@ def test_help_says_what_the_exit_status_means(capsys: pytest.CaptureFixture[str]
 
     assert ended.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "exits with 0 when every call has exactly one row" in shown
+    assert "0 every call has exactly one row" in shown
     assert "(1000)" in shown
 
 

@@ -144,7 +144,9 @@ def list_reads(client: DynamoClient) -> dict[str, Callable[[], object]]:
     }
 
 
-def test_a_reader_may_do_what_it_does_and_no_more(table: DynamoClient, moto_endpoint: str) -> None:
+def test_a_reader_may_do_what_it_does_and_no_more(
+    table: DynamoClient, moto_endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with act_as("Reader", table.table_name, moto_endpoint) as (role, endpoint):
         client = DynamoClient(table.table_name, endpoint_url=endpoint)
         reads = list_reads(client)
@@ -155,6 +157,11 @@ def test_a_reader_may_do_what_it_does_and_no_more(table: DynamoClient, moto_endp
             found = read()
             if isinstance(found, Iterator):
                 list(found)
+        where = ["--table", table.table_name, "--endpoint-url", endpoint]
+        for by in ("day", "user", "model,job"):
+            assert main(["report", *where, "--by", by]) == 0
+        assert main(["export", *where, "-"]) == 0
+        capsys.readouterr()
         assert role.list_unused() == []
         indexes = {call[1].rpartition("/")[2] for call in role.calls if "/index/" in call[1]}
         assert indexes == {"GSI1", "GSI2", "GSI3", "GSI4"}

@@ -50,6 +50,14 @@ def add_parser(
     return parser
 
 
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json`` and ``--quiet``."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only errors and what was asked for"
+    )
+
+
 def add_command(
     commands: Any, name: str, *, summary: str, details: str, something_left: str, example: str
 ) -> argparse.ArgumentParser:
@@ -82,7 +90,7 @@ def add_command(
         help="the journals' directory; by default AI_USAGE_JOURNAL_DIR, else where a client "
         "of this user puts it",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    add_output(parser)
     return parser
 
 

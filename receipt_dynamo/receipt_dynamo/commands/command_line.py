@@ -26,6 +26,8 @@ _TABLE: Final = """\
 The records are in one DynamoDB table with four indexes. These commands make it, and say
 what a table that exists lacks."""
 
+_EXAMPLE: Final = "example:\n  %(prog)s {}"
+
 _INTERRUPTED: Final = 130
 
 
@@ -43,15 +45,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With 2 for bad arguments, with 0 for ``--help``.
     """
+    chosen = make_parser().parse_args(argv)
+    status: int = chosen.run(chosen)
+    return status
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m receipt_dynamo", description="Operations on what delivers usage records."
+        prog="python -m receipt_dynamo",
+        description="Operations on what delivers usage records, and on their table.",
+        epilog=_EXAMPLE.format("table check --table ai-usage"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_journal(commands)
     add_table(commands)
-    chosen = parser.parse_args(argv)
-    status: int = chosen.run(chosen)
-    return status
+    return parser
 
 
 def add_journal(commands: Any) -> None:
@@ -62,7 +72,11 @@ def add_journal(commands: Any) -> None:
             the parsed arguments have ``run``, which takes them and returns the exit status.
     """
     journal = commands.add_parser(
-        "journal", help="look into the journals, and deliver what is left", description=_JOURNAL
+        "journal",
+        help="look into the journals, and deliver what is left",
+        description=_JOURNAL,
+        epilog=_EXAMPLE.format("status --table ai-usage"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parts = journal.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (status, drain, dead, redrive, export, erase):
@@ -73,7 +87,11 @@ def add_journal(commands: Any) -> None:
 def add_table(commands: Any) -> None:
     """Add the command ``table`` to those of a command line, as :func:`add_journal` does."""
     parent = commands.add_parser(
-        "table", help="make the table that holds the records, or check it", description=_TABLE
+        "table",
+        help="make the table that holds the records, or check it",
+        description=_TABLE,
+        epilog=_EXAMPLE.format("create --table ai-usage"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parts = parent.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add, run in (

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from receipt_dynamo.commands.arguments import CommandError
+from receipt_dynamo.commands.arguments import CommandError, add_output
 from receipt_dynamo.commands.explain import explain_failure, is_from_boto3
 from receipt_dynamo.commands.output import remark
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target
@@ -36,10 +36,7 @@ def add_target(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="of another DynamoDB; by default AWS_ENDPOINT_URL_DYNAMODB, else as boto3 does",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument(
-        "--quiet", action="store_true", help="print only errors and what was asked for"
-    )
+    add_output(parser)
 
 
 def find_table(
