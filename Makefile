@@ -29,11 +29,12 @@ types: .venv/.dev  ## mypy --strict over both packages; mypy and pyright over th
 	$(BIN)/mypy tests/typing
 	$(BIN)/pyright
 
-bench: .venv/.bench  ## side by side with peers, as ratios
+bench: .venv/.bench engines  ## side by side with peers, as ratios
 	$(BIN)/python benchmarks/bench_stress.py
 	$(BIN)/python benchmarks/bench_patterns.py
 	$(BIN)/python benchmarks/bench_delivery.py
 	$(BIN)/python benchmarks/bench_tracking.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/bench_reports.py
 
 mutants: .venv/.mutants  ## break each line of the patterns: 90 % must make a test fail
 	$(BIN)/python tests/mutants/run.py

@@ -30,7 +30,7 @@ def show_progress(
         return
     from rich.console import Console
 
-    with Console(stderr=True).status("reading") as status:
+    with Console(file=sys.stderr).status("reading") as status:
         for number, record in enumerate(records):
             if number % _EVERY == 0:
                 status.update(describe_reading(tally))
