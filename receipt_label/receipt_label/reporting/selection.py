@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from receipt_dynamo import MissingIndexError
+from receipt_dynamo.commands.arguments import CommandError
 from receipt_label.reporting.period import Period
 
 if TYPE_CHECKING:
@@ -75,13 +77,19 @@ class Selection:
 
         Raises:
             ValueError: The period has no beginning, and neither a job nor a batch is given.
+            CommandError: A batch without a beginning is asked of a table without GSI4.
         """
         wanted, period = self._wanted(), self.period
-        for record in self._query(client, today, {"tally": tally, "skip_invalid": True}):
-            if period.holds(record.timestamp) and all(
-                getattr(record, attribute) == value for attribute, value in wanted
-            ):
-                yield record
+        try:
+            for record in self._query(client, today, {"tally": tally, "skip_invalid": True}):
+                if period.holds(record.timestamp) and all(
+                    getattr(record, attribute) == value for attribute, value in wanted
+                ):
+                    yield record
+        except MissingIndexError as error:
+            if self.job is not None or self.batch is None or period.start is not None:
+                raise
+            raise CommandError(f"{error}: --since reads all records from then on instead") from None
 
     def _query(
         self, client: DynamoClient, today: date, how: dict[str, Any]

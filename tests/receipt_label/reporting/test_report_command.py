@@ -289,20 +289,42 @@ def test_bad_input_is_a_line_and_status_2(
     assert "Traceback" not in err
 
 
-def test_a_missing_index_is_named(run: Run, table_name: str, moto_endpoint: str) -> None:
-    raw = boto3.client("dynamodb", "us-east-1", endpoint_url=moto_endpoint)
-    description = describe_table(table_name)
-    description["GlobalSecondaryIndexes"] = description["GlobalSecondaryIndexes"][:1]
-    names = {"PK", "SK", "GSI1PK", "GSI1SK"}
+def create_table_with(indexes: int, name: str, endpoint: str) -> list[str]:
+    """Make a table with the first of our indexes; return the arguments that name it."""
+    description = describe_table(name)
+    kept = description["GlobalSecondaryIndexes"][:indexes]
+    names = {"PK", "SK", *(key["AttributeName"] for index in kept for key in index["KeySchema"])}
+    description["GlobalSecondaryIndexes"] = kept
     description["AttributeDefinitions"] = [
         each for each in description["AttributeDefinitions"] if each["AttributeName"] in names
     ]
-    raw.create_table(**description)
-    where = ["--table", table_name, "--endpoint-url", moto_endpoint]
+    boto3.client("dynamodb", "us-east-1", endpoint_url=endpoint).create_table(**description)
+    return ["--table", name, "--endpoint-url", endpoint]
+
+
+def test_a_missing_index_is_named(run: Run, table_name: str, moto_endpoint: str) -> None:
+    where = create_table_with(1, table_name, moto_endpoint)
     status, _, err = run("report", *where)
     assert status == 2
     assert "GSI2" in err
     assert run("report", *where, "--service", "openai")[0] == 0
+
+
+def test_a_batch_of_a_table_without_its_index_is_read_from_a_day_on(
+    run: Run, table_name: str, moto_endpoint: str
+) -> None:
+    where = create_table_with(3, table_name, moto_endpoint)
+    DynamoClient(table_name, "us-east-1", moto_endpoint).batch_put_ai_usage_metrics(LEDGER)
+    status, _, err = run("report", *where, "--batch", "batch-1")
+    assert status == 2
+    assert "GSI4" in err
+    assert "--since reads all records from then on instead" in err
+    status, out, err = run(
+        "report", *where, "--batch", "batch-1", "--since", "2026-03-01", "--by", "day", "--json"
+    )
+    assert status == 0
+    assert "reading all records from 2026-03-01" in err
+    assert plain(json.loads(out)["total"]) == sum_plainly(select({"batch": "batch-1"}))
 
 
 def test_items_that_cannot_be_read_are_counted_and_left_out(
