@@ -17,7 +17,8 @@ REFUSED_BY_AWS: Final = 300.0
 """Seconds beyond which AWS refuses a request.
 
 "In most cases, a request must reach AWS within five minutes of the time stamp in the
-request": "Elements of an AWS API request signature" in the IAM User Guide.
+request. Otherwise, AWS denies the request": "AWS Signature Version 4 for API requests" in
+the IAM User Guide.
 """
 
 

@@ -26,6 +26,8 @@ Description = Mapping[str, Any]
 _WHOLE_ITEMS: Final = "ALL"
 _KEY_TYPE: Final = "S"
 
+_NO_BOUND: Final = -1
+
 # What a table that can be read and written may be called: indexes come and go meanwhile.
 _USABLE: Final = frozenset({"ACTIVE", "UPDATING"})
 _ON: Final = frozenset({"ENABLED", "ENABLING"})
@@ -124,6 +126,7 @@ def find_differences(view: TableView, wishes: TableWishes) -> list[TableFinding]
         *_check_keys(view.table),
         *(finding for index in INDEXES for finding in _check_index(view.table, index)),
         *_check_billing(view.table),
+        *_check_caps(view.table),
     ]
     if wishes.expires and view.expiry is not None:
         findings += _check_expiry(view.table, view.expiry)
@@ -163,8 +166,7 @@ def _check_keys(table: Description) -> Iterator[TableFinding]:
 
 
 def _check_index(table: Description, name: str) -> Iterator[TableFinding]:
-    found = {index["IndexName"]: index for index in table.get("GlobalSecondaryIndexes") or ()}
-    index = found.get(name)
+    index = _index_by_name(table).get(name)
     if index is None:
         # The batch query then reads a range of days instead: see MetricQueries.
         is_required = name != BATCH_OF_JOB_INDEX
@@ -237,6 +239,31 @@ def _check_billing(table: Description) -> Iterator[TableFinding]:
             (_remedy(table, "UpdateTable", BillingMode="PAY_PER_REQUEST"),),
             is_required=False,
         )
+
+
+def _check_caps(table: Description) -> Iterator[TableFinding]:
+    """Look for bounds that somebody has set on a capacity that is on demand otherwise.
+
+    The write to an index counts against the index's own, and holds up the table's.
+    """
+    owners = {"table": table, **_index_by_name(table)}
+    for name, owner in owners.items():
+        bounds = owner.get("OnDemandThroughput") or {}
+        for kind in ("Write", "Read"):
+            units = bounds.get(f"Max{kind}RequestUnits", _NO_BOUND)
+            if units != _NO_BOUND:
+                which = "the table" if name == "table" else f"index {name}"
+                yield TableFinding(
+                    "capacity-bound",
+                    name,
+                    f"{which} takes at most {units} {kind.lower()} units a second",
+                    "it throttles what is above; set OnDemandThroughput to -1 if that is not meant",
+                    is_required=False,
+                )
+
+
+def _index_by_name(table: Description) -> dict[str, Description]:
+    return {index["IndexName"]: index for index in table.get("GlobalSecondaryIndexes") or ()}
 
 
 def _check_expiry(table: Description, expiry: Description) -> Iterator[TableFinding]:

@@ -124,6 +124,16 @@ BROKEN: dict[str, tuple[Break, str, str, bool, str]] = {
         lambda table: table.update(BillingModeSummary={"BillingMode": "PROVISIONED"}),
         *("billing-mode", "table", False, "the table's capacity is PROVISIONED"),
     ),
+    "bound": (
+        lambda table: table.update(OnDemandThroughput={"MaxWriteRequestUnits": 40}),
+        *("capacity-bound", "table", False, "the table takes at most 40 write units a second"),
+    ),
+    "bound of an index": (
+        lambda table: find_index(table, 2).update(
+            OnDemandThroughput={"MaxReadRequestUnits": 5, "MaxWriteRequestUnits": -1}
+        ),
+        *("capacity-bound", "GSI2", False, "index GSI2 takes at most 5 read units a second"),
+    ),
     "provisioned ever since": (
         lambda table: table.pop("BillingModeSummary"),
         *("billing-mode", "table", False, "the table's capacity is PROVISIONED"),

@@ -9,9 +9,12 @@ from typing import Any
 import boto3
 import pytest
 
+from engines.fixtures import Engine
 from left_journals import Ended
 from receipt_dynamo import AIUsageMetric, DynamoClient
+from receipt_dynamo.data.table_check import TableWishes
 from receipt_dynamo.data.table_schema import describe_table
+from receipt_dynamo.data.table_setup import make_table
 from receipt_dynamo.testing import ErrorReply, FaultProxy
 
 Doctor = Callable[..., Ended]
@@ -186,3 +189,16 @@ def test_a_day_that_is_none_is_refused(since: str, doctor: Doctor) -> None:
     ended = doctor("--table", "t", "--since", since)
     assert ended.status == 2
     assert f"since is '{since}'; accepted are a date such as 2026-11-01" in ended.err
+
+
+def test_each_engine_is_well_and_what_it_does_not_know_is_a_note(
+    engine: Engine, table_name: str, doctor: Doctor
+) -> None:
+    boto = boto3.client("dynamodb", endpoint_url=engine.endpoint_url)
+    make_table(boto, table_name, TableWishes())
+    boto.close()
+    ended = doctor("--table", table_name, "--endpoint-url", engine.endpoint_url)
+    assert ended.status == 0
+    assert "ok: clock: as DynamoDB's" in ended.out
+    note = "  note: point-in-time recovery is not told: this engine does not know it\n"
+    assert (note in ended.out) is (engine.name == "dynamodb-local")
