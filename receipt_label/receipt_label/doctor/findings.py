@@ -88,13 +88,15 @@ class Patient:
         return None if self._reply_clock is None else self._reply_clock.skew
 
     def connect(self) -> Connection:
-        """Return the connection to the table.
+        """Return the connection to the table; it is made once.
 
         Raises:
             CommandError: No table is named, or no client can be made.
         """
         if self._connection is None:
-            self._connection = open_connection(self.chosen, _IMPATIENT)
+            # Quiet: that the deprecated variable names the table is a line of its own.
+            quiet = argparse.Namespace(**{**vars(self.chosen), "quiet": True})
+            self._connection = open_connection(quiet, _IMPATIENT)
             self._reply_clock = ReplyClock.watch(self._connection.client(), self.clock)
         return self._connection
 

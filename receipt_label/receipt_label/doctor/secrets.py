@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 _HOLDS_SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
 # What is shorter is a word that tells nothing, such as "test", and would black out others' text.
 _SHORTEST: Final = 8
 _MASK: Final = "***"
+
+
+def _list_forms(secret: str) -> Iterator[str]:
+    """Yield a secret as messages may show it: as it is, as Python prints it, as part of a URL."""
+    yield secret
+    yield repr(secret)[1:-1]
+    yield quote(secret, safe="")
 
 
 class SecretMask:
@@ -23,9 +31,10 @@ class SecretMask:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         secrets = {
-            text.strip()
+            form
             for name, text in variables.items()
             if _HOLDS_SECRET.search(name) and len(text.strip()) >= _SHORTEST
+            for form in _list_forms(text.strip())
         }
         # The longest first: one may be a part of another.
         self._secrets = sorted(secrets, key=len, reverse=True)

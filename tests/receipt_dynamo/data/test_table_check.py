@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from receipt_dynamo.data.table_check import (
     Remedy,
@@ -150,6 +152,25 @@ def test_a_table_that_is_broken_in_one_way_has_exactly_that_finding(name: str) -
     assert (finding.code, finding.subject, finding.is_required) == (code, subject, is_required)
     assert says in finding.says
     assert finding.advice
+
+
+# Damages that leave each other's parts alone.
+APART = ("archived", "hash key", "no GSI4", "projection", "index keys", "index key type", "bound")
+
+
+@given(st.sets(st.sampled_from(APART)), st.booleans())
+def test_a_table_that_is_broken_in_several_ways_has_the_finding_of_each(
+    names: set[str], has_expiry: bool
+) -> None:
+    table = make_table()
+    expected = set() if has_expiry else {("ttl-off", "table")}
+    for name in names:
+        damage, code, subject, *_ = BROKEN[name]
+        damage(table)
+        expected.add((code, subject))
+    findings = find(table, ON if has_expiry else {"TimeToLiveStatus": "DISABLED"})
+    assert {(finding.code, finding.subject) for finding in findings} == expected
+    assert len(findings) == len(expected)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import re
@@ -9,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from left_journals import Ended
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import FaultProxy
 from receipt_label import ClientConfig
-from receipt_label.doctor.configuration import SETTINGS, TABLE_VARIABLES
+from receipt_label.doctor.configuration import SETTINGS, TABLE_VARIABLES, check_configuration
+from receipt_label.doctor.findings import Patient
 from receipt_label.doctor.secrets import SecretMask
 
 Doctor = Callable[..., Ended]
@@ -181,6 +185,31 @@ def test_no_secret_is_ever_shown(
         assert json.loads(ended.out)["checks"]
     elif how == ():
         assert "ok: OPENAI_API_KEY is set (hidden)" in shown
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=8))
+def test_whatever_a_secret_looks_like_no_message_about_another_variable_shows_it(
+    secret: str,
+) -> None:
+    """A key that was pasted into the wrong variable is in the error about that one."""
+    assume(len(secret.strip()) >= 8)
+    wrong = (
+        "BATCH_SIZE",
+        "AI_USAGE_LOG_FILE",
+        "AWS_ENDPOINT_URL",
+        "DYNAMODB_TABLE_NAME",
+        "USER_ID",
+    )
+    variables = {"OPENAI_API_KEY": secret, **dict.fromkeys(wrong, secret)}
+    patient = Patient(argparse.Namespace(table=None), variables)
+    mask = SecretMask(variables)
+    found = check_configuration(patient)
+    for line in found.lines:
+        said = mask.hide(line.says)
+        assert secret.strip() not in said
+        assert repr(secret.strip())[1:-1] not in said
+    document = json.dumps(mask.hide_in(found.document), ensure_ascii=False)
+    assert secret.strip() not in document
 
 
 def test_a_secret_within_another_is_masked_whole_and_a_short_word_is_none() -> None:
