@@ -138,6 +138,16 @@ def test_a_period_of_days_holds_the_moments_whose_local_day_is_in_it(
     assert (days[1] - days[0]).days <= more + 1
 
 
+def test_the_end_is_the_first_moment_that_is_not_in_it() -> None:
+    period = read_period("2026-11-01", "2026-11-02", now=NOW)
+    assert period.holds(utc("2026-11-01T00:00"))
+    assert period.holds(utc("2026-11-02T23:59:59.999999"))
+    assert not period.holds(utc("2026-11-03T00:00"))
+    assert not period.holds(utc("2026-10-31T23:59:59.999999"))
+    # Another day would be read for nothing.
+    assert period.list_utc_days(NOW.date()) == (date(2026, 11, 1), date(2026, 11, 2))
+
+
 def test_a_period_without_an_end_is_read_a_day_beyond_today() -> None:
     """A writer's clock may be ahead."""
     period = read_period("7d", None, now=NOW)

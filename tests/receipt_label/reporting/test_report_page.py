@@ -169,6 +169,24 @@ def test_columns_are_as_high_as_their_costs(
     assert [round(height / heights[1], 2) for height in heights] == [0.25, 1, 0, 0.5]
 
 
+def test_the_parts_of_a_column_stand_on_each_other(
+    show: Callable[..., tuple[Page, list[str]]],
+) -> None:
+    page, _ = show(draw(make_usual_records()))
+    columns = page.eval_on_selector_all(
+        ".course > svg g",
+        "groups => groups.map(g => [...g.querySelectorAll('rect')].map(r => {"
+        " const box = r.getBoundingClientRect(); return [box.top, box.bottom] }))",
+    )
+    floor = max(bottom for column in columns for _, bottom in column)
+    assert len(columns[1]) == 2
+    for column in columns:
+        expected = floor
+        for top, bottom in column:
+            assert abs(bottom - expected) < 0.1
+            expected = top
+
+
 class _Elements(HTMLParser):
     """What a page is made of, read without a browser."""
 
