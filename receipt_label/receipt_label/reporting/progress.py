@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from receipt_label.reporting.answer import describe_reading
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric, ReadTally
-
-_EVERY: Final = 500
-"""Records between two looks: drawing takes time from the reading."""
 
 
 def show_progress(
@@ -30,8 +27,15 @@ def show_progress(
         return
     from rich.console import Console
 
-    with Console(file=sys.stderr).status("reading") as status:
-        for number, record in enumerate(records):
-            if number % _EVERY == 0:
-                status.update(describe_reading(tally))
-            yield record
+    with Console(file=sys.stderr).status(_Reading(tally)):
+        yield from records
+
+
+class _Reading:
+    """What is drawn anew by the display's own thread: a filter may find nothing for long."""
+
+    def __init__(self, tally: ReadTally) -> None:
+        self._tally = tally
+
+    def __rich__(self) -> str:
+        return describe_reading(self._tally)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 
@@ -39,7 +41,20 @@ def test_a_terminal_is_told_how_many_records_are_read(monkeypatch: pytest.Monkey
     tally, terminal = ReadTally(), Terminal()
     look_at(terminal, monkeypatch)
     assert sum(1 for _ in show_progress(read(1_200, tally), tally, quiet=False)) == 1_200
-    assert "records read" in terminal.getvalue()
+    assert "1,200 records read" in terminal.getvalue()
+
+
+def test_it_goes_on_while_a_filter_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    tally, terminal = ReadTally(), Terminal()
+    look_at(terminal, monkeypatch)
+
+    def read_for_nothing() -> Iterator[AIUsageMetric]:
+        tally.read_units = Decimal(128)
+        while "128 read units" not in terminal.getvalue():
+            time.sleep(0.01)
+        yield RECORD
+
+    assert list(show_progress(read_for_nothing(), tally, quiet=False)) == [RECORD]
 
 
 def test_what_is_shown_does_not_outlive_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
