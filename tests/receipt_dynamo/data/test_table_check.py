@@ -154,6 +154,13 @@ def test_a_table_that_is_broken_in_one_way_has_exactly_that_finding(name: str) -
     assert finding.advice
 
 
+def test_an_index_that_has_to_be_made_again_anyway_is_one_finding() -> None:
+    table = make_table()
+    BROKEN["index keys"][0](table)
+    find_index(table, 2)["Projection"]["ProjectionType"] = "KEYS_ONLY"
+    assert [finding.code for finding in find(table)] == ["index-keys"]
+
+
 # Damages that leave each other's parts alone.
 APART = ("archived", "hash key", "no GSI4", "projection", "index keys", "index key type", "bound")
 

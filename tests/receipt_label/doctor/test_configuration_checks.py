@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, given
@@ -215,4 +216,7 @@ def test_whatever_a_secret_looks_like_no_message_about_another_variable_shows_it
 def test_a_secret_within_another_is_masked_whole_and_a_short_word_is_none() -> None:
     mask = SecretMask({"A_KEY": "12345678", "B_TOKEN": "0123456789", "C_SECRET": "test"})
     assert mask.hide("0123456789 12345678 test") == "*** *** test"
+    odd = "p\\ss w'rd"
+    shown = SecretMask({"D_PASSWORD": odd}).hide(f"{odd} {odd!r} {quote(odd, safe='')}")
+    assert shown.replace('"', "") == "*** *** ***"
     assert mask.hide_in({"a": ["12345678", 7, None]}) == {"a": ["***", 7, None]}
