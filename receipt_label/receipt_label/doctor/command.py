@@ -22,8 +22,8 @@ from receipt_label.doctor.configuration import (
     check_price_file,
 )
 from receipt_label.doctor.findings import Check, Finding, Level, Line, Patient
+from receipt_label.doctor.journals import check_disk, check_journals
 from receipt_label.doctor.machine import (
-    check_journals,
     check_packages,
     check_price_data,
     check_python,
@@ -44,6 +44,7 @@ _CHECKS: Final[tuple[Check, ...]] = (
     check_records,
     check_clock,  # After the two that have DynamoDB reply.
     check_journals,
+    check_disk,
     check_python,
     check_packages,
     check_price_data,

@@ -50,7 +50,7 @@ _ANY_TABLE: Final = {"DYNAMODB_TABLE_NAME": "test-table"}
 def check_configuration(patient: Patient) -> Finding:
     """Say of each variable what it is understood as, or what is accepted."""
     lines = [
-        *_check_table_variables(patient.variables),
+        *_check_table_variables(patient),
         *(_check_setting(name, patient.variables) for name in SETTINGS),
     ]
     known = {name: patient.variables.get(name, "").strip() for name in SETTINGS}
@@ -58,12 +58,14 @@ def check_configuration(patient: Patient) -> Finding:
     return Finding(tuple(lines), {"configuration": shown})
 
 
-def _check_table_variables(variables: Mapping[str, str]) -> Iterator[Line]:
+def _check_table_variables(patient: Patient) -> Iterator[Line]:
     new, old = TABLE_VARIABLES
-    given = {name: variables.get(name, "").strip() for name in TABLE_VARIABLES}
+    given = {name: patient.variables.get(name, "").strip() for name in TABLE_VARIABLES}
     name = new if given[new] else old
     if not given[name]:
-        return  # The table's check says whether that matters: --table may name one.
+        if patient.table_name is not None:  # Else the table's check says so.
+            yield Line(Level.OK, f"{new} is not set: a service needs it, this command has --table")
+        return
     problem = _find_problem({name: given[name]})
     if problem is not None:
         yield Line(Level.ERROR, problem)

@@ -1,4 +1,4 @@
-"""What is on this machine: the journals of this user, Python and the packages."""
+"""What is on this machine: Python, the packages and the price data in them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Final
 
-from receipt_dynamo.commands.arguments import find_journals
 from receipt_dynamo.commands.output import count_of
-from receipt_dynamo.commands.survey import JournalView, list_troubles, mention_set_aside, survey
 from receipt_label.doctor.findings import Finding, Level, Line, Patient
 from receipt_label.tracking.tracker_stats import utc_now
 
@@ -21,40 +19,6 @@ STALE_AFTER_DAYS: Final = 90
 """Providers change prices and bring models several times in such a time."""
 
 _FLOOR: Final = re.compile(r"(?P<name>[\w-]+)[^>=;]*>=(?P<floor>[\d.]+)")
-
-
-def check_journals(_: Patient) -> Finding:
-    """Look at the journals where a client of this user puts them."""
-    directory = find_journals(None)
-    views = survey(directory)
-    pending = sum(view.counts.pending for view in views)
-    dead = sum(view.counts.dead for view in views)
-    held = f"{count_of(len(views), 'journal')} in {directory.path}, {pending} pending"
-    lines = [Line(Level.OK, held), *_judge_journals(views)]
-    lines += [Line(Level.WARNING, said) for said in mention_set_aside(directory)]
-    document = {
-        "directory": str(directory.path),
-        "pending": pending,
-        "dead": dead,
-        "set_aside": directory.count_set_aside(),
-        "journals": [view.to_json() for view in views],
-    }
-    return Finding(tuple(lines), {"journals": document})
-
-
-def _judge_journals(views: list[JournalView]) -> Iterator[Line]:
-    left = sum(view.counts.pending for view in views if view.is_abandoned)
-    if left:
-        said = (
-            f"dead processes left {count_of(left, 'record')}; deliver: receipt-usage journal drain"
-        )
-        yield Line(Level.WARNING, said)
-    dead = sum(view.counts.dead for view in views)
-    if dead:
-        said = f"{count_of(dead, 'dead letter')}; see why: receipt-usage journal dead"
-        yield Line(Level.WARNING, said)
-    for trouble in list_troubles(views):
-        yield Line(Level.WARNING, trouble)
 
 
 def check_python(_: Patient) -> Finding:

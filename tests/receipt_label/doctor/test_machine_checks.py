@@ -1,48 +1,19 @@
-"""Journals, Python, packages and price data, as the doctor sees them."""
+"""Python, packages and price data, as the doctor sees them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, timedelta
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
-from left_journals import Ended, make_journal
+from left_journals import Ended
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.data.journal_directory import JournalDirectory
 from receipt_label.doctor import machine
 from receipt_label.pricing.genai_source import find_newest_day
 
 Doctor = Callable[..., Ended]
-
-
-def test_journals_that_somebody_should_look_at_are_warnings(
-    table: DynamoClient, doctor: Doctor, tmp_path: Path
-) -> None:
-    directory = JournalDirectory(tmp_path / "journal")
-    make_journal(directory, pending=3, dead=1)
-    ended = doctor()
-    assert ended.status == 1
-    assert f"ok: 1 journal in {directory.path}, 3 pending" in ended.out
-    assert "warning: dead processes left 3 records; deliver: receipt-usage journal drain" in (
-        ended.out
-    )
-    assert "warning: 1 dead letter; see why: receipt-usage journal dead" in ended.out
-    document = doctor("--json").document["journals"]
-    assert (document["pending"], document["dead"]) == (3, 1)
-
-
-def test_a_journal_directory_that_cannot_be_read_is_an_error(
-    table: DynamoClient, doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("AI_USAGE_JOURNAL_DIR", str(tmp_path / "file"))
-    ended = doctor("--quiet")
-    assert ended.status == 2
-    assert ended.out.startswith("error: ")
-    assert "Not a directory" in ended.out
 
 
 def test_packages_are_told_with_their_versions(table: DynamoClient, doctor: Doctor) -> None:
@@ -109,7 +80,7 @@ def test_a_check_that_fails_by_our_own_mistake_stops_no_other_and_shows_nothing(
     def fail(*_: object) -> None:
         raise RuntimeError("a canary")
 
-    monkeypatch.setattr(machine, "survey", fail)
+    monkeypatch.setattr(machine, "_find_version", fail)
     ended = doctor("--quiet")
     assert (ended.status, ended.err) == (2, "")
-    assert ended.out == "error: check_journals failed with RuntimeError; please report this\n"
+    assert ended.out == "error: check_packages failed with RuntimeError; please report this\n"
