@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, get_args
 
 from receipt_dynamo.data.delivery_settings import Durability
+from receipt_dynamo.data.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.environment import (
     Environment,
@@ -99,7 +100,6 @@ _DELIVERY: Final[Mapping[str, _Setting]] = {
     "batch_flush_interval": _seconds(zero=True),
     "enable_batch_processing": _switch(),
 }
-# These may be left open, and then the client finds them.
 _JOURNAL: Final[Mapping[str, _Setting]] = {
     "durability": _Setting(
         "journal, journal-sync and memory",
@@ -108,6 +108,15 @@ _JOURNAL: Final[Mapping[str, _Setting]] = {
     ),
     "journal_max_bytes": _whole_number(1),
 }
+# How items are written; the bounds are those of both clients.
+_FORM: Final[Mapping[str, _Setting]] = {
+    "gsi_shards": _whole_number(1, MAX_GSI_SHARDS),
+    "retention_days": _whole_number(1, MAX_RETENTION_DAYS),
+}
+# The variable of each of these has a prefix as well.
+_PREFIXED: Final[Mapping[str, _Setting]] = {**_JOURNAL, **_FORM}
+# None is accepted for each of these: the client finds the first two, and has no third.
+_MAY_BE_OPEN: Final = frozenset({"durability", "journal_max_bytes", "retention_days"})
 _CHECKED: Final[Mapping[str, _Setting]] = {
     **_DELIVERY,
     "track_ai_usage": _switch(),
@@ -155,6 +164,10 @@ class ClientConfig:
             one in the user's state directory.
         journal_max_bytes: Bound of this process's journal; None takes
             ``AI_USAGE_JOURNAL_MAX_BYTES``, else 512 MiB.
+        gsi_shards: Over so many partitions the index keys of services and costs are spread, 1
+            to 100 (``AI_USAGE_GSI_SHARDS``); see ``docs/queries.md``.
+        retention_days: So many days after its timestamp a record may be deleted by
+            DynamoDB's TTL, 1 to 36,500 (``AI_USAGE_RETENTION_DAYS``); None: it has no end.
         track_to_file: True keeps a copy of each record as a line of JSON.
         ai_usage_log_file: Where that copy goes; None takes ``receipt_label/ai_usage.jsonl``
             in the user's state directory (``$XDG_STATE_HOME``, else ``~/.local/state``).
@@ -185,6 +198,8 @@ class ClientConfig:
     durability: Durability | None = None
     journal_dir: Path | None = None
     journal_max_bytes: int | None = None
+    gsi_shards: int = 1
+    retention_days: int | None = None
     track_to_file: bool = False
     ai_usage_log_file: Path | None = None
     price_file: Path | None = None
@@ -195,10 +210,9 @@ class ClientConfig:
     def __post_init__(self) -> None:
         """Check each value; a wrong one would show up later, in another thread."""
         _check_table_name("dynamo_table", self.dynamo_table)
-        for name, setting in _CHECKED.items():
-            setting.check(name, getattr(self, name))
-        for name, setting in _JOURNAL.items():
-            if (value := getattr(self, name)) is not None:
+        for name, setting in {**_CHECKED, **_PREFIXED}.items():
+            value = getattr(self, name)
+            if value is not None or name not in _MAY_BE_OPEN:
                 setting.check(name, value)
         for name, kind in _TYPES.items():
             _check_type(name, getattr(self, name), kind)
@@ -229,14 +243,14 @@ class ClientConfig:
             for name, setting in _CHECKED.items()
             if name.upper() in given
         }
-        journal = {
+        prefixed = {
             name: setting.read(variable, given[variable])
-            for name, setting in _JOURNAL.items()
+            for name, setting in _PREFIXED.items()
             if (variable := f"AI_USAGE_{name.upper()}") in given
         }
         options: dict[str, Any] = {
             **checked,
-            **journal,
+            **prefixed,
             "journal_dir": _read_path(given, "AI_USAGE_JOURNAL_DIR"),
             "openai_api_key": given.get("OPENAI_API_KEY"),
             "anthropic_api_key": given.get("ANTHROPIC_API_KEY"),
@@ -252,7 +266,12 @@ class ClientConfig:
     def delivery_settings(self, environment: Environment) -> dict[str, Any]:
         """Return the settings of a ResilientDynamoClient, by the names of its arguments."""
         settings = {name: getattr(self, name) for name in (*_DELIVERY, *_JOURNAL, "journal_dir")}
+        settings |= self.item_form()
         return settings | {"durability": self.durability or default_durability(environment)}
+
+    def item_form(self) -> dict[str, Any]:
+        """Return the settings of how items are written, by the names of both clients' arguments."""
+        return {name: getattr(self, name) for name in _FORM}
 
     def find_log_file(self) -> Path:
         """Return where the copy of each record goes."""

@@ -214,7 +214,10 @@ class ClientManager:
         config = self.config
         if not config.use_resilient_tracker:
             return adopt_direct_client(
-                client, environment=self.environment, table_name=config.dynamo_table
+                client,
+                environment=self.environment,
+                table_name=config.dynamo_table,
+                **config.item_form(),
             )
         return adopt_client(
             client,
@@ -228,7 +231,9 @@ class ClientManager:
         if self._adopted is not None:
             return self._adopted
         if not config.use_resilient_tracker:
-            return receipt_dynamo.DynamoClient(config.dynamo_table, endpoint_url=self._endpoint_url)
+            return receipt_dynamo.DynamoClient(
+                config.dynamo_table, endpoint_url=self._endpoint_url, **config.item_form()
+            )
         return receipt_dynamo.ResilientDynamoClient(
             config.dynamo_table,
             endpoint_url=self._endpoint_url,

@@ -57,7 +57,7 @@ def adopt_client(
 
 
 def adopt_direct_client(
-    client: object, *, environment: Environment, table_name: str | None
+    client: object, *, environment: Environment, table_name: str | None, **form: Any
 ) -> MetricWriter:
     """As :func:`adopt_client`, for those who chose to write straight through.
 
@@ -71,7 +71,7 @@ def adopt_direct_client(
     if is_boto3_client(client):
         if table_name is None:
             raise ValueError("table_name is None; with a boto3 client it is needed")
-        return receipt_dynamo.DynamoClient(table_name, client=client)
+        return receipt_dynamo.DynamoClient(table_name, client=client, **form)
     raise _refuse(client)
 
 

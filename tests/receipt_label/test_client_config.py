@@ -54,6 +54,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "durability": None,
         "journal_dir": None,
         "journal_max_bytes": None,
+        "gsi_shards": 1,
+        "retention_days": None,
         "track_to_file": False,
         "ai_usage_log_file": None,
         "price_file": None,
@@ -94,6 +96,8 @@ def test_every_variable_is_read() -> None:
             "AI_USAGE_DURABILITY": "journal-sync",
             "AI_USAGE_JOURNAL_DIR": "/var/lib/usage",
             "AI_USAGE_JOURNAL_MAX_BYTES": "1000000",
+            "AI_USAGE_GSI_SHARDS": "8",
+            "AI_USAGE_RETENTION_DAYS": "400",
             "AI_USAGE_TABLE_CHECK": "off",
             "AWS_ENDPOINT_URL_DYNAMODB": "http://localhost:8000",
         }
@@ -115,6 +119,8 @@ def test_every_variable_is_read() -> None:
         durability="journal-sync",
         journal_dir=Path("/var/lib/usage"),
         journal_max_bytes=1_000_000,
+        gsi_shards=8,
+        retention_days=400,
         track_to_file=True,
         ai_usage_log_file=Path("/var/log/usage.jsonl"),
         price_file=Path("/etc/prices.toml"),
@@ -136,6 +142,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         [
             *(*SWITCHES, *NUMBERS, "USER_ID", "OPENAI_API_KEY"),
             *("AI_USAGE_LOG_FILE", "AI_USAGE_PRICE_FILE", "ENVIRONMENT"),
+            *("AI_USAGE_GSI_SHARDS", "AI_USAGE_RETENTION_DAYS"),
         ],
         " ",
     )
@@ -184,6 +191,22 @@ def test_a_malformed_number_names_variable_value_and_what_is_accepted(
 
 
 @pytest.mark.parametrize(
+    ("variable", "accepted"),
+    [
+        ("AI_USAGE_GSI_SHARDS", "whole numbers from 1 to 100"),
+        ("AI_USAGE_RETENTION_DAYS", "whole numbers from 1 to 36500"),
+    ],
+)
+@pytest.mark.parametrize("text", ["0", "-1", "36501", "2.5", "many", "1e1"])
+def test_a_malformed_form_of_items_names_variable_value_and_what_is_accepted(
+    variable: str, accepted: str, text: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ClientConfig.from_env(TABLE | {variable: text})
+    assert str(caught.value) == f"{variable} is {text!r}; accepted are {accepted}"
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("circuit_breaker_threshold", 0),
@@ -202,6 +225,13 @@ def test_a_malformed_number_names_variable_value_and_what_is_accepted(
         ("durability", "disk"),
         ("journal_max_bytes", 0),
         ("journal_max_bytes", "1000"),
+        ("gsi_shards", None),
+        ("gsi_shards", 0),
+        ("gsi_shards", 101),
+        ("gsi_shards", "4"),
+        ("retention_days", 0),
+        ("retention_days", 36_501),
+        ("retention_days", 1.5),
     ],
 )
 def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
@@ -254,6 +284,8 @@ def test_what_is_accepted_here_is_accepted_by_the_client(
         ("retry_base_delay", -0.1),
         ("batch_size", 26),
         ("batch_flush_interval", -1.0),
+        ("gsi_shards", 101),
+        ("retention_days", 36_501),
     ],
 )
 def test_what_the_client_refuses_is_refused_here(name: str, value: float) -> None:

@@ -123,6 +123,8 @@ def test_each_delivery_setting_reaches_the_client(
         "durability": "journal",
         "journal_dir": tmp_path,
         "journal_max_bytes": 1_000_000,
+        "gsi_shards": 4,
+        "retention_days": 30,
     }
     config = ClientConfig(dynamo_table="my-test", endpoint_url=DEAD_ENDPOINT, **settings)
     with ClientManager(config) as manager:

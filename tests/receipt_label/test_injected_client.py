@@ -13,6 +13,9 @@ from botocore.credentials import RefreshableCredentials
 from engines.inside import read_writer
 from engines.memory_writer import MemoryWriter
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
+from receipt_dynamo.data.item_form import ItemForm
+from receipt_label.client_config import ClientConfig
+from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
 from receipt_label.injected_client import adopt_client, adopt_direct_client, is_boto3_client
 
@@ -240,3 +243,64 @@ def test_a_boto3_client_for_dynamodb_is_told_from_all_else() -> None:
     assert not is_boto3_client(AnythingGoes())
     assert not is_boto3_client(make_dynamo_client())
     assert not is_boto3_client(None)
+
+
+@both_paths
+def test_the_form_of_items_reaches_a_client_made_of_a_boto3_client(
+    adopt: Any, closing: ExitStack
+) -> None:
+    adopted = adopt(
+        make_boto3_client(),
+        environment=Environment.PRODUCTION,
+        table_name="receipts",
+        gsi_shards=4,
+        retention_days=30,
+    )
+    if isinstance(adopted, ResilientDynamoClient):
+        closing.callback(adopted.close, 0)
+    assert adopted.item_form == ItemForm(4, 30)
+
+
+@pytest.mark.parametrize(
+    ("its", "asked", "expected"),
+    [
+        (ItemForm(4, 30), ItemForm(), ItemForm(4, 30)),
+        (ItemForm(4, 30), ItemForm(8, 60), ItemForm(8, 60)),
+        (ItemForm(4, 30), ItemForm(2, 7), ItemForm(4, 7)),
+        (ItemForm(), ItemForm(2, 7), ItemForm(2, 7)),
+    ],
+)
+def test_a_rebuilt_plain_client_keeps_its_shards_and_the_end_of_its_items(
+    its: ItemForm, asked: ItemForm, expected: ItemForm, closing: ExitStack
+) -> None:
+    """Rows that should have an end, and have none, are kept for ever."""
+    plain = DynamoClient("its-table", gsi_shards=its.gsi_shards, retention_days=its.retention_days)
+    adopted = adopt_client(
+        plain,
+        environment=Environment.PRODUCTION,
+        table_name=None,
+        gsi_shards=asked.gsi_shards,
+        retention_days=asked.retention_days,
+    )
+    assert isinstance(adopted, ResilientDynamoClient)
+    closing.callback(adopted.close, 0)
+    assert adopted.item_form == expected
+
+
+@pytest.mark.parametrize("is_resilient", [True, False])
+@pytest.mark.parametrize("inject", [True, False])
+def test_a_managers_client_writes_the_form_that_is_configured(
+    is_resilient: bool, inject: bool
+) -> None:
+    config = ClientConfig(
+        dynamo_table="receipts",
+        environment=Environment.PRODUCTION,
+        use_resilient_tracker=is_resilient,
+        gsi_shards=4,
+        retention_days=30,
+        endpoint_url=ENDPOINT,
+    )
+    with ClientManager(config, dynamo_client=make_boto3_client() if inject else None) as manager:
+        client: Any = manager.dynamo
+        assert isinstance(client, ResilientDynamoClient if is_resilient else DynamoClient)
+        assert client.item_form == ItemForm(4, 30)

@@ -104,15 +104,17 @@ def table(moto_endpoint: str, table_name: str) -> DynamoClient:
 def test_a_writer_may_do_what_it_does_and_no_more(table: DynamoClient, moto_endpoint: str) -> None:
     metrics = make_metrics(60)
     with act_as("Writer", table.table_name, moto_endpoint) as (role, endpoint):
-        with ResilientDynamoClient(table.table_name, endpoint_url=endpoint) as client:
+        with ResilientDynamoClient(table.table_name, endpoint_url=endpoint, gsi_shards=2) as client:
             assert client.batch_put_ai_usage_metrics(metrics[:30]) == []
             assert client.flush(60)
             assert client.get_stats().delivered == 30
         plain = DynamoClient(table.table_name, endpoint_url=endpoint)
         plain.put_ai_usage_metric(metrics[30])
         assert plain.batch_put_ai_usage_metrics(metrics[31:]) == []
-        with pytest.raises(ClientError, match="not authorized to perform: dynamodb:Query"):
+        with pytest.raises(ClientError, match="not authorized to perform: dynamodb:GetItem"):
             list(plain.query_ai_usage_costs_by_date(START))
+        with pytest.raises(ClientError, match="not authorized to perform: dynamodb:Query"):
+            list(plain.query_ai_usage_metrics_by_job("j"))
         assert role.list_unused() == []
     assert len(list(table.query_ai_usage_costs_by_date(START))) == 60
 

@@ -22,9 +22,11 @@ from receipt_dynamo.data.failures import (
     list_throttling_reasons,
     summarize_failure,
 )
+from receipt_dynamo.data.gsi_shards import ShardAnnouncer
 from receipt_dynamo.data.misconfiguration import Hold, RejectionStreak
 from receipt_dynamo.data.pacing import Pacer
 from receipt_dynamo.data.pending_record import PendingRecord
+from receipt_dynamo.entities.wire_form import read_shard
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.batch_queue import FlushResult
 from receipt_dynamo.utils.circuit_breaker import (
@@ -114,10 +116,16 @@ class Writer(Protocol):
 
 
 class ConnectionWriter:
-    """Writes through boto3."""
+    """Writes through boto3.
 
-    def __init__(self, connection: Connection) -> None:
+    Args:
+        connection: To the table.
+        gsi_shards: Of this process's records; others may come from its predecessors.
+    """
+
+    def __init__(self, connection: Connection, gsi_shards: int = 1) -> None:
         self._connection = connection
+        self._shards = ShardAnnouncer(connection, gsi_shards)
 
     @property
     def table_name(self) -> str:
@@ -126,6 +134,8 @@ class ConnectionWriter:
 
     def write(self, records: Sequence[PendingRecord]) -> set[Key]:
         """Write a batch; return the keys of those that were not written."""
+        # First: a record in a shard that no reader knows of would be missing from every sum.
+        self._shards.announce(read_shard(record.body) for record in records)
         return write_prepared_batch(
             self._connection.client(),
             self._connection.table_name,
@@ -137,6 +147,7 @@ class ConnectionWriter:
         """Look for credentials again before the next write."""
         # A boto3 client keeps the credentials that it was made with, missing ones too.
         self._connection.renew()
+        self._shards.forget()  # A table that was missing is a new one when it comes.
 
 
 class BatchSender:

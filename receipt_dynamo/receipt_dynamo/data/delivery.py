@@ -134,7 +134,7 @@ class Delivery:
             watches=self._watches,
         )
         self._sender = BatchSender(
-            ConnectionWriter(connection),
+            ConnectionWriter(connection, settings.gsi_shards),
             self.breaker,
             settings,
             wait=self._queue.wait,

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS
+from receipt_dynamo.data.item_form import ItemForm
 from receipt_dynamo.utils.batch_outcome import Overflow
 
 Durability: TypeAlias = Literal["journal", "journal-sync", "memory"]
@@ -43,6 +44,8 @@ class DeliverySettings:
     durability: Durability | None = None
     journal_dir: str | os.PathLike[str] | None = None
     journal_max_bytes: int | None = None
+    gsi_shards: int = 1
+    retention_days: int | None = None
 
     def __post_init__(self) -> None:
         """Check each value; a wrong one would show up much later, in a background thread."""
@@ -55,6 +58,7 @@ class DeliverySettings:
         self._check_whole("senders", 1, 64)
         self._check_whole("max_pending_records", 1, _ANY)
         self._check_whole("max_pending_bytes", 1, _ANY)
+        self.item_form()
         if not isinstance(self.enable_batch_processing, bool):
             self._refuse("enable_batch_processing", "True and False")
         self._check_choice("overflow", get_args(Overflow))
@@ -64,6 +68,10 @@ class DeliverySettings:
             self._check_whole("journal_max_bytes", 1, _ANY)
         if not isinstance(self.journal_dir, (str, os.PathLike, NoneType)):
             self._refuse("journal_dir", "paths")
+
+    def item_form(self) -> ItemForm:
+        """Return how the items are written."""
+        return ItemForm(self.gsi_shards, self.retention_days)
 
     def find_durability(self) -> Durability:
         """Return the chosen durability; by default that of ``AI_USAGE_DURABILITY``, or "journal".

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS, write_batch
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target, make_credentials
+from receipt_dynamo.data.gsi_shards import ShardAnnouncer
+from receipt_dynamo.data.item_form import ItemForm
 from receipt_dynamo.data.metric_queries import MetricQueries
 from receipt_dynamo.data.table_schema import create_table
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
+from receipt_dynamo.entities.wire_form import find_shard
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from receipt_dynamo.entities.attribute_values import Item
 
 
 class DynamoClient(MetricQueries):
@@ -32,9 +37,14 @@ class DynamoClient(MetricQueries):
             boto3 finds.
         aws_secret_access_key: See ``aws_access_key_id``.
         aws_session_token: Of temporary credentials.
+        gsi_shards: Over so many partitions the index keys of services and costs are spread, 1
+            to 100: about 1,000 records a second for each; see ``docs/queries.md``.
+        retention_days: So many days after its timestamp a record may be deleted by
+            DynamoDB's TTL, 1 to 36,500; by default it has no end.
 
     Raises:
-        ValueError: ``table_name`` is empty, or only one of the two keys is given.
+        ValueError: ``table_name`` is empty, only one of the two keys is given, or a number is
+            out of bounds.
     """
 
     def __init__(
@@ -47,10 +57,14 @@ class DynamoClient(MetricQueries):
         aws_access_key_id: str | None = None,
         aws_secret_access_key: str | None = None,
         aws_session_token: str | None = None,
+        gsi_shards: int = 1,
+        retention_days: int | None = None,
     ) -> None:
         credentials = make_credentials(aws_access_key_id, aws_secret_access_key, aws_session_token)
         target = Target(table_name, region, endpoint_url, credentials)
         super().__init__(Connection(target, SdkSettings(), client))
+        self.item_form = ItemForm(gsi_shards, retention_days)
+        self._shards = ShardAnnouncer(self._connection, gsi_shards)
 
     def create_table(self) -> None:
         """Create the table with its indexes, on demand, and wait until it is active.
@@ -76,9 +90,8 @@ class DynamoClient(MetricQueries):
             botocore.exceptions.ClientError: DynamoDB refused it.
             botocore.exceptions.BotoCoreError: No reply came, or the request never left.
         """
-        self._connection.client().put_item(
-            TableName=self.table_name, Item=check_metric(metric).to_dynamodb_item()
-        )
+        (item,) = self._encode([check_metric(metric)])
+        self._connection.client().put_item(TableName=self.table_name, Item=item)
 
     def batch_put_ai_usage_metrics(self, metrics: Iterable[AIUsageMetric]) -> list[AIUsageMetric]:
         """Write records in batches of up to 25; return those that DynamoDB left out.
@@ -100,10 +113,16 @@ class DynamoClient(MetricQueries):
             unprocessed = write_batch(
                 self._connection.client(),
                 self.table_name,
-                [metric.to_dynamodb_item() for metric in batch],
+                self._encode(batch),
             )
             left_out += [metric for metric in batch if metric.key in unprocessed]
         return left_out
+
+    def _encode(self, metrics: Sequence[AIUsageMetric]) -> list[Item]:
+        """Return the items, after their readers were told where to look for them."""
+        form = self.item_form
+        self._shards.announce(find_shard(metric.request_id, form.gsi_shards) for metric in metrics)
+        return [metric.to_dynamodb_item(form.gsi_shards, form.retention_days) for metric in metrics]
 
 
 def check_metric(metric: object) -> AIUsageMetric:

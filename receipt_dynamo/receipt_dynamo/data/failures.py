@@ -59,6 +59,8 @@ _NAMES_BY_KIND: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         "ResourceNotFoundException",
         "UnrecognizedClientException",
         "HTTP 4xx",
+        # Ours: what is wrong is no record's fault.
+        "ShardAnnouncementError",
         # botocore's own, before any request leaves.
         "ConfigNotFound",
         "ConfigParseError",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+import heapq
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from receipt_dynamo.data.connection import UnreadableReplyError
+from receipt_dynamo.data.gsi_shards import read_shard_count
+from receipt_dynamo.data.pages_ahead import Page, PagesAhead, ShardPages
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
 from receipt_dynamo.entities.wire_form import ITEM_TYPE
 from receipt_dynamo.errors import ReceiptDynamoError
@@ -16,9 +20,6 @@ from receipt_dynamo.errors import ReceiptDynamoError
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
     from receipt_dynamo.data.read_tally import ReadTally
-
-Page: TypeAlias = Mapping[str, Any]
-"""One reply to a query."""
 
 KeyedRecord: TypeAlias = tuple[str, AIUsageMetric]
 """A record and the sort key under which the range has it."""
@@ -128,6 +129,37 @@ class RangeReader:
         for page in read_pages(self._connection, key_range):
             self.tally.note_page(page)
             yield from self._read_page(page, key_range.sort_key_name)
+
+    def read_shards(
+        self, make_range: Callable[[int], KeyRange]
+    ) -> Generator[KeyedRecord, None, None]:
+        """Iterate over the records of one range in each shard, merged by sort key.
+
+        Reads first how many shards there are, and then all of them at once.
+
+        Args:
+            make_range: Makes the range in the shard of a number, from 0.
+
+        Raises:
+            As :meth:`read`; one shard's error is the query's, and ends the others.
+        """
+        shards = read_shard_count(self._connection, self.tally)
+        ranges = [make_range(shard) for shard in range(shards)]
+        if shards == 1:
+            yield from self.read(ranges[0])
+            return
+        with PagesAhead(shards, self.tally) as ahead:
+            streams = [
+                self._read_ahead(ahead.read(read_pages(self._connection, each)), each)
+                for each in ranges
+            ]
+            yield from heapq.merge(*streams, key=itemgetter(0))
+
+    def _read_ahead(self, pages: ShardPages, key_range: KeyRange) -> Iterator[KeyedRecord]:
+        while (page := pages.take()) is not None:
+            for pair in self._read_page(page, key_range.sort_key_name):
+                yield pair
+                pages.look_ahead()  # Only when more than one record of the page is wanted.
 
     def _read_page(self, page: Page, sort_key_name: str) -> Iterator[KeyedRecord]:
         if "Items" not in page:

@@ -32,8 +32,8 @@ from receipt_dynamo.data.table_schema import (
 )
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
 from receipt_dynamo.entities.wire_form import (
-    COST_PARTITION_KEY,
     batch_partition_key,
+    cost_partition_key,
     cost_sort_key,
     job_partition_key,
     service_partition_key,
@@ -334,15 +334,19 @@ class MetricQueries:
         self, reader: RangeReader, service: str, days: Days
     ) -> Generator[KeyedRecord, None, None]:
         sort_keys = (service_sort_key(days[0]), service_sort_key(days[1]))
-        return reader.read(
-            KeyRange(SERVICE_INDEX, service_partition_key(service.lower()), sort_keys)
+        return reader.read_shards(
+            lambda shard: KeyRange(
+                SERVICE_INDEX, service_partition_key(service.lower(), shard), sort_keys
+            )
         )
 
     def _read_costs(
         self, reader: RangeReader, days: Days, equal: tuple[str, str] | None = None
     ) -> Generator[KeyedRecord, None, None]:
         sort_keys = (cost_sort_key(days[0], ""), cost_sort_key(days[1], _LAST))
-        return reader.read(KeyRange(COST_INDEX, COST_PARTITION_KEY, sort_keys, equal))
+        return reader.read_shards(
+            lambda shard: KeyRange(COST_INDEX, cost_partition_key(shard), sort_keys, equal)
+        )
 
     def _read_batch(
         self, reader: RangeReader, batch_id: str, days: Days | None

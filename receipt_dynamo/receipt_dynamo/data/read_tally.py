@@ -26,7 +26,8 @@ class ReadTally:
             ``skip_invalid``.
         invalid_reasons: Why, of the first 5: the item's key and what is wrong.
         read_units: Read request units that DynamoDB says it charged, those of pages that
-            were read ahead and not used included. 0 from an engine that does not say.
+            were read ahead and not used included. DynamoDB Local says the same; moto says 1
+            for each page, and ministack 0.5, whatever the page holds.
     """
 
     pages: int = 0

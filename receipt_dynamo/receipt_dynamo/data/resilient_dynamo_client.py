@@ -26,6 +26,7 @@ from receipt_dynamo.data.delivery_events import EventListener
 from receipt_dynamo.data.delivery_settings import DeliverySettings, Durability
 from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.dynamo_client import DynamoClient, check_metric
+from receipt_dynamo.data.item_form import ItemForm
 from receipt_dynamo.data.journal_directory import describe_target, open_directory
 from receipt_dynamo.data.metric_queries import MetricQueries
 from receipt_dynamo.data.pending_record import DeliveryReport
@@ -105,6 +106,10 @@ class ResilientDynamoClient(MetricQueries):
             boto3 finds.
         aws_secret_access_key: See ``aws_access_key_id``.
         aws_session_token: Of temporary credentials.
+        gsi_shards: Over so many partitions the index keys of services and costs are spread, 1
+            to 100: about 1,000 records a second for each; see ``docs/queries.md``.
+        retention_days: So many days after its timestamp a record may be deleted by
+            DynamoDB's TTL, 1 to 36,500; by default it has no end.
 
     Raises:
         ValueError: An argument is out of bounds; the message names it, its value and
@@ -134,6 +139,8 @@ class ResilientDynamoClient(MetricQueries):
         aws_access_key_id: str | None = None,
         aws_secret_access_key: str | None = None,
         aws_session_token: str | None = None,
+        gsi_shards: int = 1,
+        retention_days: int | None = None,
     ) -> None:
         credentials = make_credentials(aws_access_key_id, aws_secret_access_key, aws_session_token)
         settings = DeliverySettings(
@@ -151,6 +158,8 @@ class ResilientDynamoClient(MetricQueries):
             durability=durability,
             journal_dir=journal_dir,
             journal_max_bytes=journal_max_bytes,
+            gsi_shards=gsi_shards,
+            retention_days=retention_days,
         )
         self._start(Target(table_name, region, endpoint_url, credentials), settings)
 
@@ -168,7 +177,9 @@ class ResilientDynamoClient(MetricQueries):
         Args:
             client: A :class:`DynamoClient`, or a boto3 DynamoDB client.
             table_name: The table; by default that of the DynamoClient.
-            **settings: As of the constructor, from ``circuit_breaker_threshold`` on.
+            **settings: As of the constructor, from ``circuit_breaker_threshold`` on. Of
+                ``gsi_shards`` the larger is taken, the DynamoClient's or this one, and its
+                ``retention_days`` where none are given.
 
         Raises:
             TypeError: ``client`` is of another type.
@@ -176,6 +187,7 @@ class ResilientDynamoClient(MetricQueries):
         """
         if isinstance(client, DynamoClient):
             target = replace(client.target, table_name=table_name or client.table_name)
+            settings = _keep_form(client.item_form, settings)
         elif _is_boto3_client(client):
             if table_name is None:
                 raise ValueError("table_name is None; with a boto3 client it is needed")
@@ -201,6 +213,7 @@ class ResilientDynamoClient(MetricQueries):
             parameter_validation=False,
         )
         self._raises = settings.overflow == "raise"
+        self.item_form = settings.item_form()
         self._syncs = settings.find_durability() == "journal-sync"
         self._delivery = Delivery(
             Connection(target, writer, prepare=accept_prepared_bodies),
@@ -249,7 +262,7 @@ class ResilientDynamoClient(MetricQueries):
             QueueFullError: The bounds are reached, with ``overflow="raise"`` only.
         """
         checked = check_metric(metric)
-        refusal = self._delivery.accept(checked.key, checked.to_dynamodb_json(), on_settled)
+        refusal = self._delivery.accept(checked.key, self._encode(checked), on_settled)
         if refusal == "full" and self._raises:
             raise QueueFullError(_FULL)
         return refusal is None
@@ -266,7 +279,7 @@ class ResilientDynamoClient(MetricQueries):
         future: Future[DeliveryReport] = Future()
         future.set_running_or_notify_cancel()
         checked = check_metric(metric)
-        refusal = self._delivery.accept(checked.key, checked.to_dynamodb_json(), future.set_result)
+        refusal = self._delivery.accept(checked.key, self._encode(checked), future.set_result)
         if refusal is not None:
             future.set_exception(QueueFullError(f"the record was refused: {refusal}"))
         return future
@@ -280,6 +293,10 @@ class ResilientDynamoClient(MetricQueries):
         """
         checked = [check_metric(metric) for metric in metrics]
         return [metric for metric in checked if not self.put_ai_usage_metric(metric)]
+
+    def _encode(self, metric: AIUsageMetric) -> bytes:
+        form = self.item_form
+        return metric.to_dynamodb_json(form.gsi_shards, form.retention_days)
 
     def create_table(self) -> None:
         """Create the table with its indexes and wait; see :meth:`DynamoClient.create_table`."""
@@ -363,6 +380,15 @@ def _read_metric(body: bytes | None) -> AIUsageMetric | None:
         return None if body is None else AIUsageMetric.from_dynamodb_item(from_json(body))
     except ValueError:  # It was no record when it was accepted.
         return None
+
+
+def _keep_form(form: ItemForm, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with what a plain client's items had: nothing is kept for longer."""
+    asked = ItemForm(settings.get("gsi_shards", 1), settings.get("retention_days"))
+    return settings | {
+        "gsi_shards": max(asked.gsi_shards, form.gsi_shards),
+        "retention_days": asked.retention_days or form.retention_days,
+    }
 
 
 def _is_boto3_client(client: object) -> bool:

@@ -36,10 +36,12 @@ from receipt_dynamo.entities.wire_form import (
     batch_partition_key,
     cost_sort_key,
     encode_call,
+    encode_expiry,
     encode_group_keys,
     encode_numbers,
     encode_shared_attributes,
     encode_texts,
+    find_shard,
     job_partition_key,
     usage_partition_key,
     usage_sort_key,
@@ -256,22 +258,36 @@ class AIUsageMetric:
             usage_sort_key(self._timestamp_text, self.request_id),
         )
 
-    def to_dynamodb_item(self) -> Item:
-        """Return the item as the typed maps of DynamoDB's low-level API."""
-        item: Item = from_json(self.to_dynamodb_json())
+    def to_dynamodb_item(self, gsi_shards: int = 1, retention_days: int | None = None) -> Item:
+        """Return the item as the typed maps of DynamoDB's low-level API.
+
+        Args:
+            gsi_shards: Over so many partitions the keys of GSI1 and GSI2 are spread. Readers
+                must have been told: the clients do that, see ``docs/queries.md``.
+            retention_days: So many days after its timestamp the item expires; None for never.
+        """
+        item: Item = from_json(self.to_dynamodb_json(gsi_shards, retention_days))
         return item
 
-    def to_dynamodb_json(self) -> bytes:
-        """Return the item as compact JSON in UTF-8, as DynamoDB's low-level API sends it."""
+    def to_dynamodb_json(self, gsi_shards: int = 1, retention_days: int | None = None) -> bytes:
+        """Return the item as compact JSON in UTF-8, as DynamoDB's low-level API sends it.
+
+        Args:
+            gsi_shards: As of :meth:`to_dynamodb_item`.
+            retention_days: As of :meth:`to_dynamodb_item`.
+        """
         timestamp = self._timestamp_text
+        shard = 0 if gsi_shards == 1 else find_shard(self.request_id, gsi_shards)
         members = [
-            encode_shared_attributes(self.service, self.model, timestamp[:10]),
+            encode_shared_attributes(self.service, self.model, timestamp[:10], shard),
             encode_call(self.key, self.operation, timestamp, self.request_id),
         ]
         members += encode_texts(_read_texts(self))
         members += encode_numbers(_read_numbers(self))
         if self.job_id or self.batch_id:
             members += encode_group_keys(self.job_id, self.batch_id, timestamp)
+        if retention_days is not None:
+            members.append(encode_expiry(self.timestamp, retention_days))
         if self.metadata:
             members.append(f'"metadata":{encode_value(self.metadata)}')
         return f"{{{','.join(members)}}}".encode()

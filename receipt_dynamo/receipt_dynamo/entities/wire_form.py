@@ -7,10 +7,15 @@ a dict of typed maps, encoded by a general encoder, costs twice as much.
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Final
+
+from pydantic_core import from_json
 
 from receipt_dynamo.entities.attribute_values import format_number, quote
 
@@ -45,9 +50,30 @@ def usage_sort_key(timestamp: str, request_id: str) -> str:
     return f"USAGE#{timestamp}#{request_id}"
 
 
-def service_partition_key(service: str) -> str:
-    """Return GSI1's PK: all calls of one service."""
-    return f"AI_USAGE#{service}"
+_SECONDS_OF_A_DAY: Final = 24 * 60 * 60
+
+_SHARD_MARK: Final = "#SHARD#"
+"""Before the number of a shard in a partition key. Services are stored in lower case, so none
+has a name that holds it."""
+
+
+def find_shard(request_id: str, gsi_shards: int) -> int:
+    """Return the shard, from 0 to below ``gsi_shards``, in which a call's index keys are.
+
+    CRC-32, because it is the same in every process, on every machine and in every language,
+    which Python's own ``hash`` is not, spreads evenly, and takes less than a microsecond.
+    """
+    return zlib.crc32(request_id.encode()) % gsi_shards
+
+
+def _mark_shard(partition_key: str, shard: int) -> str:
+    """Return the partition key of one shard; shard 0 has the key that there was before shards."""
+    return f"{partition_key}{_SHARD_MARK}{shard}" if shard else partition_key
+
+
+def service_partition_key(service: str, shard: int = 0) -> str:
+    """Return GSI1's PK: all calls of one service, in one shard."""
+    return _mark_shard(f"AI_USAGE#{service}", shard)
 
 
 def service_sort_key(date: str) -> str:
@@ -55,8 +81,12 @@ def service_sort_key(date: str) -> str:
     return f"DATE#{date}"
 
 
-COST_PARTITION_KEY: Final = "AI_USAGE_COST"
-"""GSI2's PK: all calls of all services, for cost by date."""
+_COSTS: Final = "AI_USAGE_COST"
+
+
+def cost_partition_key(shard: int = 0) -> str:
+    """Return GSI2's PK: all calls of all services, in one shard, for cost by date."""
+    return _mark_shard(_COSTS, shard)
 
 
 def cost_sort_key(date: str, service: str) -> str:
@@ -74,14 +104,14 @@ def batch_partition_key(batch_id: str) -> str:
     return f"BATCH#{batch_id}"
 
 
-# A program uses few models, and one or two days at a time.
-@lru_cache(maxsize=256)
-def encode_shared_attributes(service: str, model: str, date: str) -> str:
-    """Return what the calls of one service, model and day share, as members of a JSON object."""
+# A program uses few models, one or two days at a time, and up to 100 shards.
+@lru_cache(maxsize=2048)
+def encode_shared_attributes(service: str, model: str, date: str, shard: int) -> str:
+    """Return what the calls of one service, model, day and shard share, as members of JSON."""
     texts = {
-        "GSI1PK": service_partition_key(service),
+        "GSI1PK": service_partition_key(service, shard),
         "GSI1SK": service_sort_key(date),
-        "GSI2PK": COST_PARTITION_KEY,
+        "GSI2PK": cost_partition_key(shard),
         "GSI2SK": cost_sort_key(date, service),
         "TYPE": ITEM_TYPE,
         "service": service,
@@ -131,3 +161,35 @@ def encode_group_keys(job_id: str | None, batch_id: str | None, timestamp: str) 
         f'"{index}PK":{{"S":{quote(key)}}},"{index}SK":{{"S":"AI_USAGE#{timestamp}"}}'
         for index, key in partition_keys.items()
     ]
+
+
+_SHARD_IN_JSON: Final = re.compile(
+    rb'\{"GSI1PK":\{"S":"(?:[^"\\]|\\.)*"\},"GSI1SK":\{"S":"[^"]*"\},'
+    rb'"GSI2PK":\{"S":"(AI_USAGE_COST[^"]*)"\}'
+)
+"""How an item begins that :func:`encode_shared_attributes` made, up to its key of GSI2."""
+
+
+def read_shard(body: bytes) -> int:
+    """Return the shard in which an encoded item is, by its own key of GSI2.
+
+    Nothing that a user wrote can be taken for that key: it is read where it is. What is no
+    item of ours is in shard 0; DynamoDB will say what is wrong with it.
+    """
+    if _SHARD_MARK.encode() not in body:  # As in nearly all.
+        return 0
+    found = _SHARD_IN_JSON.match(body)
+    try:
+        # The whole is parsed for a writer only that orders its attributes in another way.
+        key = found[1].decode() if found else from_json(body)["GSI2PK"]["S"]
+        costs, _, shard = key.partition(_SHARD_MARK)
+        return int(shard) if costs == _COSTS else 0
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return 0
+
+
+def encode_expiry(timestamp: datetime, retention_days: int) -> str:
+    """Return the TTL attribute, in whole seconds since 1970, as a member of a JSON object."""
+    return (
+        f'"expiresAt":{{"N":"{int(timestamp.timestamp()) + retention_days * _SECONDS_OF_A_DAY}"}}'
+    )

@@ -24,6 +24,15 @@ def check_whole(**values: int) -> None:
             raise ValueError(f"{name} is {value!r}; accepted are whole numbers of 1 or more")
 
 
+def check_whole_within(low: int, high: int, **values: int) -> None:
+    """Raise ValueError for a value that is no whole number of these bounds, both included."""
+    for name, value in values.items():
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(
+                f"{name} is {value!r}; accepted are whole numbers from {low} to {high}"
+            )
+
+
 def check_positive(**values: float) -> None:
     """Raise ValueError for a value that is no finite number above 0."""
     for name, value in values.items():

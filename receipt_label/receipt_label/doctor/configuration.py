@@ -35,6 +35,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "AI_USAGE_DURABILITY": "durability",
     "AI_USAGE_JOURNAL_DIR": "journal_dir",
     "AI_USAGE_JOURNAL_MAX_BYTES": "journal_max_bytes",
+    "AI_USAGE_GSI_SHARDS": "gsi_shards",
+    "AI_USAGE_RETENTION_DAYS": "retention_days",
     "AI_USAGE_TABLE_CHECK": "check_table",
     "OPENAI_API_KEY": "openai_api_key",
     "ANTHROPIC_API_KEY": "anthropic_api_key",

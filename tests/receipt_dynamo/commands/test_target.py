@@ -130,8 +130,9 @@ FORBIDDEN = (
     ],
 )
 def test_what_dynamodb_refuses_is_a_line_that_says_what_to_do(
-    run: Run, proxy: FaultProxy, code: str, said: str, message: str
+    run: Run, proxy: FaultProxy, moto_endpoint: str, code: str, said: str, message: str
 ) -> None:
+    DynamoClient("t", "us-east-1", moto_endpoint).create_table()
     proxy.always(ErrorReply(400, code, said), operations=["Query"])
     assert_is_refused(run("--table", "t", "--endpoint-url", proxy.endpoint_url), message)
 

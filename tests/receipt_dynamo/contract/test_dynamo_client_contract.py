@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -39,20 +38,6 @@ def make_metric(number: int = 0, **fields: Any) -> AIUsageMetric:
 
 def write(client: DynamoClient, *metrics: AIUsageMetric) -> None:
     assert client.batch_put_ai_usage_metrics(metrics) == []
-
-
-@pytest.fixture
-def client(engine: Engine, table_name: str) -> DynamoClient:
-    client = DynamoClient(table_name, "us-east-1", engine.endpoint_url)
-    client.create_table()
-    return client
-
-
-@pytest.fixture
-def raw(engine: Engine) -> Any:
-    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=engine.endpoint_url)
-    yield client
-    client.close()
 
 
 def test_create_table_may_be_called_again(client: DynamoClient, raw: Any) -> None:

@@ -2,100 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from engines.fixtures import Engine
 from receipt_dynamo import (
-    AIUsageMetric,
     DailyCost,
     DynamoClient,
     InvalidItemError,
     MissingIndexError,
     ReadTally,
 )
-
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FIRST, LAST = "2026-03-01", "2026-03-03"
-
-QUERIES: dict[str, Callable[..., Iterator[Any]]] = {
-    "date": lambda client, **kw: client.query_ai_usage_metrics_by_date(FIRST, "openai", **kw),
-    "service": lambda client, **kw: client.query_ai_usage_metrics_by_service(
-        "openai", FIRST, LAST, **kw
-    ),
-    "model": lambda client, **kw: client.query_ai_usage_metrics_by_model(
-        "openai", "gpt-4o", FIRST, LAST, **kw
-    ),
-    "job": lambda client, **kw: client.query_ai_usage_metrics_by_job("j", **kw),
-    "batch": lambda client, **kw: client.query_ai_usage_metrics_by_batch("b", **kw),
-    "user": lambda client, **kw: client.query_ai_usage_metrics_by_user("u", FIRST, LAST, **kw),
-    "environment": lambda client, **kw: client.query_ai_usage_metrics_by_environment(
-        "staging", FIRST, LAST, **kw
-    ),
-    "costs": lambda client, **kw: client.query_ai_usage_costs_by_date(FIRST, LAST, **kw),
-}
-"""All of them find what :func:`make_metric` makes."""
+from usage_queries import FIRST, LAST, NOON, QUERIES, list_ids, make_metric
 
 every_query = pytest.mark.parametrize("ask", QUERIES.values(), ids=QUERIES)
 
 
-def make_metric(number: int = 0, **fields: Any) -> AIUsageMetric:
-    arguments = {
-        "service": "openai",
-        "model": "gpt-4o",
-        "operation": "completion",
-        "timestamp": NOON + timedelta(milliseconds=number),
-        "request_id": f"id-{number}",
-        "user_id": "u",
-        "environment": "staging",
-        "job_id": "j",
-        "batch_id": "b",
-    } | fields
-    return AIUsageMetric(**arguments)
+SEVEN = [make_metric(number) for number in range(7)]
 
 
-def list_ids(records: Iterator[AIUsageMetric]) -> list[str]:
-    return [record.request_id for record in records]
-
-
-@pytest.fixture
-def client(engine: Engine, table_name: str) -> DynamoClient:
-    client = DynamoClient(table_name, "us-east-1", engine.endpoint_url)
-    client.create_table()
+@pytest.fixture(scope="module")
+def seven(make_shared_table: Callable[[], DynamoClient]) -> DynamoClient:
+    client = make_shared_table()
+    assert client.batch_put_ai_usage_metrics(SEVEN) == []
     return client
-
-
-@pytest.fixture
-def raw(engine: Engine) -> Any:
-    client = boto3.client("dynamodb", region_name="us-east-1", endpoint_url=engine.endpoint_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def by_twos(client: DynamoClient, raw: Any) -> DynamoClient:
-    """The same table, in pages of two items: the bound of a page is the SDK's Limit."""
-    raw.meta.events.register(
-        "provide-client-params.dynamodb.Query", lambda params, **_: {**params, "Limit": 2}
-    )
-    return DynamoClient(client.table_name, client=raw)
 
 
 @every_query
 def test_a_query_reads_every_page_and_tallies_it(
-    client: DynamoClient, by_twos: DynamoClient, ask: Callable[..., Any]
+    seven: DynamoClient, page_by_twos: Callable[..., DynamoClient], ask: Callable[..., Any]
 ) -> None:
     """One page of a query taken for the whole."""
-    metrics = [make_metric(number) for number in range(7)]
-    assert client.batch_put_ai_usage_metrics(metrics) == []
     tally = ReadTally()
-    assert sorted(ask(by_twos, tally=tally), key=lambda row: row.timestamp) == metrics
+    assert sorted(ask(page_by_twos(seven), tally=tally), key=lambda row: row.timestamp) == SEVEN
     assert tally.records == 7
     assert tally.pages >= 4
     assert tally.read_units >= 2  # Half a unit for each page, and for an empty one perhaps.
@@ -104,45 +48,58 @@ def test_a_query_reads_every_page_and_tallies_it(
 
 @every_query
 def test_a_limit_ends_the_query_and_its_reading(
-    client: DynamoClient, by_twos: DynamoClient, ask: Callable[..., Any]
+    seven: DynamoClient, page_by_twos: Callable[..., DynamoClient], ask: Callable[..., Any]
 ) -> None:
-    assert client.batch_put_ai_usage_metrics([make_metric(number) for number in range(7)]) == []
     tally = ReadTally()
-    assert len(list(ask(by_twos, tally=tally, limit=3))) == 3
+    assert len(list(ask(page_by_twos(seven), tally=tally, limit=3))) == 3
     assert tally.records == 3
     assert tally.pages <= 3  # The batch query reads an empty page of GSI3 first.
 
 
-@every_query
-def test_odd_items_are_passed_over_or_read(
-    client: DynamoClient, raw: Any, ask: Callable[..., Any]
-) -> None:
+def put_items(client: DynamoClient, *items: Any) -> None:
+    boto3_client: Any = client._connection.client()
+    for item in items:
+        boto3_client.put_item(TableName=client.table_name, Item=item)
+
+
+@pytest.fixture(scope="module")
+def odd(make_shared_table: Callable[[], DynamoClient]) -> DynamoClient:
     """Other types, unknown attributes, and only the attributes that every item has."""
+    client = make_shared_table()
     rich, bare, other = (make_metric(number).to_dynamodb_item() for number in range(3))
     rich |= {"rollupOf": {"SS": ["x"]}, "GSI5PK": {"S": "?"}, "blob": {"B": b"\x00"}}
     del bare["apiCalls"]
     other["TYPE"] = {"S": "Rollup"}
-    for item in (rich, bare, other):
-        raw.put_item(TableName=client.table_name, Item=item)
+    put_items(client, rich, bare, other)
+    return client
+
+
+@every_query
+def test_odd_items_are_passed_over_or_read(odd: DynamoClient, ask: Callable[..., Any]) -> None:
     tally = ReadTally()
-    assert sorted(list_ids(ask(client, tally=tally))) == ["id-0", "id-1"]
+    assert sorted(list_ids(ask(odd, tally=tally))) == ["id-0", "id-1"]
     assert (tally.records, tally.other_items, tally.invalid) == (2, 1, 0)
+
+
+@pytest.fixture(scope="module")
+def damaged(make_shared_table: Callable[[], DynamoClient]) -> DynamoClient:
+    client = make_shared_table()
+    items = [make_metric(number).to_dynamodb_item() for number in range(9)]
+    for item in items[:7]:
+        item["inputTokens"] = {"S": "a secret of somebody's"}
+    put_items(client, *items)
+    return client
 
 
 @every_query
 def test_an_invalid_item_ends_the_query_or_is_skipped_and_counted(
-    client: DynamoClient, raw: Any, ask: Callable[..., Any]
+    damaged: DynamoClient, ask: Callable[..., Any]
 ) -> None:
     """A generator that has raised is dead: the skipping is inside of it."""
-    for number in range(9):
-        item = make_metric(number).to_dynamodb_item()
-        if number < 7:
-            item["inputTokens"] = {"S": "a secret of somebody's"}
-        raw.put_item(TableName=client.table_name, Item=item)
     with pytest.raises(InvalidItemError, match="inputTokens"):
-        list(ask(client))
+        list(ask(damaged))
     tally = ReadTally()
-    assert sorted(list_ids(ask(client, tally=tally, skip_invalid=True))) == ["id-7", "id-8"]
+    assert sorted(list_ids(ask(damaged, tally=tally, skip_invalid=True))) == ["id-7", "id-8"]
     assert (tally.records, tally.invalid, len(tally.invalid_reasons)) == (2, 7, 5)
     for reason in tally.invalid_reasons:
         assert "AI_USAGE#openai#gpt-4o" in reason
@@ -150,28 +107,25 @@ def test_an_invalid_item_ends_the_query_or_is_skipped_and_counted(
         assert "secret" not in reason
 
 
-@every_query
-def test_a_missing_table_is_dynamodbs_own_error(engine: Engine, ask: Callable[..., Any]) -> None:
+def test_a_missing_table_is_dynamodbs_own_error(engine: Engine) -> None:
     client = DynamoClient("no-such-test-table", "us-east-1", engine.endpoint_url)
-    found = ask(client)  # Nothing is asked before it is consumed.
-    with pytest.raises(ClientError, match="ResourceNotFoundException"):
-        next(found)
+    for ask in QUERIES.values():
+        found = ask(client)  # Nothing is asked before it is consumed.
+        with pytest.raises(ClientError, match="ResourceNotFoundException"):
+            next(found)
 
 
-@pytest.mark.parametrize(
-    ("name", "index"),
-    [
-        ("service", "GSI1"),
-        ("user", "GSI2"),
-        ("environment", "GSI2"),
-        ("costs", "GSI2"),
-        ("job", "GSI3"),
-        ("batch", "GSI3"),
-    ],
-)
-def test_a_missing_index_is_named(
-    engine: Engine, table_name: str, raw: Any, name: str, index: str
-) -> None:
+INDEX_OF = {
+    "service": "GSI1",
+    "user": "GSI2",
+    "environment": "GSI2",
+    "costs": "GSI2",
+    "job": "GSI3",
+    "batch": "GSI3",
+}
+
+
+def test_a_missing_index_is_named(engine: Engine, table_name: str, raw: Any) -> None:
     raw.create_table(
         TableName=table_name,
         BillingMode="PAY_PER_REQUEST",
@@ -184,16 +138,16 @@ def test_a_missing_index_is_named(
         ],
     )
     client = DynamoClient(table_name, "us-east-1", engine.endpoint_url)
-    with pytest.raises(MissingIndexError, match=index):
-        list(QUERIES[name](client))
+    for name, index in INDEX_OF.items():
+        with pytest.raises(MissingIndexError, match=index):
+            list(QUERIES[name](client))
 
 
-def test_one_tally_adds_up_several_queries(client: DynamoClient) -> None:
-    client.put_ai_usage_metric(make_metric())
+def test_one_tally_adds_up_several_queries(seven: DynamoClient) -> None:
     tally = ReadTally()
     for ask in QUERIES.values():
-        list(ask(client, tally=tally))
-    assert tally.records == len(QUERIES)
+        list(ask(seven, tally=tally))
+    assert tally.records == 7 * len(QUERIES)
 
 
 def test_a_model_is_found_under_naive_and_aware_times_to_the_last_microsecond(
@@ -311,13 +265,18 @@ def test_costs_are_summed_by_day_and_service_exactly(client: DynamoClient) -> No
     assert list(one_service) == [openai, later]
 
 
-def test_a_sum_never_holds_more_than_a_day(client: DynamoClient, by_twos: DynamoClient) -> None:
+def test_a_sum_never_holds_more_than_a_day(
+    client: DynamoClient, page_by_twos: Callable[..., DynamoClient]
+) -> None:
     """Every row of a month loaded into memory for a sum."""
-    for day in range(3):
-        for number in range(4):
-            client.put_ai_usage_metric(make_metric(number, timestamp=NOON + timedelta(day, number)))
+    metrics = [
+        make_metric(number, timestamp=NOON + timedelta(days=day))
+        for day in range(3)
+        for number in range(4)
+    ]
+    assert client.batch_put_ai_usage_metrics(metrics) == []
     tally = ReadTally()
-    sums = by_twos.sum_ai_usage_costs_by_day(FIRST, LAST, tally=tally)
+    sums = page_by_twos(client).sum_ai_usage_costs_by_day(FIRST, LAST, tally=tally)
     assert tally.pages == 0
     next(sums)
     assert tally.pages == 3

@@ -41,6 +41,29 @@ def test_a_bad_setting_names_itself_its_value_and_what_is_accepted(
     assert accepted in str(caught.value)
 
 
+@pytest.mark.parametrize("client_type", [DynamoClient, ResilientDynamoClient])
+@pytest.mark.parametrize(
+    ("name", "value", "accepted"),
+    [
+        ("gsi_shards", 0, "from 1 to 100"),
+        ("gsi_shards", 101, "from 1 to 100"),
+        ("gsi_shards", True, "from 1 to 100"),
+        ("gsi_shards", 2.0, "from 1 to 100"),
+        ("gsi_shards", None, "from 1 to 100"),
+        ("retention_days", 0, "from 1 to 36500"),
+        ("retention_days", 36_501, "from 1 to 36500"),
+        ("retention_days", 0.5, "from 1 to 36500"),
+        ("retention_days", "30", "from 1 to 36500"),
+    ],
+)
+def test_a_bad_form_of_items_is_refused_by_both_clients(
+    client_type: Any, name: str, value: Any, accepted: str
+) -> None:
+    with pytest.raises(ValueError, match=name) as caught:
+        client_type("test-table", "us-east-1", **{name: value})
+    assert str(caught.value) == f"{name} is {value!r}; accepted are whole numbers {accepted}"
+
+
 @pytest.mark.parametrize("table_name", ["", None, 7])
 @pytest.mark.parametrize("client_type", [DynamoClient, ResilientDynamoClient])
 def test_a_missing_table_name_is_refused(client_type: Any, table_name: Any) -> None:

@@ -18,6 +18,7 @@ from receipt_dynamo.data.failures import (
     classify_failure,
     summarize_failure,
 )
+from receipt_dynamo.data.gsi_shards import ShardAnnouncementError
 
 
 def refuse(code: str, status: int = 400, **more: Any) -> ClientError:
@@ -68,12 +69,14 @@ def test_each_name_of_the_table_is_real(name: str) -> None:
         or hasattr(botocore.exceptions, name)
         or shapes.get(name, {}).get("exception")
         or name in NEW_NAMES
+        or name == ShardAnnouncementError.__name__
     )
 
 
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
+        (ShardAnnouncementError(), FailureKind.MISCONFIGURED),
         (refuse("ProvisionedThroughputExceededException"), FailureKind.THROTTLED),
         (refuse("ThrottlingException"), FailureKind.THROTTLED),
         (refuse("RequestLimitExceeded"), FailureKind.THROTTLED),

@@ -37,6 +37,8 @@ MALFORMED = {
     "TRACK_TO_FILE": "maybe",
     "AI_USAGE_DURABILITY": "paper",
     "AI_USAGE_JOURNAL_MAX_BYTES": "1.5",
+    "AI_USAGE_GSI_SHARDS": "101",
+    "AI_USAGE_RETENTION_DAYS": "forever",
     "AI_USAGE_TABLE_CHECK": "sometimes",
 }
 ANYTHING = {
