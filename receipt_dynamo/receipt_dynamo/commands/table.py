@@ -16,8 +16,9 @@ from receipt_dynamo.commands.arguments import (
 )
 from receipt_dynamo.commands.explain import hide_passwords
 from receipt_dynamo.commands.output import remark, say_all, say_json
-from receipt_dynamo.commands.target import add_target, open_connection, require_table
+from receipt_dynamo.commands.target import add_target, find_table, open_connection, require_table
 from receipt_dynamo.data.table_check import (
+    Remedy,
     TableFinding,
     TableView,
     TableWishes,
@@ -33,7 +34,6 @@ _STATUSES: Final = {
     BAD_ARGUMENTS: "something that is required is missing or different, or bad arguments,\n"
     "    or the table cannot be reached",
 }
-_NO_PREFIX: Final = "arn:"
 
 
 def add_create(commands: Any) -> argparse.ArgumentParser:
@@ -153,7 +153,7 @@ def run_check(chosen: argparse.Namespace) -> int:
 def run_template(chosen: argparse.Namespace) -> int:
     """Carry ``template`` out."""
     table = require_table(chosen)
-    if table.startswith(_NO_PREFIX):
+    if table.startswith("arn:"):
         raise CommandError(f"table is {table}; accepted is a name, a stack chooses the account")
     say_json(make_template(table, read_wishes(chosen)))
     return DONE
@@ -178,7 +178,7 @@ def _report(
     else:
         if not chosen.quiet:
             say_all(_introduce(view, made))
-        say_all(line for finding in findings for line in describe_finding(finding, chosen))
+        say_all(line for finding in findings for line in _describe_finding(finding, chosen))
         if not chosen.quiet:
             say_all([*(f"note: {note}" for note in notes), _sum_up(findings)])
     if any(finding.is_required for finding in findings):
@@ -196,22 +196,26 @@ def _introduce(view: TableView, made: _Made | None) -> Iterator[str]:
     yield f"table {name}: {view.table.get('TableStatus')}, indexes: {names}"
 
 
-def describe_finding(finding: TableFinding, chosen: argparse.Namespace) -> Iterator[str]:
-    """Say what was found, and what to do, with the commands of the AWS CLI.
-
-    Args:
-        finding: It.
-        chosen: The arguments, for the place that the commands name.
-    """
+def _describe_finding(finding: TableFinding, chosen: argparse.Namespace) -> Iterator[str]:
     level = "required" if finding.is_required else "advised"
     yield f"{level}: {finding.says}; {finding.advice}"
     yield from (f"  {command}" for command in list_commands(finding, chosen))
 
 
 def list_commands(finding: TableFinding, chosen: argparse.Namespace) -> list[str]:
-    """Return the commands of the AWS CLI that heal a finding."""
-    options = _list_options(chosen)
-    return [remedy.to_cli(options) for remedy in finding.remedies]
+    """Return the commands of the AWS CLI that heal a finding, one after the other.
+
+    Args:
+        finding: It.
+        chosen: The arguments. Table, region and endpoint are named as they are here: an ARN
+            may be of another region.
+    """
+    table = find_table(chosen)
+    named = {} if table is None else {"TableName": table}
+    return [
+        Remedy(remedy.operation, {**remedy.parameters, **named}).to_cli(_list_options(chosen))
+        for remedy in finding.remedies
+    ]
 
 
 def _list_options(chosen: argparse.Namespace) -> Sequence[str]:
@@ -234,7 +238,7 @@ def _describe_in_json(
 
 
 def describe_finding_in_json(finding: TableFinding, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Return what was found for a JSON document; see :func:`describe_finding`."""
+    """Return what was found for a JSON document."""
     return {
         "code": finding.code,
         "subject": finding.subject,

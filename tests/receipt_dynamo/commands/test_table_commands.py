@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -121,6 +122,20 @@ def test_quiet_and_json_print_what_was_asked_for(
     assert {each["level"] for each in document["findings"]} == {"advised"}
     assert all(each["commands"][0].startswith("aws dynamodb ") for each in document["findings"])
     assert document["arn"].endswith(f":table/{table.table_name}")
+
+
+def test_the_commands_name_table_and_place_as_they_were_named(
+    run: Run, table: DynamoClient, moto_endpoint: str
+) -> None:
+    arn = f"arn:aws:dynamodb:us-east-1:123456789012:table/{table.table_name}"
+    secret = moto_endpoint.replace("http://", "http://user:s3cret@")
+    where = ("--region", "us-east-1", "--endpoint-url", secret)
+    document = run("check", "--table", arn, *where, "--json").document
+    for finding in document["findings"]:
+        words = shlex.split(finding["commands"][0])
+        assert json.loads(words[4])["TableName"] == arn
+        shown = moto_endpoint.replace("http://", "http://***@")
+        assert words[5:] == ["--region", "us-east-1", "--endpoint-url", shown]
 
 
 @pytest.fixture
