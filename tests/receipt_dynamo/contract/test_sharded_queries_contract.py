@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,6 +21,7 @@ from receipt_dynamo import (
     ReadTally,
     UnreadableReplyError,
 )
+from receipt_dynamo.data.gsi_shards import ShardAnnouncer
 from receipt_dynamo.entities.attribute_values import measure_item
 from receipt_dynamo.testing import EmptyReply, ErrorReply, Fault, FaultProxy, Truncated
 from usage_queries import FIRST, LAST, NOON, QUERIES, list_ids, make_metric
@@ -89,6 +91,20 @@ def test_the_table_knows_the_most_shards_that_were_ever_written(
             "TYPE": {"S": "AIUsageMeta"},
             "gsiShards": {"N": str(most)},
         }
+
+
+def test_of_announcements_at_once_the_largest_wins(client: DynamoClient, raw: Any) -> None:
+    counts = (3, 9, 2, 7, 9, 5, 4, 8)
+    ready = threading.Barrier(len(counts))
+
+    def announce(count: int) -> None:
+        announcer = ShardAnnouncer(client._connection, count)
+        ready.wait()
+        announcer.announce([1])
+
+    with ThreadPoolExecutor(len(counts)) as pool:
+        list(pool.map(announce, counts))
+    assert read_meta(client, raw)["gsiShards"] == {"N": "9"}
 
 
 def test_a_record_in_shard_0_needs_no_announcement(client: DynamoClient, raw: Any) -> None:
