@@ -35,6 +35,7 @@ bench: .venv/.bench engines  ## side by side with peers, as ratios
 	$(BIN)/python benchmarks/bench_delivery.py
 	$(BIN)/python benchmarks/bench_tracking.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/bench_reports.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/bench_queries.py
 
 mutants: .venv/.mutants  ## break each line of the patterns: 90 % must make a test fail
 	$(BIN)/python tests/mutants/run.py
