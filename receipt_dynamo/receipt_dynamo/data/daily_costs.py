@@ -7,12 +7,13 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
-from decimal import Context, Decimal, Inexact
+from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
+from receipt_dynamo.entities.attribute_values import add_exactly
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.index_reader import KeyedRecord, RangeReader
@@ -54,9 +55,6 @@ class _Sum:
     def __init__(self) -> None:
         self._cost = Decimal(0)
         self._counts: Counter[str] = Counter()
-        # Digits from 1E+126 down to 1E-130, and for more records than there can be. The
-        # caller's context would round at 28 digits; this one would raise before it rounds.
-        self._exact = Context(prec=300, traps=[Inexact])
 
     def add(self, record: AIUsageMetric) -> None:
         counts = self._counts
@@ -68,7 +66,7 @@ class _Sum:
         if record.cost_usd is None:
             counts["unpriced"] += 1
         else:
-            self._cost = self._exact.add(self._cost, record.cost_usd)
+            self._cost = add_exactly(self._cost, record.cost_usd)
 
     def conclude(self, day: date, service: str) -> DailyCost:
         return DailyCost(day, service, self._cost, **self._counts)

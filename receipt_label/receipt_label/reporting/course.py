@@ -10,7 +10,7 @@ from typing import Final
 
 from receipt_label.reporting.dimensions import GroupKey, name_hour
 from receipt_label.reporting.period import Period
-from receipt_label.reporting.sums import Sums, add_exactly
+from receipt_label.reporting.sums import Sums, sum_exactly
 
 _IN_HOURS: Final = timedelta(days=2)
 _MAX_DAYS: Final = 100
@@ -34,7 +34,7 @@ class Step:
     @property
     def cost(self) -> Decimal:
         """Cost of all parts, in USD."""
-        return add_exactly(self.costs.values())
+        return sum_exactly(self.costs.values())
 
 
 def choose_step(period: Period, now: datetime) -> str:
@@ -72,7 +72,7 @@ def _fill(names: list[str], groups: Mapping[GroupKey, Sums], width: int) -> list
     for (moment, part), sums in groups.items():
         name = str(moment)[:width]
         known = costs[name].get(str(part), Decimal(0))
-        costs[name][str(part)] = add_exactly((known, sums.cost_usd))
+        costs[name][str(part)] = sum_exactly((known, sums.cost_usd))
         calls[name] += sums.api_calls
     return [Step(name, costs[name], calls[name]) for name in names]
 

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from decimal import Context, Decimal, Inexact
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from functools import reduce
+from typing import TYPE_CHECKING
 
+from receipt_dynamo.entities.attribute_values import add_exactly
 from receipt_label.pricing.unpriced import find_reason
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric
 
-# DynamoDB's numbers have 38 digits between 1E-130 and 9.9E+125: a sum of them has up to 256,
-# and as many more as the number of rows has. Python's own 28 would round it.
-_EXACT: Final = Context(prec=300, traps=[Inexact])
 
-
-def add_exactly(amounts: Iterable[Decimal]) -> Decimal:
+def sum_exactly(amounts: Iterable[Decimal]) -> Decimal:
     """Return the sum of ``amounts``, rounded to nothing."""
-    total = Decimal(0)
-    for amount in amounts:
-        total = _EXACT.add(total, amount)
-    return total
+    return reduce(add_exactly, amounts, Decimal(0))
 
 
 @dataclass(slots=True)
@@ -64,23 +59,21 @@ class Sums:
         if record.cost_usd is None:
             self.unpriced += find_reason(record) is not None
         else:
-            self.cost_usd = _EXACT.add(self.cost_usd, record.cost_usd)
+            self.cost_usd = add_exactly(self.cost_usd, record.cost_usd)
             status = _read_status(record)
             self.estimated += status == "estimated"
             self.partial += status == "partial"
         self.errors += record.error is not None
         if record.latency_ms is not None:
-            self.latency_ms = _EXACT.add(self.latency_ms, Decimal(record.latency_ms))
+            self.latency_ms = add_exactly(self.latency_ms, Decimal(record.latency_ms))
             self.timed += 1
 
     def merge(self, other: Sums) -> None:
         """Add what ``other`` holds."""
-        for name in ("records", "api_calls", "input_tokens", "output_tokens", "unpriced"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("estimated", "partial", "errors", "timed"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.cost_usd = _EXACT.add(self.cost_usd, other.cost_usd)
-        self.latency_ms = _EXACT.add(self.latency_ms, other.latency_ms)
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            total = add_exactly(mine, theirs) if isinstance(mine, Decimal) else mine + theirs
+            setattr(self, each.name, total)
 
     @property
     def mean_latency_ms(self) -> float | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from receipt_dynamo import AIUsageMetric
 from receipt_label.reporting.course import choose_step, tell_course
 from receipt_label.reporting.period import read_period
-from receipt_label.reporting.sums import add_exactly
+from receipt_label.reporting.sums import sum_exactly
 from receipt_label.reporting.usage_report import add_up
 
 NOW = datetime(2026, 11, 26, 11, 30, tzinfo=UTC)
@@ -79,7 +79,7 @@ def test_the_steps_together_are_the_total(moments: list[datetime], step: str, zo
     if step == "hour" and moments:  # Of two days, as the command asks for.
         moments = [moment.replace(month=4, day=4 + moment.day % 2) for moment in moments]
     course = tell([moment.replace(tzinfo=UTC) for moment in moments], step, zone)
-    assert add_exactly(cost for _, cost in course) == Decimal("0.5") * len(moments)
+    assert sum_exactly(cost for _, cost in course) == Decimal("0.5") * len(moments)
     assert [name for name, _ in course] == list(dict.fromkeys(name for name, _ in course))
 
 
