@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from engines.inside import wait_for_proof
 from loopback_relay import relay
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_dynamo.data.metric_queries import MetricQueries
@@ -119,6 +121,27 @@ def test_a_writer_may_do_what_it_does_and_no_more(table: DynamoClient, moto_endp
     assert len(list(table.query_ai_usage_costs_by_date(START))) == 60
 
 
+def test_a_writer_may_deliver_what_a_dead_process_left(
+    table: DynamoClient, moto_endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    is_down = True
+    role = Role("Writer", table.table_name)
+
+    def judge(operation: str, parameters: dict[str, Any]) -> str | None:
+        if is_down and operation == "BatchWriteItem":
+            return "not yet"
+        return role.judge(operation, parameters)
+
+    with relay(moto_endpoint, judge=judge) as endpoint:
+        client = ResilientDynamoClient(table.table_name, endpoint_url=endpoint)
+        assert client.put_ai_usage_metric(make_metrics(1)[0])
+        wait_for_proof(client)
+        assert client.close(0).on_disk == 1
+        is_down = False
+        assert main(["journal", "drain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tables"][0]["delivered"] == 1
+
+
 def list_reads(client: DynamoClient) -> dict[str, Callable[[], object]]:
     """Return every way to read, by the name of its method."""
     day = START.date()
@@ -178,9 +201,12 @@ def test_a_reader_may_not_write_and_nothing_is_lost_meanwhile(
         with pytest.raises(ClientError, match="not authorized to perform: dynamodb:PutItem"):
             plain.put_ai_usage_metric(metric)
         client = ResilientDynamoClient(table.table_name, endpoint_url=endpoint)
+        told = Queue[str]()
+        client.add_listener(
+            lambda event: told.put(event.detail) if event.kind.value == "misconfigured" else None
+        )
         assert client.put_ai_usage_metric(metric)
-        assert not client.flush(1)
-        assert "dynamodb:BatchWriteItem" in str(client.get_stats().last_error)
+        assert "dynamodb:BatchWriteItem" in told.get(timeout=60)
         report = client.close(0)
         assert (report.on_disk, report.lost) == (1, 0)
     assert list(table.query_ai_usage_costs_by_date(START)) == []

@@ -22,6 +22,9 @@ _CLOCK: Final = (
 _UNREACHABLE: Final = (
     "DynamoDB cannot be reached ({said}); check --region, --endpoint-url and the network"
 )
+_UNREADABLE: Final = (
+    "DynamoDB's reply cannot be read ({said}); is it DynamoDB that answers at --endpoint-url?"
+)
 _THROTTLED: Final = "table {table} is short of capacity ({said}); try again later"
 
 # By the names that failures have in data/failures.py, most telling first.
@@ -72,6 +75,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     ),
     "ConnectionError": _UNREACHABLE,
     "HTTPClientError": _UNREACHABLE,
+    **dict.fromkeys(("ResponseParserError", "UnicodeDecodeError"), _UNREADABLE),
     "ValueError": "boto3 cannot make a client ({said}); check --endpoint-url and --region",
 }
 _OTHER: Final = "table {table}: {said}"
@@ -85,7 +89,9 @@ _PASSWORD: Final = re.compile(r"[^\s/@\"']+@")
 
 def is_from_boto3(error: BaseException) -> bool:
     """Tell whether DynamoDB or the way to it failed, and not this program."""
-    return type(error).__module__.partition(".")[0] in {"botocore", "boto3"}
+    # boto3 lets this one through as it is, when a reply's body is damaged.
+    is_damage = isinstance(error, UnicodeDecodeError)
+    return is_damage or type(error).__module__.partition(".")[0] in {"botocore", "boto3"}
 
 
 def explain_failure(error: BaseException, table: str | None) -> str:

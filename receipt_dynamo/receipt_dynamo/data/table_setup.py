@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from receipt_dynamo.data.connection import UnreadableReplyError
 from receipt_dynamo.data.failures import name_failure, summarize_failure
-from receipt_dynamo.data.table_check import TableView, TableWishes, list_tags
+from receipt_dynamo.data.table_check import Description, TableView, TableWishes, list_tags
 from receipt_dynamo.data.table_schema import EXPIRY_ATTRIBUTE, create_table
 from receipt_dynamo.utils.retry_with_backoff import retry_with_backoff
 
@@ -109,19 +110,21 @@ def look_at_table(client: DynamoDBClient, table_name: str) -> TableView:
     them, and a role may lack the right to see them.
 
     Raises:
+        UnreadableReplyError: A reply does not tell: perhaps it is no DynamoDB that answers.
         botocore.exceptions.ClientError: DynamoDB refused to describe the table.
         botocore.exceptions.BotoCoreError: No reply came.
     """
-    table = client.describe_table(TableName=table_name)["Table"]
+    table = _read(client.describe_table(TableName=table_name), "Table")
     remarks = Remarks()
     expiry = remarks.attempt(
-        lambda: client.describe_time_to_live(TableName=table_name)["TimeToLiveDescription"],
+        lambda: _read(client.describe_time_to_live(TableName=table_name), "TimeToLiveDescription"),
         "time to live is not told",
     )
     backups = remarks.attempt(
-        lambda: client.describe_continuous_backups(TableName=table_name)[
-            "ContinuousBackupsDescription"
-        ],
+        lambda: _read(
+            client.describe_continuous_backups(TableName=table_name),
+            "ContinuousBackupsDescription",
+        ),
         "point-in-time recovery is not told",
     )
     return TableView(
@@ -131,3 +134,12 @@ def look_at_table(client: DynamoDBClient, table_name: str) -> TableView:
         notes=tuple(remarks.notes),
         refusals=tuple(remarks.refusals),
     )
+
+
+def _read(reply: Mapping[str, Any], name: str) -> Description:
+    """Return a part of a reply; a body that is no JSON is parsed as ``{}``."""
+    try:
+        found: Description = reply[name]
+    except KeyError:
+        raise UnreadableReplyError(f"the reply does not hold a {name}") from None
+    return found

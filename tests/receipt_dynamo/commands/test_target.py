@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from string import Formatter
 from typing import Any
 
+import botocore.exceptions
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
 from left_journals import Ended
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.commands.command_line import guard
-from receipt_dynamo.commands.explain import explain_failure
+from receipt_dynamo.commands.explain import explain_failure, is_from_boto3
 from receipt_dynamo.commands.output import make_printable, remark, say
 from receipt_dynamo.commands.target import add_target, find_table, open_client
+from receipt_dynamo.data.failures import _KIND_BY_NAME
 from receipt_dynamo.testing import ErrorReply, FaultProxy
 
 Run = Callable[..., Ended]
@@ -141,6 +144,33 @@ def test_throttling_is_said_as_such_and_a_name_with_braces_is_but_a_name() -> No
     reply: Any = {"Error": {"Code": "ThrottlingException", "Message": "{slow}"}}
     explained = explain_failure(ClientError(reply, "Query"), "{t}")
     assert explained.startswith("table {t} is short of capacity (ThrottlingException: {slow})")
+
+
+def list_sdk_errors() -> Iterator[BotoCoreError]:
+    """Yield one of each kind of error that boto3 raises by itself."""
+    for kind in vars(botocore.exceptions).values():
+        if isinstance(kind, type) and issubclass(kind, BotoCoreError):
+            names = [name for _, name, *_ in Formatter().parse(kind.fmt) if name]
+            fields: dict[str, Any] = {name.partition(".")[0]: "{a}\n\x1b[2J" for name in names}
+            if kind is WaiterError:
+                fields["last_response"] = {}
+            yield kind(**fields)
+
+
+def test_whatever_boto3_raises_is_explained_in_a_line() -> None:
+    errors = list(list_sdk_errors())
+    assert len(errors) > 80
+    for error in errors:
+        assert is_from_boto3(error)
+        explained = explain_failure(error, "{table}")
+        assert make_printable(explained).isprintable()
+        assert type(error).__name__ in explained or explained.startswith("no region is named")
+
+
+def test_whatever_code_dynamodb_answers_is_explained_in_a_line() -> None:
+    for code in [*_KIND_BY_NAME, "SomethingNewException", ""]:
+        reply: Any = {"Error": {"Code": code, "Message": "{words}"}}
+        assert explain_failure(ClientError(reply, "Query"), "t")
 
 
 def test_an_endpoint_where_nobody_is_is_a_line_without_its_password(
