@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from receipt_dynamo.data.connection import UnreadableReplyError
 from receipt_dynamo.data.gsi_shards import read_shard_count
@@ -20,6 +20,13 @@ from receipt_dynamo.errors import ReceiptDynamoError
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
     from receipt_dynamo.data.read_tally import ReadTally
+
+_ITEMS_AT_ONCE: Final = 4000
+"""On the pages that the shards are read from at a time, so that the memory does not grow with
+their number: pages of 1 MB of 100 shards, and as many ahead, would take more than a GB."""
+
+_FEWEST_PAGE_ITEMS: Final = 100
+"""Smaller pages would cost requests, and read units, each page being rounded up."""
 
 KeyedRecord: TypeAlias = tuple[str, AIUsageMetric]
 """A record and the sort key under which the range has it."""
@@ -39,12 +46,14 @@ class KeyRange:
         sort_keys: First and last sort key, both included; None takes all.
         equal: An attribute and the text that it must hold. DynamoDB filters what it has
             read: that spares bytes on the wire, and no read units.
+        page_items: Items of a page, at most; by default what fits in 1 MB.
     """
 
     index: str | None
     partition_key: str
     sort_keys: tuple[str, str] | None = None
     equal: tuple[str, str] | None = None
+    page_items: int | None = None
 
     @property
     def sort_key_name(self) -> str:
@@ -65,6 +74,8 @@ class KeyRange:
             values |= {":first": {"S": self.sort_keys[0]}, ":last": {"S": self.sort_keys[1]}}
         if self.index is not None:
             request["IndexName"] = self.index
+        if self.page_items is not None:
+            request["Limit"] = self.page_items
         if self.equal is not None:
             # A name of its own, because some attributes are reserved words: "environment".
             request["FilterExpression"] = "#equal = :equal"
@@ -144,10 +155,11 @@ class RangeReader:
             As :meth:`read`; one shard's error is the query's, and ends the others.
         """
         shards = read_shard_count(self._connection, self.tally)
-        ranges = [make_range(shard) for shard in range(shards)]
         if shards == 1:
-            yield from self.read(ranges[0])
+            yield from self.read(make_range(0))
             return
+        page_items = max(_ITEMS_AT_ONCE // shards, _FEWEST_PAGE_ITEMS)
+        ranges = [replace(make_range(shard), page_items=page_items) for shard in range(shards)]
         with PagesAhead(shards, self.tally) as ahead:
             streams = [
                 self._read_ahead(ahead.read(read_pages(self._connection, each)), each)

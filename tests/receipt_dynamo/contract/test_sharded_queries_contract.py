@@ -177,6 +177,27 @@ def test_a_query_that_is_closed_early_reads_no_more(
     assert len(queries) == asked
 
 
+def test_a_page_is_read_ahead_while_another_is_consumed(
+    mixed: DynamoClient, page_by_twos: Callable[..., DynamoClient]
+) -> None:
+    asked: list[str] = []
+    ahead = threading.Event()
+
+    def note(**_: object) -> None:
+        asked.append("query")
+        if len(asked) == 5:
+            ahead.set()
+
+    reader = page_by_twos(mixed)
+    reader._connection.client().meta.events.register("before-call.dynamodb.Query", note)
+    found = QUERIES["costs"](reader)
+    next(found)
+    assert len(asked) == 4
+    next(found)  # The second of two on the page, and the next page is on its way.
+    assert ahead.wait(30)
+    found.close()
+
+
 def test_a_query_that_is_dropped_ends_its_threads(mixed: DynamoClient) -> None:
     found = QUERIES["costs"](mixed)
     next(found)
@@ -194,6 +215,21 @@ def test_the_number_of_shards_is_read_once_and_consistently(
     )
     list(ask(DynamoClient(mixed.table_name, client=raw)))
     assert [(each["Key"], each["ConsistentRead"]) for each in requests] == [(META_KEY, True)]
+
+
+def test_the_pages_of_many_shards_are_smaller(mixed: DynamoClient, raw: Any) -> None:
+    """100 shards with pages of 1 MB, and one ahead of each, are more than a GB of memory."""
+    limits: list[int | None] = []
+    raw.meta.events.register(
+        "provide-client-params.dynamodb.Query",
+        lambda params, **_: limits.append(params.get("Limit")),
+    )
+    client = DynamoClient(mixed.table_name, client=raw)
+    list(QUERIES["costs"](client))
+    assert set(limits) == {1000}
+    limits.clear()
+    list(QUERIES["model"](client))
+    assert limits == [None]
 
 
 def test_a_damaged_number_of_shards_is_an_error_and_never_a_wrong_sum(
