@@ -200,7 +200,9 @@ def test_a_reader_may_not_write_and_nothing_is_lost_meanwhile(
         plain = DynamoClient(table.table_name, endpoint_url=endpoint)
         with pytest.raises(ClientError, match="not authorized to perform: dynamodb:PutItem"):
             plain.put_ai_usage_metric(metric)
-        client = ResilientDynamoClient(table.table_name, endpoint_url=endpoint)
+        client = ResilientDynamoClient(
+            table.table_name, endpoint_url=endpoint, batch_flush_interval=0
+        )
         told = Queue[str]()
         client.add_listener(
             lambda event: told.put(event.detail) if event.kind.value == "misconfigured" else None
