@@ -13,16 +13,15 @@ COMMANDS = (["table", "check"], ["doctor"], ["report"], ["export", "-"])
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("command", "fault", "message"),
     [
-        (Truncated(), "the reply does not match its checksum"),
-        (Corrupt(), "DynamoDB's reply cannot be read"),
-        (EmptyReply(), "the reply does not "),
-        (Reset(), "DynamoDB cannot be reached"),
+        (["table", "check"], Truncated(), "the reply does not match its checksum"),
+        (["table", "check"], Reset(), "DynamoDB cannot be reached"),
+        *((command, Corrupt(), "DynamoDB's reply cannot be read") for command in COMMANDS),
+        *((command, EmptyReply(), "the reply does not ") for command in COMMANDS),
     ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Fault) else "",
+    ids=lambda value: type(value).__name__ if isinstance(value, Fault) else value[0],
 )
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_a_damaged_reply_is_a_line_and_status_2(
     command: list[str],
     fault: Fault,
