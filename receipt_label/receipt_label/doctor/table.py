@@ -13,6 +13,7 @@ from receipt_dynamo.data.table_check import find_differences
 from receipt_dynamo.data.table_setup import look_at_table
 from receipt_label.doctor.findings import Finding, Level, Line, Patient
 from receipt_label.pricing import UnpricedGroup, list_unpriced
+from receipt_label.reporting.progress import show_progress
 from receipt_label.tracking.tracker_stats import utc_now
 
 
@@ -44,9 +45,10 @@ def check_records(patient: Patient) -> Finding:
     tally = ReadTally()
     # Until tomorrow: a client's clock may be ahead of this one.
     until = max(patient.since, utc_now().date() + timedelta(days=1))
-    groups = list_unpriced(
-        client.query_ai_usage_costs_by_date(patient.since, until, tally=tally, skip_invalid=True)
+    records = client.query_ai_usage_costs_by_date(
+        patient.since, until, tally=tally, skip_invalid=True
     )
+    groups = list_unpriced(show_progress(records, tally, quiet=patient.chosen.quiet))
     lines = [_describe_records(client.table_name, patient, tally, groups)]
     if tally.invalid:
         passed_over = f"{count_of(tally.invalid, 'item')} passed over"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -202,3 +204,21 @@ def test_each_engine_is_well_and_what_it_does_not_know_is_a_note(
     assert "ok: clock: as DynamoDB's" in ended.out
     note = "  note: point-in-time recovery is not told: this engine does not know it\n"
     assert (note in ended.out) is (engine.name == "dynamodb-local")
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("how", [(), ("--quiet",)])
+def test_a_long_read_is_told_to_a_terminal_unless_it_is_to_be_quiet(
+    how: tuple[str, ...], table: DynamoClient, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    assert doctor(*how).status == 0
+    assert ("records read" in terminal.getvalue()) is (how == ())
