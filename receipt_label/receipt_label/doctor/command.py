@@ -88,8 +88,7 @@ def run(chosen: argparse.Namespace) -> int:
     """
     patient = Patient(chosen, dict(os.environ))
     findings = examine(patient, _CHECKS)
-    # Once each: what keeps one check from the table keeps the others.
-    lines = list(dict.fromkeys(line for finding in findings for line in finding.lines))
+    lines = _name_lines(findings)
     counts = Counter(line.level for line in lines)
     mask = SecretMask(patient.variables)
     if chosen.json:
@@ -102,6 +101,15 @@ def run(chosen: argparse.Namespace) -> int:
     if counts[Level.ERROR]:
         return BAD_ARGUMENTS
     return SOMETHING_LEFT if counts[Level.WARNING] else DONE
+
+
+def _name_lines(findings: list[Finding]) -> dict[Line, str]:
+    """Return the lines with the check that each is of; what keeps several from the table, once."""
+    named: dict[Line, str] = {}
+    for check, finding in zip(_CHECKS, findings, strict=True):
+        for line in finding.lines:
+            named.setdefault(line, check.__name__.removeprefix("check_"))
+    return named
 
 
 def examine(patient: Patient, checks: Iterable[Check]) -> list[Finding]:
@@ -131,12 +139,17 @@ def _describe(line: Line) -> Iterator[str]:
 
 
 def _describe_in_json(
-    findings: list[Finding], lines: list[Line], counts: Counter[Level]
+    findings: list[Finding], lines: dict[Line, str], counts: Counter[Level]
 ) -> dict[str, Any]:
     parts = {name: part for finding in findings for name, part in finding.document.items()}
     checks = [
-        {"level": line.level.value, "says": line.says, "details": list(line.details)}
-        for line in lines
+        {
+            "check": check,
+            "level": line.level.value,
+            "says": line.says,
+            "details": list(line.details),
+        }
+        for line, check in lines.items()
     ]
     return {
         **parts,

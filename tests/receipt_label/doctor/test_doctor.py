@@ -97,9 +97,22 @@ def test_json_has_the_same_for_programs(table: DynamoClient, doctor: Doctor) -> 
         "errors": 0,
     }
     assert told.items() <= ended.document.items()
-    levels = [check["level"] for check in ended.document["checks"]]
-    assert levels.count("warning") == 1
-    assert set(levels) == {"ok", "warning"}
+    checks = ended.document["checks"]
+    (warning,) = [check for check in checks if check["level"] != "ok"]
+    assert (warning["check"], warning["level"]) == ("records", "warning")
+    assert "1 of openai gpt-9: unknown model" in warning["details"][0]
+    assert {check["check"] for check in checks} == {
+        "configuration",
+        "environment",
+        "table",
+        "records",
+        "clock",
+        "journals",
+        "disk",
+        "python",
+        "packages",
+        "price_data",
+    }
 
 
 def test_an_item_that_is_no_whole_record_is_counted_and_not_fatal(
