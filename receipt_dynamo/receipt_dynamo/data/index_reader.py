@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
     from receipt_dynamo.data.read_tally import ReadTally
 
-_ITEMS_AT_ONCE: Final = 4000
+_ITEMS_AT_ONCE: Final = 8000
 """On the pages that the shards are read from at a time, so that the memory does not grow with
 their number: pages of 1 MB of 100 shards, and as many ahead, would take more than a GB."""
 
-_FEWEST_PAGE_ITEMS: Final = 100
+_FEWEST_PAGE_ITEMS: Final = 200
 """Smaller pages would cost requests, and read units, each page being rounded up."""
 
 KeyedRecord: TypeAlias = tuple[str, AIUsageMetric]

@@ -40,16 +40,30 @@ class ShardPages:
         self._pool = pool
         self._tally = tally
         self._process = os.getpid()
-        self._ahead: Future[Page | None] | None = None
+        self._is_wanted = True
+        self._ahead: Future[list[Page]] | None = None
         self.look_ahead()
 
     def look_ahead(self) -> None:
         """Have the next page read, unless it is already."""
         if self._ahead is None:
-            self._ahead = self._pool.submit(next, self._pages, None)
+            self._ahead = self._pool.submit(self._read_next)
+
+    def _read_next(self) -> list[Page]:
+        """Read up to the next page with items: a filter may leave many without.
+
+        Shards whose first match comes late would be read one after the other else.
+        """
+        read: list[Page] = []
+        for page in self._pages:
+            read.append(page)
+            # What is no page at all is for the reader to refuse.
+            if page.get("Items") != [] or not self._is_wanted:
+                break
+        return read
 
     def take(self) -> Page | None:
-        """Wait for the next page; None is the end."""
+        """Wait for the next page that is worth reading; None is the end."""
         if os.getpid() != self._process:
             # The threads of the pool are not here: waiting for them would never end.
             raise QueryOfAnotherProcessError(
@@ -57,16 +71,22 @@ class ShardPages:
             )
         self.look_ahead()
         ahead, self._ahead = self._ahead, None
-        page = ahead.result() if ahead else None
-        if page is not None:
+        return self._count(ahead.result() if ahead else [])
+
+    def _count(self, pages: list[Page]) -> Page | None:
+        for page in pages:
             self._tally.note_page(page)
-        return page
+        return pages[-1] if pages else None
+
+    def stop(self) -> None:
+        """Read no more than the page that is being read."""
+        self._is_wanted = False
 
     def count_unused(self) -> None:
-        """Count the page that was read ahead and not taken: DynamoDB has charged it."""
+        """Count what was read ahead and not taken: DynamoDB has charged it."""
         ahead = self._ahead
-        if ahead and not ahead.cancelled() and not ahead.exception() and (page := ahead.result()):
-            self._tally.note_page(page)
+        if ahead and not ahead.cancelled() and not ahead.exception():
+            self._count(ahead.result())
 
 
 class _Thread(threading.local):
@@ -114,6 +134,8 @@ class PagesAhead:
         """Wait for the pages that are being read, and read no more."""
         if os.getpid() != self._process:
             return  # They are the parent's.
+        for shard in self._shards:
+            shard.stop()
         # A query that the garbage collector ends may be ended in one of its own threads.
         self._pool.shutdown(wait=not _thread.reads_ahead, cancel_futures=True)
         if not _thread.reads_ahead:

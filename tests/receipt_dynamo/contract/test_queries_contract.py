@@ -265,6 +265,22 @@ def test_costs_are_summed_by_day_and_service_exactly(client: DynamoClient) -> No
     assert list(one_service) == [openai, later]
 
 
+def test_services_of_earlier_writers_in_capitals_are_summed_as_one(
+    client: DynamoClient, raw: Any
+) -> None:
+    items = [make_metric(number).to_dynamodb_item() for number in range(3)]
+    items[1] |= {"service": {"S": "OpenAI"}, "GSI2SK": {"S": f"COST#{FIRST}#OpenAI"}}
+    items[2] |= {"service": {"S": "Zed"}, "GSI2SK": {"S": f"COST#{FIRST}#Zed"}}
+    for item in (*items, make_metric(3, service="anthropic").to_dynamodb_item()):
+        raw.put_item(TableName=client.table_name, Item=item)
+    sums = client.sum_ai_usage_costs_by_day(FIRST, LAST)
+    assert [(each.service, each.records) for each in sums] == [
+        ("anthropic", 1),
+        ("openai", 2),
+        ("zed", 1),
+    ]
+
+
 def test_a_sum_never_holds_more_than_a_day(
     client: DynamoClient, page_by_twos: Callable[..., DynamoClient]
 ) -> None:

@@ -166,12 +166,12 @@ def test_a_query_that_is_closed_early_reads_no_more(
     tally = ReadTally()
     found = ask(reader, tally=tally)
     assert (queries, list_threads()) == ([], [])  # Nothing begins before it is consumed.
-    for _ in range(5):
+    for _ in range(6):
         next(found)
     found.close()
     assert list_threads() == []
     asked = len(queries)
-    assert 4 <= asked <= 4 + 3 + 4  # One of each, those of 5 records, and one ahead of each.
+    assert 4 <= asked <= 4 + 3 + 4  # One of each, those of 6 records, and one ahead of each.
     assert tally.pages == asked  # What was read ahead in vain is charged, and counted.
     assert list(found) == []
     assert len(queries) == asked
@@ -226,7 +226,7 @@ def test_the_pages_of_many_shards_are_smaller(mixed: DynamoClient, raw: Any) -> 
     )
     client = DynamoClient(mixed.table_name, client=raw)
     list(QUERIES["costs"](client))
-    assert set(limits) == {1000}
+    assert set(limits) == {2000}
     limits.clear()
     list(QUERIES["model"](client))
     assert limits == [None]

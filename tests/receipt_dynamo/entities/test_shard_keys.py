@@ -22,7 +22,7 @@ from receipt_dynamo.entities.wire_form import (
 from strategies import documents, keys, metrics, names
 
 START = datetime(2026, 3, 1, 12, 0, 0, 999_999, tzinfo=UTC)
-EXAMPLES = settings(max_examples=settings.default.max_examples * 2)
+EXAMPLES = settings(max_examples=settings.default.max_examples)
 
 
 def typed(value: Any) -> dict[str, Any]:
