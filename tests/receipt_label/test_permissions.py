@@ -97,10 +97,9 @@ def act_as(name: str, table_name: str, upstream: str) -> Iterator[tuple[Role, st
 
 @pytest.fixture
 def table(moto_endpoint: str, table_name: str) -> DynamoClient:
-    boto = boto3.client("dynamodb", endpoint_url=moto_endpoint)
-    make_table(boto, table_name, TableWishes())
-    boto.close()
-    return DynamoClient(table_name, "us-east-1", moto_endpoint)
+    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
+    make_table(client._connection.client(), table_name, TableWishes())
+    return client
 
 
 def test_a_writer_may_do_what_it_does_and_no_more(table: DynamoClient, moto_endpoint: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import boto3
 import pytest
 
 from left_journals import Ended
@@ -35,9 +34,8 @@ def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
 @pytest.fixture
 def table(moto_endpoint: str, table_name: str, monkeypatch: pytest.MonkeyPatch) -> DynamoClient:
     """A new table with all that it should have, which the environment names."""
-    boto = boto3.client("dynamodb", endpoint_url=moto_endpoint)
-    make_table(boto, table_name, TableWishes())
-    boto.close()
+    client = DynamoClient(table_name, "us-east-1", moto_endpoint)
+    make_table(client._connection.client(), table_name, TableWishes())
     monkeypatch.setenv("DYNAMODB_TABLE_NAME", table_name)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto_endpoint)
-    return DynamoClient(table_name, "us-east-1", moto_endpoint)
+    return client
