@@ -42,6 +42,9 @@ class DynamoClient(MetricQueries):
         retention_days: So many days after its timestamp a record may be deleted by
             DynamoDB's TTL, 1 to 36,500; by default it has no end.
 
+    Attributes:
+        item_form: The last two.
+
     Raises:
         ValueError: ``table_name`` is empty, only one of the two keys is given, or a number is
             out of bounds.

@@ -111,6 +111,9 @@ class ResilientDynamoClient(MetricQueries):
         retention_days: So many days after its timestamp a record may be deleted by
             DynamoDB's TTL, 1 to 36,500; by default it has no end.
 
+    Attributes:
+        item_form: The last two.
+
     Raises:
         ValueError: An argument is out of bounds; the message names it, its value and
             what is accepted.

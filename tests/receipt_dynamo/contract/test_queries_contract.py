@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
@@ -226,6 +226,22 @@ def test_the_order_of_each_query_is_as_documented(client: DynamoClient) -> None:
         times = [row.timestamp for row in records]
         assert len(times) > 5
         assert times == sorted(times)
+
+
+def test_a_day_is_utcs_whatever_the_callers_zone(seven: DynamoClient) -> None:
+    """A day's date computed in the caller's zone: in Tokyo it is the 2nd, on the 1st of UTC."""
+    tokyo, honolulu = timezone(timedelta(hours=9)), timezone(timedelta(hours=-10))
+    first = datetime(2026, 3, 2, 1, tzinfo=tokyo)  # 2026-03-01, 16:00 UTC
+    second = datetime(2026, 3, 1, 20, tzinfo=honolulu)  # 2026-03-02, 06:00 UTC
+    for day, records in ((first, 7), (second, 0)):
+        counts = {
+            len(list(seven.query_ai_usage_metrics_by_date(day, "openai"))),
+            len(list(seven.query_ai_usage_metrics_by_model("openai", "gpt-4o", day, day))),
+            len(list(seven.query_ai_usage_metrics_by_job("j", start_date=day, end_date=day))),
+            len(list(seven.query_ai_usage_metrics_by_user("u", day, day))),
+            sum(each.records for each in seven.sum_ai_usage_costs_by_day(day, day)),
+        }
+        assert counts == {records}
 
 
 def test_costs_are_summed_by_day_and_service_exactly(client: DynamoClient) -> None:

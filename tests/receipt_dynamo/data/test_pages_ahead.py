@@ -113,20 +113,26 @@ def test_pages_that_a_filter_left_empty_are_passed_over_by_all_shards_at_once() 
     assert (tally.pages, tally.read_units) == (12, 6)
 
 
-def test_a_query_that_is_closed_reads_no_more_empty_pages() -> None:
-    begun = threading.Event()
-    tally = ReadTally()
+def test_a_query_that_is_closed_reads_no_more_empty_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+    read: list[int] = []
 
-    def read() -> Iterator[Page]:
-        while True:
+    def read_pages() -> Iterator[Page]:
+        for number in range(5):
+            read.append(number)
             begun.set()
+            stopped.wait(10)
             yield EMPTY
 
-    with PagesAhead(2, tally) as ahead:
-        ahead.read(read())
+    with PagesAhead(2, ReadTally()) as ahead:
+        shard = ahead.read(read_pages())
+        stop = shard.stop
+        monkeypatch.setattr(shard, "stop", lambda: (stop(), stopped.set()))
         assert begun.wait(30)
+    assert read == [0]
     assert list_threads() == []
-    assert tally.pages > 0
 
 
 def test_a_damaged_page_is_not_passed_over() -> None:

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from receipt_dynamo import AIUsageMetric
+from receipt_dynamo.data.table_schema import EXPIRY_ATTRIBUTE
 from receipt_dynamo.entities.wire_form import (
     cost_partition_key,
     find_shard,
@@ -202,5 +203,5 @@ def test_an_item_expires_whole_days_after_its_timestamp(
 def test_the_end_of_an_item_is_in_whole_seconds() -> None:
     metric = AIUsageMetric("openai", "m", "o", START)
     item = metric.to_dynamodb_item(retention_days=30)
-    assert item["expiresAt"] == {"N": "1774958400"}  # 2026-03-31, 12:00:00 UTC
-    assert "expiresAt" not in metric.to_dynamodb_item()
+    assert item[EXPIRY_ATTRIBUTE] == {"N": "1774958400"}  # 2026-03-31, 12:00:00 UTC
+    assert EXPIRY_ATTRIBUTE not in metric.to_dynamodb_item()
