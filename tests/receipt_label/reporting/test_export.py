@@ -21,6 +21,14 @@ from receipt_label.tracking.file_log import to_line
 
 Run = Callable[..., tuple[int, str, str]]
 LEDGER = make_ledger(60, seed=3)
+
+# What runs in the background of a shell has SIGINT ignored, and so has its children.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from receipt_label.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
 SINCE = ("--since", "2026-03-26", "--until", "2026-04-03")
 
 
@@ -203,7 +211,7 @@ def test_ctrl_c_leaves_no_half_file(
     given = [str(file) if text == "FILE" else text for text in arguments]
     where = ["--table", table.table_name, "--endpoint-url", proxy.endpoint_url]
     proxy.always(Stall(), operations=["Query"])
-    command = [sys.executable, "-m", "receipt_label.cli", *given, *where]
+    command = [sys.executable, "-c", INTERRUPTIBLE, *given, *where]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
