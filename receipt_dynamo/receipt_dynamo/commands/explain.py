@@ -25,7 +25,7 @@ _UNREACHABLE: Final = (
 _UNREADABLE: Final = (
     "DynamoDB's reply cannot be read ({said}); is it DynamoDB that answers at --endpoint-url?"
 )
-_THROTTLED: Final = "table {table} is short of capacity ({said}); try again later"
+_THROTTLED: Final = "requests for table {table} are throttled ({said}); try again later"
 
 # By the names that failures have in data/failures.py, most telling first.
 _SENTENCES: Final[Mapping[str, str]] = {
@@ -51,7 +51,6 @@ _SENTENCES: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         (
-            "LimitExceededException",
             "ProvisionedThroughputExceededException",
             "RequestLimitExceeded",
             "ThrottlingException",

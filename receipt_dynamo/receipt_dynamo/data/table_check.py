@@ -137,7 +137,7 @@ def find_differences(view: TableView, wishes: TableWishes) -> list[TableFinding]
 
 
 def _mention_refusal(said: str) -> TableFinding:
-    advice = "allow these credentials to see it: docs/permissions.md has the policies"
+    advice = "allow these credentials to see it (docs/permissions.md), or try again"
     return TableFinding("not-told", "table", said, advice, is_required=False)
 
 

@@ -143,7 +143,9 @@ def test_what_dynamodb_refuses_is_a_line_that_says_what_to_do(
 def test_throttling_is_said_as_such_and_a_name_with_braces_is_but_a_name() -> None:
     reply: Any = {"Error": {"Code": "ThrottlingException", "Message": "{slow}"}}
     explained = explain_failure(ClientError(reply, "Query"), "{t}")
-    assert explained.startswith("table {t} is short of capacity (ThrottlingException: {slow})")
+    assert explained.startswith(
+        "requests for table {t} are throttled (ThrottlingException: {slow})"
+    )
 
 
 def list_sdk_errors() -> Iterator[BotoCoreError]:
@@ -155,6 +157,13 @@ def list_sdk_errors() -> Iterator[BotoCoreError]:
             if kind is WaiterError:
                 fields["last_response"] = {}
             yield kind(**fields)
+
+
+def test_a_limit_that_no_waiting_helps_is_not_called_throttling() -> None:
+    said = "There is a limit of 2500 tables per subscriber"
+    reply: Any = {"Error": {"Code": "LimitExceededException", "Message": said}}
+    explained = explain_failure(ClientError(reply, "CreateTable"), "t")
+    assert explained == f"table t: LimitExceededException: {said}"
 
 
 def test_whatever_boto3_raises_is_explained_in_a_line() -> None:
