@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Final
 
 from receipt_dynamo import ReceiptDynamoError
@@ -30,11 +29,10 @@ from receipt_label.doctor.machine import (
 )
 from receipt_label.doctor.secrets import SecretMask
 from receipt_label.doctor.table import check_clock, check_records, check_table
+from receipt_label.reporting.period import read_first_day
 from receipt_label.tracking.tracker_stats import utc_now
 
 DEFAULT_SINCE: Final = "7d"
-
-_DAYS: Final = re.compile(r"(\d{1,4})d")
 
 _CHECKS: Final[tuple[Check, ...]] = (
     check_configuration,
@@ -74,8 +72,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         metavar="DAY",
         type=_read_since,
         default=DEFAULT_SINCE,
-        help="first day whose records are read: a date such as 2026-11-01, or 30d for the last "
-        "30 days (%(default)s)",
+        help="first UTC day whose records are read, as report's --since (%(default)s)",
     )
     return parser
 
@@ -165,11 +162,7 @@ def _sum_up(counts: Counter[Level]) -> str:
 
 
 def _read_since(text: str) -> date:
-    if (days := _DAYS.fullmatch(text)) is not None:
-        return utc_now().date() - timedelta(days=int(days[1]))
     try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"since is {text!r}; accepted are a date such as 2026-11-01, and 1d to 9999d"
-        ) from None
+        return read_first_day(text, now=utc_now())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -70,6 +70,19 @@ class Period:
         return first if first == last else f"{first} to {last}"
 
 
+def read_first_day(since: str, *, now: datetime) -> date:
+    """Return the UTC day with which ``since`` begins.
+
+    Args:
+        since: As of :func:`read_period`.
+        now: An aware time.
+
+    Raises:
+        ValueError: It cannot be read; the message names it, its value and what is accepted.
+    """
+    return _read("--since", since, UTC, now).start.date()
+
+
 @dataclass(frozen=True, slots=True)
 class _Span:
     start: datetime
