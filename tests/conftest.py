@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import botocore.session
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -40,6 +43,17 @@ _VARIABLES_OF_THE_SHELL = (
     "USER_ID",
     "USE_RESILIENT_TRACKER",
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def load_service_models_once() -> Iterator[None]:
+    """Share what botocore reads of its own data: each session of each test read it anew.
+
+    That took most of the time of making a client, and thousands are made.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(autouse=True)
