@@ -24,9 +24,9 @@ from receipt_dynamo.data.table_check import (
     TableWishes,
     find_differences,
 )
-from receipt_dynamo.data.table_schema import EXPIRY_ATTRIBUTE
 from receipt_dynamo.data.table_setup import Remarks, look_at_table, make_table
 from receipt_dynamo.data.table_template import make_template
+from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
 
 _STATUSES: Final = {
     DONE: "the table is as it should be",

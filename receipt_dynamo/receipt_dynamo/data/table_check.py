@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from receipt_dynamo.data.table_schema import (
     BATCH_OF_JOB_INDEX,
-    EXPIRY_ATTRIBUTE,
     INDEXES,
     describe_index,
     describe_keys,
 )
+from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TagTypeDef

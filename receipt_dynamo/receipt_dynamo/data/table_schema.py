@@ -18,9 +18,6 @@ GROUP_INDEX: Final = "GSI3"
 BATCH_OF_JOB_INDEX: Final = "GSI4"
 INDEXES: Final = (SERVICE_INDEX, COST_INDEX, GROUP_INDEX, BATCH_OF_JOB_INDEX)
 
-EXPIRY_ATTRIBUTE: Final = "expiresAt"
-"""The attribute that time to live looks at: seconds since 1970, where a record has it."""
-
 
 def create_table(client: DynamoDBClient, table_name: str, **more: Any) -> bool:
     """Create the table with its indexes, unless it exists, and wait until it is active.

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from receipt_dynamo.data.connection import UnreadableReplyError
 from receipt_dynamo.data.failures import name_failure, summarize_failure
 from receipt_dynamo.data.table_check import Description, TableView, TableWishes, list_tags
-from receipt_dynamo.data.table_schema import EXPIRY_ATTRIBUTE, create_table
+from receipt_dynamo.data.table_schema import create_table
+from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
 from receipt_dynamo.utils.retry_with_backoff import retry_with_backoff
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from receipt_dynamo.data.table_check import TableWishes, list_tags
-from receipt_dynamo.data.table_schema import EXPIRY_ATTRIBUTE, describe_table
+from receipt_dynamo.data.table_schema import describe_table
+from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
 
 _RESOURCE: Final = "UsageTable"
 

@@ -21,6 +21,9 @@ from receipt_dynamo.entities.attribute_values import format_number, quote
 
 ITEM_TYPE: Final = "AIUsageMetric"
 
+EXPIRY_ATTRIBUTE: Final = "expiresAt"
+"""The attribute that time to live looks at: seconds since 1970, where a record has it."""
+
 TEXT_ATTRIBUTES: Final[Mapping[str, str]] = {
     "user_id": "userId",
     "job_id": "jobId",
@@ -190,6 +193,5 @@ def read_shard(body: bytes) -> int:
 
 def encode_expiry(timestamp: datetime, retention_days: int) -> str:
     """Return the TTL attribute, in whole seconds since 1970, as a member of a JSON object."""
-    return (
-        f'"expiresAt":{{"N":"{int(timestamp.timestamp()) + retention_days * _SECONDS_OF_A_DAY}"}}'
-    )
+    expiry = int(timestamp.timestamp()) + retention_days * _SECONDS_OF_A_DAY
+    return f'"{EXPIRY_ATTRIBUTE}":{{"N":"{expiry}"}}'

@@ -13,8 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from receipt_dynamo import AIUsageMetric
-from receipt_dynamo.data.table_schema import EXPIRY_ATTRIBUTE
 from receipt_dynamo.entities.wire_form import (
+    EXPIRY_ATTRIBUTE,
     cost_partition_key,
     find_shard,
     read_shard,
