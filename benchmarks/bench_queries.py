@@ -89,7 +89,7 @@ def main() -> None:
     chosen = parser.parse_args()
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     os.environ.update(KEYS)
-    with launch("dynamodb-local") as engine:
+    with launch("dynamodb-local", for_long=True) as engine:
         measure_fan_out(engine.endpoint_url, chosen.rows, chosen.rounds)
 
 

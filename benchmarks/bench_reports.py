@@ -113,7 +113,7 @@ def run(name: str, endpoint: str) -> dict[str, Any]:
     started = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", PROGRAMS[name], TABLE, endpoint],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
         env={**os.environ, **KEYS},
@@ -169,7 +169,7 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores")
     measure_memory(chosen.added)
     os.environ.update(KEYS)
-    with launch("dynamodb-local") as engine:
+    with launch("dynamodb-local", for_long=True) as engine:
         client = DynamoClient(TABLE, "us-east-1", engine.endpoint_url)
         client.create_table()
         load(client, chosen.rows)

@@ -21,19 +21,6 @@ ITEM = b'{"PK":{"S":"p"},"SK":{"S":"%d"},"userId":{"S":"someone"}}'
 
 
 @dataclass
-class Ended:
-    """What a command did."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass
 class LivingProcess:
     """A process that owns a journal, and can be told to end."""
 

@@ -11,9 +11,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from engines.install import MissingEngineError, find_dynamodb_local, find_ministack
 
@@ -33,11 +35,13 @@ class Engine:
 
 
 @contextlib.contextmanager
-def launch(name: str) -> Iterator[Engine]:
+def launch(name: str, *, for_long: bool = False) -> Iterator[Engine]:
     """Run an engine.
 
     Args:
         name: One of ``ENGINE_NAMES``.
+        for_long: Have DynamoDB Local run fast and hold much, which takes longer to start: for
+            benchmarks.
 
     Raises:
         MissingEngineError: It is not installed.
@@ -46,7 +50,7 @@ def launch(name: str) -> Iterator[Engine]:
     launchers = {
         "moto": _launch_moto,
         "ministack": _launch_ministack,
-        "dynamodb-local": _launch_dynamodb_local,
+        "dynamodb-local": partial(_launch_dynamodb_local, _FOR_LONG if for_long else _FOR_TESTS),
     }
     with launchers[name]() as port:
         yield Engine(name, f"http://127.0.0.1:{port}")
@@ -82,14 +86,18 @@ def _launch_ministack() -> Iterator[int]:
         yield port
 
 
+# A short life on few cores: what starts fast is better than what runs fast.
+_FOR_TESTS: Final = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m")
+_FOR_LONG: Final = ("-Xmx4g",)
+
+
 @contextlib.contextmanager
-def _launch_dynamodb_local() -> Iterator[int]:
+def _launch_dynamodb_local(options: Sequence[str]) -> Iterator[int]:
     jar = find_dynamodb_local()
     port = _find_free_port()
     java = [
         "java",
-        # A short life on few cores: what starts fast is better than what runs fast.
-        *("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx512m"),
+        *options,
         f"-Djava.library.path={jar.with_name('DynamoDBLocal_lib')}",
         *("-jar", str(jar)),
         *("-inMemory", "-sharedDb", "-disableTelemetry", "-port", str(port)),

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from left_journals import Ended, Processes
+from command_runs import Ended, run_command
+from left_journals import Processes
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.commands.command_line import main
 from receipt_dynamo.data.journal_directory import JournalDirectory
@@ -18,18 +19,10 @@ from receipt_dynamo.testing import FaultProxy
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run ``journal`` with some arguments, as ``python -m receipt_dynamo`` does."""
 
-    def run_command(*arguments: str | Path) -> Ended:
-        capsys.readouterr()
-        try:
-            status = main(["journal", *map(str, arguments)])
-        except SystemExit as ended:
-            assert isinstance(ended.code, int)
-            status = ended.code
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return Ended(status, shown.out, shown.err)
+    def run(*arguments: str | Path) -> Ended:
+        return run_command(main, ["journal", *map(str, arguments)], capsys)
 
-    return run_command
+    return run
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from left_journals import Ended, make_journal
+from command_runs import Ended
+from left_journals import make_journal
 from receipt_dynamo.data.journal_directory import JournalDirectory
 
 Run = Callable[..., Ended]

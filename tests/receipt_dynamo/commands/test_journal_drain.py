@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from left_journals import Ended, Processes, make_journal, read_ids
+from command_runs import Ended
+from left_journals import Processes, make_journal, read_ids
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.commands.survey import survey
 from receipt_dynamo.data.journal import Journal

@@ -8,8 +8,9 @@ from contextlib import closing
 
 import pytest
 
+from command_runs import Ended
 from damaged_journals import flip
-from left_journals import USER, Ended, Processes, make_journal, read_ids
+from left_journals import USER, Processes, make_journal, read_ids
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.data.journal import Journal
 from receipt_dynamo.data.journal_directory import SET_ASIDE, JournalDirectory, JournalTarget

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from left_journals import USER, Ended, Processes, make_journal
+from command_runs import Ended
+from left_journals import USER, Processes, make_journal
 from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_dynamo.data.journal import Journal
 from receipt_dynamo.data.journal_directory import JournalDirectory

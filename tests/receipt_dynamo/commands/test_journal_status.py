@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from left_journals import USER, Ended, Processes, make_journal, read_ids
+from command_runs import Ended
+from left_journals import USER, Processes, make_journal, read_ids
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.commands.survey import survey
 from receipt_dynamo.data.journal_directory import JournalDirectory, JournalTarget

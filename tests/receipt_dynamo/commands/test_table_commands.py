@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from left_journals import Ended
+from command_runs import Ended
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.commands.command_line import main
 from receipt_dynamo.testing import ErrorReply, FaultProxy

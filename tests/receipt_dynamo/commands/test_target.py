@@ -11,7 +11,7 @@ import botocore.exceptions
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-from left_journals import Ended
+from command_runs import Ended
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.commands.command_line import guard
 from receipt_dynamo.commands.explain import explain_failure, is_from_boto3

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from command_runs import Ended
 from engines.fixtures import Engine
-from left_journals import Ended
 from receipt_dynamo.commands.command_line import main
 from receipt_dynamo.data.table_check import TableFinding, TableWishes, find_differences
 from receipt_dynamo.data.table_schema import describe_table

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from left_journals import Ended
+from command_runs import Ended, run_command
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.data.table_check import TableWishes
 from receipt_dynamo.data.table_setup import make_table
@@ -18,15 +18,7 @@ def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run the command with these arguments."""
 
     def run(*arguments: str) -> Ended:
-        capsys.readouterr()
-        try:
-            status = main(["doctor", *arguments])
-        except SystemExit as ended:
-            assert isinstance(ended.code, int)
-            status = ended.code
-        shown = capsys.readouterr()
-        assert "Traceback" not in shown.err
-        return Ended(status, shown.out, shown.err)
+        return run_command(main, ["doctor", *arguments], capsys)
 
     return run
 

@@ -8,7 +8,7 @@ from email.utils import formatdate
 
 import pytest
 
-from left_journals import Ended
+from command_runs import Ended
 from loopback_relay import relay
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.commands.clock import ReplyClock

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from left_journals import Ended
+from command_runs import Ended
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import FaultProxy
 from receipt_label import ClientConfig

@@ -11,8 +11,8 @@ from typing import Any
 import boto3
 import pytest
 
+from command_runs import Ended
 from engines.fixtures import Engine
-from left_journals import Ended
 from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_dynamo.data.table_check import TableWishes
 from receipt_dynamo.data.table_schema import describe_table

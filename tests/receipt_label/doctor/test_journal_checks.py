@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from left_journals import Ended, make_journal
+from command_runs import Ended
+from left_journals import make_journal
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.data.journal_directory import JournalDirectory
 

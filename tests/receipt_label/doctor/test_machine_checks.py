@@ -8,7 +8,7 @@ from importlib import metadata
 
 import pytest
 
-from left_journals import Ended
+from command_runs import Ended
 from receipt_dynamo import DynamoClient
 from receipt_label.doctor import machine
 from receipt_label.pricing.genai_source import find_newest_day

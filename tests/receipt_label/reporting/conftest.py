@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from command_runs import Ended, run_command
 from receipt_label.cli import main
 from receipt_label.reporting import export_command, report_command
 
@@ -22,15 +23,10 @@ def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
 
 
 @pytest.fixture
-def run(now: datetime, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Return a function that runs a command; it gives the status and what was printed."""
+def run(now: datetime, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run a command of ``receipt-usage``."""
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = int(end.code or 0)
-        printed = capsys.readouterr()
-        return status, printed.out, printed.err
+    def run(*arguments: str) -> Ended:
+        return run_command(main, arguments, capsys)
 
     return run

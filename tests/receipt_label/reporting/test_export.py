@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from command_runs import Ended
 from ledgers import make_ledger
 from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
 from receipt_label.reporting import export_file
 from receipt_label.tracking.file_log import to_line
 
-Run = Callable[..., tuple[int, str, str]]
+Run = Callable[..., Ended]
 LEDGER = make_ledger(60, seed=3)
 
 # What runs in the background of a shell has SIGINT ignored, and so has its children.

@@ -18,13 +18,14 @@ from zoneinfo import ZoneInfo
 import boto3
 import pytest
 
+from command_runs import Ended
 from engines.fixtures import Engine
 from ledgers import FIRST_DAY, make_ledger, read_value, sum_plainly
 from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_dynamo.data.table_schema import describe_table
 from receipt_label.reporting.dimensions import DIMENSIONS, TIMES
 
-Run = Callable[..., tuple[int, str, str]]
+Run = Callable[..., Ended]
 LEDGER = make_ledger(150, seed=6)
 _numbers = itertools.count(1)
 SUMMED = ("records", "api_calls", "input_tokens", "output_tokens", "unpriced", "estimated",
