@@ -89,12 +89,15 @@ def read_pages(connection: Connection, key_range: KeyRange) -> Iterator[Page]:
 
     Raises:
         MissingIndexError: The table has no such index.
+        UnreadableReplyError: A page is no JSON.
         botocore.exceptions.ClientError: DynamoDB refused it otherwise.
     """
     client = connection.client()
     request = key_range.make_request(connection.table_name)
     try:
         yield from client.get_paginator("query").paginate(**request)
+    except UnicodeDecodeError as error:  # Of a botocore that reads pages itself.
+        raise UnreadableReplyError("the reply to a query is no JSON") from error
     except client.exceptions.ClientError as error:
         index = key_range.index
         if index is not None and _says_index_is_missing(error, index):
