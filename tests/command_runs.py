@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,15 @@ class Ended(NamedTuple):
     def document(self) -> Any:
         """What it printed, as JSON."""
         return json.loads(self.out)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
 
 
 def run_command(

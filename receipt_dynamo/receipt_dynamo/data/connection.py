@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.fork_safety import reset_in_child
 
@@ -235,6 +233,9 @@ def _parse_page(
     attributes stay as they are in JSON, and a record has none. An old botocore without the
     event reads the page itself.
     """
+    # Imported late, as boto3: a process that only writes may do without.
+    from pydantic_core import from_json
+
     if response_dict["status_code"] != HTTPStatus.OK:
         return
     try:

@@ -11,17 +11,11 @@ from decimal import Decimal
 
 import pytest
 
+from command_runs import Terminal
 from receipt_dynamo import AIUsageMetric, ReadTally
 from receipt_label.reporting.progress import show_progress
 
 RECORD = AIUsageMetric("openai", "gpt-4o", "completion", datetime(2026, 3, 1, tzinfo=UTC))
-
-
-class Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
 
 
 def read(count: int, tally: ReadTally) -> Iterator[AIUsageMetric]:

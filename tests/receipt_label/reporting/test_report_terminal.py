@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from command_runs import Terminal
 from receipt_dynamo import AIUsageMetric, ReadTally
 from receipt_dynamo.commands.output import make_printable
 from receipt_label.reporting.amounts import format_usd
@@ -19,15 +20,6 @@ from report_answers import HOSTILE, answer, make_hostile_records, make_usual_rec
 
 GOLDEN = Path(__file__).parent / "golden"
 NOON = datetime(2026, 3, 28, 12, tzinfo=UTC)
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
 
 
 def print_usual(by: Grouping, top: int = 20, stream: io.StringIO | None = None) -> str:
