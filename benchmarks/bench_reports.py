@@ -54,7 +54,7 @@ print(json.dumps({"cost": str(sum(costs.values())), "units": units,
 
 REPORT = """
 import contextlib, io, json, resource, sys
-from receipt_label.cli import main
+from receipt_label.cli.main import main
 
 out = io.StringIO()
 with contextlib.redirect_stdout(out):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import UnreadableReplyError
-    from receipt_dynamo.data.daily_costs import DailyCost
-    from receipt_dynamo.data.delivery_events import DeliveryEvent, DeliveryEventKind
-    from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
+    from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind
+    from receipt_dynamo.data.delivery.lifecycle import flush_on_sigterm
+    from receipt_dynamo.data.delivery.pending_record import DeliveryReport, Fate
+    from receipt_dynamo.data.delivery.stats import CloseReport, DeliveryStats
     from receipt_dynamo.data.dynamo_client import DynamoClient
-    from receipt_dynamo.data.index_reader import MissingIndexError
-    from receipt_dynamo.data.lifecycle import flush_on_sigterm
-    from receipt_dynamo.data.pending_record import DeliveryReport, Fate
+    from receipt_dynamo.data.queries.daily_costs import DailyCost
+    from receipt_dynamo.data.queries.range_reader import MissingIndexError
     from receipt_dynamo.data.read_tally import ReadTally
     from receipt_dynamo.data.resilient_dynamo_client import DeadRecord, ResilientDynamoClient
     from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
@@ -64,25 +64,25 @@ _HOMES: Final = {
     "CircuitBreaker": "utils.circuit_breaker",
     "CircuitBreakerOpenError": "utils.circuit_breaker",
     "CircuitBreakerState": "utils.circuit_breaker",
-    "CloseReport": "data.delivery_stats",
-    "DailyCost": "data.daily_costs",
+    "CloseReport": "data.delivery.stats",
+    "DailyCost": "data.queries.daily_costs",
     "DeadRecord": "data.resilient_dynamo_client",
-    "DeliveryEvent": "data.delivery_events",
-    "DeliveryEventKind": "data.delivery_events",
-    "DeliveryReport": "data.pending_record",
-    "DeliveryStats": "data.delivery_stats",
+    "DeliveryEvent": "data.delivery.events",
+    "DeliveryEventKind": "data.delivery.events",
+    "DeliveryReport": "data.delivery.pending_record",
+    "DeliveryStats": "data.delivery.stats",
     "DynamoClient": "data.dynamo_client",
-    "Fate": "data.pending_record",
+    "Fate": "data.delivery.pending_record",
     "FlushResult": "utils.batch_queue",
     "InvalidItemError": "entities.ai_usage_metric",
-    "MissingIndexError": "data.index_reader",
+    "MissingIndexError": "data.queries.range_reader",
     "QueueFullError": "utils.batch_queue",
     "ReadTally": "data.read_tally",
     "ReceiptDynamoError": "errors",
     "ResilientDynamoClient": "data.resilient_dynamo_client",
     "RetryExhaustedError": "utils.retry_with_backoff",
     "UnreadableReplyError": "data.connection",
-    "flush_on_sigterm": "data.lifecycle",
+    "flush_on_sigterm": "data.delivery.lifecycle",
     "retry_with_backoff": "utils.retry_with_backoff",
 }
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from receipt_dynamo.commands.command_line import main
+from receipt_dynamo.cli.command_line import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, get_args
 
-from receipt_dynamo.data.delivery_settings import Durability
-from receipt_dynamo.data.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS
+from receipt_dynamo.data.delivery.settings import Durability
+from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.environment import (
     Environment,

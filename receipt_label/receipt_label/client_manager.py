@@ -24,7 +24,7 @@ from receipt_label.injected_client import MetricWriter, adopt_client, adopt_dire
 from receipt_label.lazy_part import LazyPart
 from receipt_label.pricing import PriceBook
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
-from receipt_label.tracking.file_log import UsageLogFile
+from receipt_label.tracking.usage_log import UsageLogFile
 
 if TYPE_CHECKING:
     from anthropic import Anthropic, AsyncAnthropic

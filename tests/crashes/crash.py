@@ -19,7 +19,7 @@ from crashes.matrix import FAULTS, LEFT_BEHIND, Case, Step
 from crashes.verdict import Verdict, check_successor, compare, count_left
 from engines.launch import Engine
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.data.journal_directory import JournalDirectory
+from receipt_dynamo.data.journal.directory import JournalDirectory
 from receipt_dynamo.testing import Fault, FaultProxy
 
 PROGRAM = Path(__file__).with_name("victim.py")

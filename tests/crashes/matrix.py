@@ -68,14 +68,14 @@ def _beginning(name: str, method: str, moment: Moment) -> Step:
     return Step(f"new journal: {name}", method, moment, from_start=True, follows_another=True)
 
 
-_APPEND: Final = "journal:Journal.append"
-_DELETE: Final = "journal:Journal.delete"
-_WRITE: Final = "batch_sender:ConnectionWriter.write"
-_COPY: Final = "journal:Journal._copy_log"
-_CREATE_FILE: Final = "journal_directory:JournalDirectory.create"
-_CREATE: Final = "journal:Journal.create"
-_MAKE: Final = "journal:make_file"
-_SET_ASIDE: Final = "journal_directory:JournalDirectory.set_aside"
+_APPEND: Final = "journal.journal:Journal.append"
+_DELETE: Final = "journal.journal:Journal.delete"
+_WRITE: Final = "delivery.sender:ConnectionWriter.write"
+_COPY: Final = "journal.journal:Journal._copy_log"
+_CREATE_FILE: Final = "journal.directory:JournalDirectory.create"
+_CREATE: Final = "journal.journal:Journal.create"
+_MAKE: Final = "journal.journal:make_file"
+_SET_ASIDE: Final = "journal.directory:JournalDirectory.set_aside"
 
 LEFT_BEHIND: Final = Step("records left behind", _APPEND, "after", nth=20, records=20)
 """The end of the other process, before a step that follows another one."""
@@ -88,17 +88,17 @@ _ALL_STEPS: Final = (
     # So many that the first rows go while others have not been sent.
     Step("acknowledge: the reply is proven, the rows are there", _DELETE, records=400),
     Step("acknowledge: the rows are gone", _DELETE, "after", records=400),
-    Step("checkpoint: nothing is copied", "journal:Journal.checkpoint", "before"),
+    Step("checkpoint: nothing is copied", "journal.journal:Journal.checkpoint", "before"),
     Step("checkpoint: the log is being copied", _COPY, "during"),
     Step("checkpoint: copied beside the commits", _COPY, "after"),
-    Step("checkpoint: all is copied", "journal:Journal.checkpoint", "after"),
-    _adopting("found", "adoption:Adoption._look_at", "before"),
-    _adopting("leased and open", "journal_directory:JournalDirectory.open_abandoned", "after"),
-    _adopting("taken over", "record_store:RecordStore.adopt", "after"),
+    Step("checkpoint: all is copied", "journal.journal:Journal.checkpoint", "after"),
+    _adopting("found", "delivery.adoption:Adoption._look_at", "before"),
+    _adopting("leased and open", "journal.directory:JournalDirectory.open_abandoned", "after"),
+    _adopting("taken over", "delivery.record_store:RecordStore.adopt", "after"),
     _adopting("nothing has been sent", _WRITE, "before"),
     _adopting("delivered, the rows are there", _DELETE, "before"),
     _adopting("the rows are gone, the file is there", _DELETE, "after"),
-    _adopting("the file goes", "journal_directory:HeldJournal.close", "during"),
+    _adopting("the file goes", "journal.directory:HeldJournal.close", "during"),
     _beginning("nothing is there", _CREATE_FILE, "before"),
     _beginning("its lock alone", _CREATE, "before"),
     _beginning("whole, but under another name", _MAKE, "after"),

@@ -14,8 +14,8 @@ from typing import Any
 from crashes.crash import Scene, await_line, end, say_go
 from crashes.verdict import Verdict, compare
 from engines.launch import Engine
-from receipt_dynamo.data.batch_sender import PROBE_RECORDS
-from receipt_dynamo.data.pacing import FLOOR, STEP
+from receipt_dynamo.data.delivery.pacing import FLOOR, STEP
+from receipt_dynamo.data.delivery.sender import PROBE_RECORDS
 from receipt_dynamo.testing import Fault, RequestEntry
 
 RATE = 100

@@ -9,9 +9,9 @@ from typing import Any
 
 import boto3
 
-from receipt_dynamo.data.journal_directory import JournalDirectory
-from receipt_dynamo.data.journal_peek import peek
-from receipt_dynamo.data.table_identity import TABLE_ARN
+from receipt_dynamo.data.journal.directory import JournalDirectory
+from receipt_dynamo.data.journal.peek import peek
+from receipt_dynamo.data.table.identity import TABLE_ARN
 
 
 @dataclass

@@ -63,9 +63,9 @@ class Pattern:
 
 
 PATTERNS = {
-    "breaker": Pattern(("circuit_breaker.py", "breaker_*.py"), "test_circuit_breaker*.py"),
-    "retry": Pattern(("retry_*.py", "backoff.py"), "test_retry*.py"),
-    "queue": Pattern(("batch_*.py",), "test_batch_queue*.py"),
+    "breaker": Pattern(("circuit_breaker.py", "breaker/*.py"), "test_circuit_breaker*.py"),
+    "retry": Pattern(("retry_with_backoff.py", "retry/*.py", "backoff.py"), "test_retry*.py"),
+    "queue": Pattern(("batch_queue.py", "batch/*.py"), "test_batch_queue*.py"),
 }
 
 
@@ -139,7 +139,7 @@ def _count_by_module(results: dict[str, str]) -> tuple[Counter[str], Counter[str
     total: Counter[str] = Counter()
     killed: Counter[str] = Counter()
     for mutant, status in results.items():
-        module = mutant.removeprefix("receipt_dynamo.utils.").partition(".")[0]
+        module = mutant.removeprefix("receipt_dynamo.utils.").rpartition(".")[0]
         total[module] += 1
         killed[module] += status in KILLED
     return total, killed

@@ -13,7 +13,7 @@ from botocore.credentials import RefreshableCredentials
 from engines.inside import read_writer
 from engines.memory_writer import MemoryWriter
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
-from receipt_dynamo.data.item_form import ItemForm
+from receipt_dynamo.entities.item_form import ItemForm
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment

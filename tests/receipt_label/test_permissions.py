@@ -19,13 +19,13 @@ import pytest
 from botocore.exceptions import ClientError
 
 from engines.inside import wait_for_proof
-from loopback_relay import relay
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
-from receipt_dynamo.data.metric_queries import MetricQueries
-from receipt_dynamo.data.table_check import TableWishes, find_differences
-from receipt_dynamo.data.table_setup import look_at_table, make_table
-from receipt_label.cli import main
-from records import START, make_metrics
+from receipt_dynamo.data.queries.metric_queries import MetricQueries
+from receipt_dynamo.data.table.check import TableWishes, find_differences
+from receipt_dynamo.data.table.setup import look_at_table, make_table
+from receipt_label.cli.main import main
+from support.loopback_relay import relay
+from support.records import START, make_metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "permissions.md"
 ACCOUNT = "123456789012"

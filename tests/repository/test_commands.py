@@ -7,8 +7,15 @@ import shlex
 
 import pytest
 
-from commands_page import PAGE, PROGRAMS, list_parts, read_examples, read_statuses, write_page
-from receipt_label.completion import list_parsers
+from receipt_label.cli.completion import list_parsers
+from support.commands_page import (
+    PAGE,
+    PROGRAMS,
+    list_parts,
+    read_examples,
+    read_statuses,
+    write_page,
+)
 
 PARSERS = [
     pytest.param(program, parser, id=parser.prog)
@@ -63,5 +70,7 @@ def test_what_reaches_a_table_or_a_journal_can_be_quiet_and_print_json(
 
 
 def test_the_page_tells_what_the_commands_take() -> None:
-    stale = "docs/commands.md is not what the commands say; run: python tests/commands_page.py"
+    stale = (
+        "docs/commands.md is not what the commands say; run: python tests/support/commands_page.py"
+    )
     assert PAGE.read_text(encoding="utf-8") == write_page(), stale

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from receipt_dynamo.data.journal_directory import HeldJournal, JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal.directory import HeldJournal, JournalDirectory, JournalTarget
 
 READ, INSERT, UPDATE, DELETE = (
     sqlite3.SQLITE_SELECT,

@@ -9,15 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from receipt_dynamo.data.batch_write import Key
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target
-from receipt_dynamo.data.delivery import Delivery
-from receipt_dynamo.data.delivery_settings import DeliverySettings
-from receipt_dynamo.data.journal_directory import JournalTarget
+from receipt_dynamo.data.delivery.delivery import Delivery
+from receipt_dynamo.data.delivery.settings import DeliverySettings
+from receipt_dynamo.data.journal.directory import JournalTarget
+from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.utils.batch_queue import BatchQueue
-from simulated_host import SimulatedHost
 from simulation.disk import FragileDirectory
 from simulation.table import TABLE, Item, SimulatedService, SimulatedTable
+from support.simulated_host import SimulatedHost
 
 
 class BusyHost(SimulatedHost):

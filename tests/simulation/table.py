@@ -16,12 +16,13 @@ from typing import Any, Final
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 
-from receipt_dynamo.data.batch_write import Key, accept_prepared_bodies, key_of
+from receipt_dynamo.data.batch_write import accept_prepared_bodies
 from receipt_dynamo.data.connection import SdkSettings, Target, make_client, make_credentials
+from receipt_dynamo.entities.item_key import Key, key_of
 from receipt_dynamo.testing import Exchange, Fault, Reply, Request, Throttle, UnprocessedItems
 from receipt_dynamo.testing.exchange import compute_checksum, make_json_reply
 from receipt_dynamo.testing.throttling import make_error_reply
-from simulated_host import SimulatedHost
+from support.simulated_host import SimulatedHost
 
 TABLE: Final = "test-table"
 ARN: Final = f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}"

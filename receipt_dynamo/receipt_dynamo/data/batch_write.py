@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_dynamo.data.connection import UnreadableReplyError
+from receipt_dynamo.entities.item_key import Key, key_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -22,14 +23,7 @@ MAX_BATCH_BYTES: Final = 8 * 1024 * 1024
 """Bytes on the wire, half of BatchWriteItem's limit of 16 MB (Amazon DynamoDB API
 Reference): one item more, escaped to six times its size, still fits."""
 
-Key = tuple[str, str]
-
 _prepared = threading.local()
-
-
-def key_of(item: Item) -> Key:
-    """Return the item's PK and SK."""
-    return item["PK"]["S"], item["SK"]["S"]
 
 
 def write_batch(client: DynamoDBClient, table_name: str, items: Sequence[Item]) -> set[Key]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS, write_batch
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target, make_credentials
-from receipt_dynamo.data.gsi_shards import ShardAnnouncer
-from receipt_dynamo.data.item_form import ItemForm
-from receipt_dynamo.data.metric_queries import MetricQueries
-from receipt_dynamo.data.table_schema import create_table
+from receipt_dynamo.data.queries.metric_queries import MetricQueries
+from receipt_dynamo.data.table.schema import create_table
+from receipt_dynamo.data.table.shards import ShardAnnouncer
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
+from receipt_dynamo.entities.item_form import ItemForm
 from receipt_dynamo.entities.wire_form import find_shard
 
 if TYPE_CHECKING:

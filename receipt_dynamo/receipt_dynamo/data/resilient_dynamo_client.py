@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from pydantic_core import from_json
 
-from receipt_dynamo.data import lifecycle
 from receipt_dynamo.data.batch_write import accept_prepared_bodies
 from receipt_dynamo.data.connection import (
     Connection,
@@ -21,18 +20,19 @@ from receipt_dynamo.data.connection import (
     prepare_process,
     read_target,
 )
-from receipt_dynamo.data.delivery import Delivery
-from receipt_dynamo.data.delivery_events import EventListener
-from receipt_dynamo.data.delivery_settings import DeliverySettings, Durability
-from receipt_dynamo.data.delivery_stats import CloseReport, DeliveryStats
+from receipt_dynamo.data.delivery import lifecycle
+from receipt_dynamo.data.delivery.delivery import Delivery
+from receipt_dynamo.data.delivery.events import EventListener
+from receipt_dynamo.data.delivery.pending_record import DeliveryReport
+from receipt_dynamo.data.delivery.settings import DeliverySettings, Durability
+from receipt_dynamo.data.delivery.stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.dynamo_client import DynamoClient, check_metric
-from receipt_dynamo.data.item_form import ItemForm
-from receipt_dynamo.data.journal_directory import describe_target, open_directory
-from receipt_dynamo.data.metric_queries import MetricQueries
-from receipt_dynamo.data.pending_record import DeliveryReport
-from receipt_dynamo.data.table_schema import create_table
+from receipt_dynamo.data.journal.directory import describe_target, open_directory
+from receipt_dynamo.data.queries.metric_queries import MetricQueries
+from receipt_dynamo.data.table.schema import create_table
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
-from receipt_dynamo.utils.batch_outcome import Overflow, QueueFullError
+from receipt_dynamo.entities.item_form import ItemForm
+from receipt_dynamo.utils.batch.outcome import Overflow, QueueFullError
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

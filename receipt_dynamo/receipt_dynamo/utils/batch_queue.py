@@ -16,9 +16,9 @@ from functools import partial
 from typing import Generic, Self, TypeVar, TypeVarTuple, get_args
 
 from receipt_dynamo.utils.arguments import check_flag, check_not_negative, check_whole, given
-from receipt_dynamo.utils.batch_buffer import Arrival, BatchBuffer, Entry
-from receipt_dynamo.utils.batch_items import ItemRules
-from receipt_dynamo.utils.batch_outcome import (
+from receipt_dynamo.utils.batch.buffer import Arrival, BatchBuffer, Entry
+from receipt_dynamo.utils.batch.items import ItemRules
+from receipt_dynamo.utils.batch.outcome import (
     BatchQueueStats,
     DeadLetter,
     FlushResult,
@@ -29,8 +29,8 @@ from receipt_dynamo.utils.batch_outcome import (
     read_hint,
     read_outcome,
 )
-from receipt_dynamo.utils.batch_pause import Pause
-from receipt_dynamo.utils.batch_workers import Workers, wait_for
+from receipt_dynamo.utils.batch.pause import Pause
+from receipt_dynamo.utils.batch.workers import Workers, wait_for
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
 from receipt_dynamo.utils.interruption import make_check

@@ -13,16 +13,16 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from receipt_dynamo.utils.arguments import ExceptionFilter, check_callable, given, make_filter
-from receipt_dynamo.utils.breaker_guards import call, guard
-from receipt_dynamo.utils.breaker_settings import BreakerSettings
-from receipt_dynamo.utils.breaker_shell import (
+from receipt_dynamo.utils.breaker.guards import call, guard
+from receipt_dynamo.utils.breaker.settings import BreakerSettings
+from receipt_dynamo.utils.breaker.shell import (
     BreakerShell,
     CircuitBreakerOpenError,
     Listener,
     Permit,
     find_entered,
 )
-from receipt_dynamo.utils.breaker_state import (
+from receipt_dynamo.utils.breaker.state import (
     BreakerEvent,
     BreakerSnapshot,
     ChangeReason,

@@ -12,8 +12,8 @@ from types import CoroutineType
 from typing import Any, ParamSpec, Self, TypedDict, TypeVar, Unpack, overload
 
 from receipt_dynamo.utils.arguments import ExceptionFilter, check_callable, given
-from receipt_dynamo.utils.retry_budget import RetryBudget
-from receipt_dynamo.utils.retry_policy import (
+from receipt_dynamo.utils.retry.budget import RetryBudget
+from receipt_dynamo.utils.retry.policy import (
     RetryDetails,
     RetryExhaustedError,
     RetryPolicy,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from receipt_label.providers.anthropic_replies import read_message
-from receipt_label.providers.openai_replies import (
+from receipt_label.calls.reply import Reply
+from receipt_label.providers.anthropic import read_message
+from receipt_label.providers.openai import (
     read_embedding,
     read_image,
     read_moderation,
@@ -16,7 +17,6 @@ from receipt_label.providers.openai_replies import (
     read_speech,
     read_transcription,
 )
-from receipt_label.providers.reply import Reply
 
 Reader: TypeAlias = Callable[[object, Mapping[str, Any]], Reply]
 """Reads a reply and the JSON of its request: some bills follow from what was asked for."""

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
+from receipt_label.calls.call import CallSink, ObservedCall, Start
+from receipt_label.calls.error_words import describe_error, read_error_word
+from receipt_label.calls.recorded import mark_recorded
+from receipt_label.calls.reply import Reply, get_field
 from receipt_label.pricing import TokenUsage
-from receipt_label.providers.error_words import describe_error, read_error_word
 from receipt_label.providers.google_places_skus import BilledAs, find_legacy_sku, find_sku
-from receipt_label.providers.observed_call import CallSink, ObservedCall, Start
-from receipt_label.providers.observing import observe
-from receipt_label.providers.recorded_calls import mark_recorded
-from receipt_label.providers.reply import Reply, get_field
+from receipt_label.watching.methods import observe
 
 ClientT = TypeVar("ClientT")
 

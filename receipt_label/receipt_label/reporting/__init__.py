@@ -1,1 +1,1 @@
-"""What the calls cost, by whom and when: ``receipt-usage report`` and ``receipt-usage export``."""
+"""What the calls cost, by whom and when: the question and the sums."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
 from typing import Final
 
-from receipt_dynamo.commands.output import count_of, make_printable
+from receipt_dynamo.cli.output import count_of, make_printable
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import Ranking
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from receipt_dynamo.commands.output import count_of
+from receipt_dynamo.cli.output import count_of
 from receipt_label.reporting.amounts import format_count
 from receipt_label.reporting.selection import Selection
 from receipt_label.reporting.usage_report import UsageReport

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_dynamo import MissingIndexError
-from receipt_dynamo.commands.arguments import CommandError
+from receipt_dynamo.cli.arguments import CommandError
 from receipt_label.reporting.period import Period
 
 if TYPE_CHECKING:

@@ -14,18 +14,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from receipt_dynamo.utils.log_limiter import LogLimiter
+from receipt_label.calls.call import ObservedCall, Start
+from receipt_label.calls.reply import Reply
 from receipt_label.pricing import Price, PriceBook, TokenUsage
-from receipt_label.providers.observed_call import ObservedCall, Start
-from receipt_label.providers.reply import Reply
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
-from receipt_label.tracking.tracker_stats import DistinctTimes, OutcomeCounter
+from receipt_label.tracking.stats import DistinctTimes, OutcomeCounter
 from receipt_label.usage_context import UsageContext, find_context
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric
     from receipt_label.environment import Environment
     from receipt_label.injected_client import MetricWriter
-    from receipt_label.tracking.file_log import UsageLogFile
+    from receipt_label.tracking.usage_log import UsageLogFile
 
 _logger = logging.getLogger(__name__)
 

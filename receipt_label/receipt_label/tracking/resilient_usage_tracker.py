@@ -11,7 +11,7 @@ from receipt_label.tracking.usage_tracker import AIUsageTracker
 
 if TYPE_CHECKING:
     from receipt_label.pricing import PriceBook
-    from receipt_label.tracking.file_log import UsageLogFile
+    from receipt_label.tracking.usage_log import UsageLogFile
 
 
 class ResilientAIUsageTracker(AIUsageTracker):

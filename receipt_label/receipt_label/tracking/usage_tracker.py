@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import receipt_dynamo
+from receipt_label.calls.recorded import is_recorded, mark_recorded
 from receipt_label.environment import (
     Environment,
     detect_environment,
@@ -22,13 +23,12 @@ from receipt_label.providers import (
     wrap_openai_client,
     wrap_places_client,
 )
-from receipt_label.providers.recorded_calls import is_recorded, mark_recorded
-from receipt_label.tracking.call_decorators import CallDecorators, check_bool
-from receipt_label.tracking.file_log import UsageLogFile
+from receipt_label.tracking.batch_results import check_response, read_told_response
 from receipt_label.tracking.recorder import CallRecorder
-from receipt_label.tracking.told_responses import check_response, read_told_response
-from receipt_label.tracking.tracker_stats import TrackerStats, utc_now
+from receipt_label.tracking.stats import TrackerStats, utc_now
+from receipt_label.tracking.usage_log import UsageLogFile
 from receipt_label.usage_context import UsageContext, check_text
+from receipt_label.watching.call_decorators import CallDecorators, check_bool
 
 ClientT = TypeVar("ClientT")
 

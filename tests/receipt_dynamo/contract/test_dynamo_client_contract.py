@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from engines.fixtures import Engine
 from receipt_dynamo import AIUsageMetric, DynamoClient, MissingIndexError, UnreadableReplyError
-from receipt_dynamo.data.table_schema import describe_table
+from receipt_dynamo.data.table.schema import describe_table
 from receipt_dynamo.entities.attribute_values import measure_item
 from receipt_dynamo.testing import (
     Corrupt,

@@ -18,7 +18,7 @@ from receipt_dynamo import (
     MissingIndexError,
     ReadTally,
 )
-from usage_queries import FIRST, LAST, NOON, QUERIES, list_ids, make_metric
+from support.usage_queries import FIRST, LAST, NOON, QUERIES, list_ids, make_metric
 
 every_query = pytest.mark.parametrize("ask", QUERIES.values(), ids=QUERIES)
 

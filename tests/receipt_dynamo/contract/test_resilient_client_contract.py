@@ -11,7 +11,6 @@ from functools import partial
 import boto3
 import pytest
 
-import records
 from engines.fixtures import Engine
 from receipt_dynamo import (
     AIUsageMetric,
@@ -19,6 +18,7 @@ from receipt_dynamo import (
     DynamoClient,
     ResilientDynamoClient,
 )
+from support import records
 
 TEXT = "äöü 🎉" * 3
 

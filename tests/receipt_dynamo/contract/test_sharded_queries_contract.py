@@ -21,10 +21,10 @@ from receipt_dynamo import (
     ReadTally,
     UnreadableReplyError,
 )
-from receipt_dynamo.data.gsi_shards import ShardAnnouncer
+from receipt_dynamo.data.table.shards import ShardAnnouncer
 from receipt_dynamo.entities.attribute_values import measure_item
 from receipt_dynamo.testing import EmptyReply, ErrorReply, Fault, FaultProxy, Truncated
-from usage_queries import FIRST, LAST, NOON, QUERIES, list_ids, make_metric
+from support.usage_queries import FIRST, LAST, NOON, QUERIES, list_ids, make_metric
 
 SHARDED = ("date", "service", "user", "environment", "costs")
 META_KEY = {"PK": {"S": "AI_USAGE_META"}, "SK": {"S": "GSI_SHARDS"}}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from command_runs import Ended
 from engines.fixtures import Engine
-from receipt_dynamo.commands.command_line import main
-from receipt_dynamo.data.table_check import TableFinding, TableWishes, find_differences
-from receipt_dynamo.data.table_schema import describe_table
-from receipt_dynamo.data.table_setup import look_at_table
+from receipt_dynamo.cli.command_line import main
+from receipt_dynamo.data.table.check import TableFinding, TableWishes, find_differences
+from receipt_dynamo.data.table.schema import describe_table
+from receipt_dynamo.data.table.setup import look_at_table
+from support.command_runs import Ended
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -18,7 +18,7 @@ from receipt_dynamo.data.failures import (
     classify_failure,
     summarize_failure,
 )
-from receipt_dynamo.data.gsi_shards import ShardAnnouncementError
+from receipt_dynamo.data.table.shards import ShardAnnouncementError
 
 
 def refuse(code: str, status: int = 400, **more: Any) -> ClientError:

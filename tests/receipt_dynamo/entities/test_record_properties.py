@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from receipt_dynamo import AIUsageMetric
 from receipt_dynamo.entities.attribute_values import measure_item
-from strategies import metrics
+from support.strategies import metrics
 
 PLAIN_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 

@@ -20,7 +20,7 @@ from receipt_dynamo.entities.wire_form import (
     read_shard,
     service_partition_key,
 )
-from strategies import documents, keys, metrics, names
+from support.strategies import documents, keys, metrics, names
 
 START = datetime(2026, 3, 1, 12, 0, 0, 999_999, tzinfo=UTC)
 EXAMPLES = settings(max_examples=settings.default.max_examples)

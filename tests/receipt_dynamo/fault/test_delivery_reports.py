@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from faulty_table import balances, open_client, read_ids
 from receipt_dynamo import DeliveryEvent, DeliveryEventKind, DynamoClient, QueueFullError
-from receipt_dynamo.data.pending_record import DeliveryReport, Fate
+from receipt_dynamo.data.delivery.pending_record import DeliveryReport, Fate
 from receipt_dynamo.testing import FaultProxy, ServerErrorAfterApply, Throttle, UnprocessedItems
-from records import make_metrics
+from support.faulty_table import balances, open_client, read_ids
+from support.records import make_metrics
 
 
 def test_a_delivered_record_is_reported_when_dynamodb_has_confirmed_it(

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from faulty_table import balances, open_client, read_ids
 from receipt_dynamo import (
     CircuitBreakerState,
     DeliveryEvent,
@@ -30,7 +29,8 @@ from receipt_dynamo.testing import (
     UnprocessedItems,
     WrongChecksum,
 )
-from records import make_metrics
+from support.faulty_table import balances, open_client, read_ids
+from support.records import make_metrics
 
 WRITES = ("BatchWriteItem",)
 FAULTS = [

@@ -13,7 +13,6 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from moto import mock_aws
 
-from faulty_table import balances, open_client, read_ids
 from receipt_dynamo import CircuitBreakerState, DynamoClient, ResilientDynamoClient
 from receipt_dynamo.testing import (
     Answer,
@@ -25,7 +24,8 @@ from receipt_dynamo.testing import (
     Request,
     Stall,
 )
-from records import make_metrics
+from support.faulty_table import balances, open_client, read_ids
+from support.records import make_metrics
 
 REQUEST_LIMIT = 16 * 1024 * 1024
 """Bytes of a BatchWriteItem, at most (Amazon DynamoDB API Reference)."""

@@ -13,17 +13,17 @@ from typing import Any
 import boto3
 import pytest
 
-from damaged_journals import flip, make_metric
 from engines.launch import Engine
-from programs import Program
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
-from receipt_dynamo.commands.survey import survey
-from receipt_dynamo.data import adoption, record_store
-from receipt_dynamo.data.journal_directory import JournalDirectory, JournalTarget
-from receipt_dynamo.data.journal_peek import peek
-from receipt_dynamo.data.table_identity import TABLE_ARN, prove_table
+from receipt_dynamo.cli.commands.survey import survey
+from receipt_dynamo.data.delivery import adoption, record_store
+from receipt_dynamo.data.journal.directory import JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal.peek import peek
+from receipt_dynamo.data.table.identity import TABLE_ARN, prove_table
 from receipt_dynamo.testing import ErrorReply, FaultProxy, Stall
 from receipt_dynamo.testing.fault_proxy import _parse_upstream
+from support.damaged_journals import flip, make_metric
+from support.programs import Program
 
 if sys.platform == "win32":
     pytest.skip("there is no lease there", allow_module_level=True)

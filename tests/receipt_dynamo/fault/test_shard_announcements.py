@@ -8,18 +8,16 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from faulty_table import balances, open_client
-from programs import Program
 from receipt_dynamo import (
     CircuitBreakerState,
     DeliveryEvent,
     DeliveryEventKind,
     DynamoClient,
 )
-from receipt_dynamo.data.batch_sender import ConnectionWriter
 from receipt_dynamo.data.batch_write import accept_prepared_bodies
 from receipt_dynamo.data.connection import Connection, SdkSettings
-from receipt_dynamo.data.pending_record import PendingRecord
+from receipt_dynamo.data.delivery.pending_record import PendingRecord
+from receipt_dynamo.data.delivery.sender import ConnectionWriter
 from receipt_dynamo.entities.wire_form import find_shard
 from receipt_dynamo.testing import (
     EmptyReply,
@@ -32,7 +30,9 @@ from receipt_dynamo.testing import (
     Throttle,
     Truncated,
 )
-from records import make_metrics
+from support.faulty_table import balances, open_client
+from support.programs import Program
+from support.records import make_metrics
 
 NEWS = ("UpdateItem",)
 """The request that tells readers how many shards there are; nothing else makes it."""

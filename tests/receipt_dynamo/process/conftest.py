@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from programs import Program
 from receipt_dynamo import DynamoClient
+from support.programs import Program
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from programs import name_ids, read_ids
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
+from support.programs import name_ids, read_ids
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

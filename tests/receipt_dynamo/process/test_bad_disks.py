@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from programs import Program, name_ids, read_ids
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
-from receipt_dynamo.data import journal_directory
+from receipt_dynamo.data.journal import directory as journal_directory
+from support.programs import Program, name_ids, read_ids
 
 if sys.platform == "win32":
     pytest.skip("limits, modes and mounts are POSIX's", allow_module_level=True)
@@ -22,7 +22,8 @@ if sys.platform == "win32":
 BODY = """
 import resource, time
 from pathlib import Path
-from receipt_dynamo.data import journal_file, journal_health
+from receipt_dynamo.data.journal import file as journal_file
+from receipt_dynamo.data.delivery import journal_health
 
 journal_health.RETRY_DELAY = 0.05  # Not the 30 s that a test cannot wait for.
 journals = Path(os.environ["AI_USAGE_JOURNAL_DIR"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from programs import Program, name_ids, read_ids
 from receipt_dynamo import DynamoClient
+from support.programs import Program, name_ids, read_ids
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -56,7 +56,7 @@ def test_an_exit_during_an_outage_is_bounded_and_says_what_is_lost(
     done = make_program(
         """
         import atexit
-        from receipt_dynamo.data import lifecycle
+        from receipt_dynamo.data.delivery import lifecycle
         atexit.unregister(lifecycle.close_all)
         atexit.register(lifecycle.close_all, 0.5)
         client = open_client(durability="memory")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from programs import Program, deliver_what_is_left, hear, name_ids, read_ids, say
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
+from support.programs import Program, deliver_what_is_left, hear, name_ids, read_ids, say
 
 if not hasattr(os, "fork"):
     pytest.skip("this system has no fork", allow_module_level=True)
@@ -53,7 +53,7 @@ def test_a_fork_waits_for_commits_reads_and_opening_of_journals_in_progress(
     """Inside of SQLite a thread holds locks of SQLite's, which the child could never free."""
     run_well(
         """
-        from receipt_dynamo.data import journal as module
+        from receipt_dynamo.data.journal import journal as module
 
         client = open_client(batch_flush_interval=60)
         put(client, 1)
@@ -227,8 +227,8 @@ def test_a_child_keeps_no_lease_and_neither_uses_nor_closes_a_database_of_its_pa
         """
         import gc, sqlite3
         from pathlib import Path
-        from receipt_dynamo.data.journal_directory import JournalDirectory, JournalTarget
-        from receipt_dynamo.data.journal_lease import find_holder
+        from receipt_dynamo.data.journal.directory import JournalDirectory, JournalTarget
+        from receipt_dynamo.data.journal.lease import find_holder
 
         def list_open(*suffixes):
             links = [path.resolve() for path in Path("/proc/self/fd").iterdir()]

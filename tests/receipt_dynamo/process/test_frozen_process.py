@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from programs import Program, hear, name_ids, read_ids, say
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
+from support.programs import Program, hear, name_ids, read_ids, say
 
 if sys.platform == "win32":
     pytest.skip("this system cannot stop a process", allow_module_level=True)

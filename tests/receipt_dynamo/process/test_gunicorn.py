@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from programs import deliver_what_is_left, name_ids, read_ids
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.data.journal_directory import JournalDirectory
-from receipt_dynamo.data.journal_peek import peek
+from receipt_dynamo.data.journal.directory import JournalDirectory
+from receipt_dynamo.data.journal.peek import peek
+from support.programs import deliver_what_is_left, name_ids, read_ids
 
 if sys.platform == "win32":
     pytest.skip("gunicorn needs a system that can fork", allow_module_level=True)

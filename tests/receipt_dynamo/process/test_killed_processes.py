@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from engines.inside import look_for_journals, wait_for_proof
-from left_journals import read_ids
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
-from receipt_dynamo.data.journal import Journal
-from receipt_dynamo.data.journal_peek import peek
-from receipt_dynamo.data.table_identity import TABLE_ARN
+from receipt_dynamo.data.journal.journal import Journal
+from receipt_dynamo.data.journal.peek import peek
+from receipt_dynamo.data.table.identity import TABLE_ARN
+from support.left_journals import read_ids
 
 PREAMBLE = """
 import os, signal, sys

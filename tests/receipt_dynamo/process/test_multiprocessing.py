@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from programs import deliver_what_is_left, name_ids, read_ids
 from receipt_dynamo import DynamoClient
+from support.programs import deliver_what_is_left, name_ids, read_ids
 
 METHODS = ["spawn"] if sys.platform == "win32" else ["fork", "spawn", "forkserver"]
 
@@ -57,7 +57,7 @@ def test_a_worker_during_an_outage_ends_in_time_and_leaves_its_records_to_the_ne
     run_well(
         """
         import logging, multiprocessing
-        from receipt_dynamo.data import lifecycle
+        from receipt_dynamo.data.delivery import lifecycle
 
         client = open_client(batch_flush_interval=60)
         put(client, 1)
@@ -113,5 +113,9 @@ sys.exit(worker.exitcode or "receipt_dynamo" in sys.modules)
 
 def test_the_package_does_not_import_multiprocessing() -> None:
     """Who has no workers does not pay for it."""
-    code = "import sys, receipt_dynamo.data.lifecycle; sys.exit('multiprocessing' in sys.modules)"
+    code = """if True:
+        import sys
+        import receipt_dynamo.data.delivery.lifecycle
+        sys.exit('multiprocessing' in sys.modules)
+        """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -15,18 +15,18 @@ from typing import Any
 
 import pytest
 
-from lockstep import at_each_step
-from programs import Program, name_ids, read_ids
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
-from receipt_dynamo.data.admission import Admission
-from receipt_dynamo.data.backlog import Backlog
-from receipt_dynamo.data.batch_sender import BatchSender
-from receipt_dynamo.data.delivery_events import DeliveryEvent, DeliveryEventKind
-from receipt_dynamo.data.journal import Journal
-from receipt_dynamo.data.ledger import Ledger
-from receipt_dynamo.data.record_store import RecordStore
+from receipt_dynamo.data.delivery.admission import Admission
+from receipt_dynamo.data.delivery.backlog import Backlog
+from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind
+from receipt_dynamo.data.delivery.ledger import Ledger
+from receipt_dynamo.data.delivery.record_store import RecordStore
+from receipt_dynamo.data.delivery.sender import BatchSender
+from receipt_dynamo.data.journal.journal import Journal
 from receipt_dynamo.testing import FaultProxy, Stall
-from receipt_dynamo.utils.batch_buffer import BatchBuffer
+from receipt_dynamo.utils.batch.buffer import BatchBuffer
+from support.lockstep import at_each_step
+from support.programs import Program, name_ids, read_ids
 
 PATIENCE = 60.0
 MOST_STEPS = 150

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from programs import Program, deliver_what_is_left, hear, name_ids, read_ids, say
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
+from support.programs import Program, deliver_what_is_left, hear, name_ids, read_ids, say
 
 if sys.platform == "win32":
     pytest.skip("this system has no SIGTERM", allow_module_level=True)

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from lockstep import at_each_step, run_in_step
 from receipt_dynamo import BatchQueue, FlushResult, QueueFullError
-from receipt_dynamo.utils.batch_buffer import BatchBuffer
+from receipt_dynamo.utils.batch.buffer import BatchBuffer
 from receipt_dynamo.utils.host import Host
+from support.lockstep import at_each_step, run_in_step
 
 
 class Recorder:

@@ -15,7 +15,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from queue_model import (
+from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry
+from support.queue_model import (
     BATCH,
     BATCH_BYTES,
     BYTES,
@@ -27,7 +28,6 @@ from queue_model import (
     join,
     take_later,
 )
-from receipt_dynamo.utils.batch_buffer import BatchBuffer, Entry
 
 INTERVAL = 5.0
 SIZES = st.sampled_from([0, 1, 2, 4, 6, 8, 8, 12, 25, 26])

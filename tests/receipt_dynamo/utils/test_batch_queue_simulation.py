@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from queue_model import (
+from receipt_dynamo import BatchQueue, FlushResult, QueueFullError
+from support.queue_model import (
     BATCH,
     BATCH_BYTES,
     BYTES,
@@ -36,8 +37,7 @@ from queue_model import (
     join,
     take_later,
 )
-from receipt_dynamo import BatchQueue, FlushResult, QueueFullError
-from simulated_host import AsleepError, SimulatedHost
+from support.simulated_host import AsleepError, SimulatedHost
 
 INTERVAL, BASE_DELAY, LONGEST_DELAY = 5.0, 0.5, 6.0
 # Quarters of a second are exact as floats: no rounding blurs a boundary.

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from receipt_dynamo import BatchQueue, FlushResult
-from receipt_dynamo.utils.batch_workers import Workers
+from receipt_dynamo.utils.batch.workers import Workers
 from receipt_dynamo.utils.host import Host
-from simulated_host import SimulatedHost, take_turn
+from support.simulated_host import SimulatedHost, take_turn
 
 
 def open_queue(

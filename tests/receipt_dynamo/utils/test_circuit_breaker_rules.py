@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from lockstep import at_each_step
-from receipt_dynamo.utils.breaker_window import CountWindow, TimeWindow
+from receipt_dynamo.utils.breaker.window import CountWindow, TimeWindow
 from receipt_dynamo.utils.circuit_breaker import (
     BreakerEvent,
     ChangeReason,
@@ -17,6 +16,7 @@ from receipt_dynamo.utils.circuit_breaker import (
     CircuitBreakerOpenError,
     CircuitBreakerState,
 )
+from support.lockstep import at_each_step
 
 CLOSED, OPEN, HALF_OPEN, ISOLATED, DISABLED = CircuitBreakerState
 

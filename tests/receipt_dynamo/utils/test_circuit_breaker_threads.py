@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from lockstep import at_each_step, run_in_step
-from receipt_dynamo.utils.breaker_state import BreakerMachine
+from receipt_dynamo.utils.breaker.state import BreakerMachine
 from receipt_dynamo.utils.circuit_breaker import (
     BreakerEvent,
     CircuitBreaker,
     CircuitBreakerOpenError,
     CircuitBreakerState,
 )
+from support.lockstep import at_each_step, run_in_step
 
 CLOSED, OPEN, HALF_OPEN, ISOLATED, DISABLED = CircuitBreakerState
 

@@ -20,7 +20,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockstep import run_in_step
 from receipt_dynamo import (
     CircuitBreakerOpenError,
     CircuitBreakerState,
@@ -28,9 +27,10 @@ from receipt_dynamo import (
     retry_with_backoff,
 )
 from receipt_dynamo.utils.backoff import backoff_delay
-from receipt_dynamo.utils.retry_budget import RetryBudget
-from receipt_dynamo.utils.retry_policy import make_policy
+from receipt_dynamo.utils.retry.budget import RetryBudget
+from receipt_dynamo.utils.retry.policy import make_policy
 from receipt_dynamo.utils.retry_with_backoff import RetryDetails, no_waits, retrying
+from support.lockstep import run_in_step
 
 
 class FakeTime:
@@ -439,8 +439,8 @@ def test_a_reset_leaves_a_lock_whose_thread_is_gone() -> None:
 def test_a_forked_child_keeps_the_budget_and_does_not_inherit_a_held_lock() -> None:
     program = """
 import os, signal, threading
-from receipt_dynamo.utils.retry_budget import RetryBudget
-from receipt_dynamo.utils.retry_policy import make_policy
+from receipt_dynamo.utils.retry.budget import RetryBudget
+from receipt_dynamo.utils.retry.policy import make_policy
 
 budget = RetryBudget(capacity=5)
 assert budget.take()

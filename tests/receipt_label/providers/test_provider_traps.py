@@ -17,9 +17,9 @@ import pytest
 
 from engines.memory_writer import MemoryWriter
 from receipt_dynamo import DynamoClient
-from receipt_label.providers.response_tap import tap_response
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
+from receipt_label.watching.responses import tap_response
 
 from .sdks import CHAT, MESSAGE, OPENAI_HTTPX, OUTPUT_TOKENS, QUESTION, Streaming
 
@@ -201,7 +201,7 @@ def test_a_forked_child_leaves_an_open_stream_to_its_parent(
     with MESSAGE.open(stub) as bare:
         stream = MESSAGE.ask(MESSAGE.wrap(tracker, bare))
         parent = os.getpid()
-        monkeypatch.setattr("receipt_label.providers.call_watch.os.getpid", lambda: parent + 1)
+        monkeypatch.setattr("receipt_label.watching.requests.os.getpid", lambda: parent + 1)
         stream.close()
     assert writer.records == []
 

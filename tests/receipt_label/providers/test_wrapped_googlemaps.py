@@ -9,8 +9,8 @@ from typing import Any
 import googlemaps
 import pytest
 
-from places_stub import PlacesStub, run_places_stub
 from receipt_label.testing import UsageInMemory, assert_usage
+from support.places_stub import PlacesStub, run_places_stub
 
 ALL_DATA = "+basic_data+contact_data+atmosphere_data"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from places_stub import PlacesStub, run_places_stub
 from receipt_label.testing import UsageInMemory, assert_usage
+from support.places_stub import PlacesStub, run_places_stub
 
 Metadata = Sequence[tuple[str, Any]]
 

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledgers import make_ledger, moments, read_value, sum_plainly
 from receipt_dynamo import AIUsageMetric
 from receipt_label.reporting.dimensions import DIMENSIONS, read_dimensions
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import add_up
-from strategies import decimals, metrics
+from support.ledgers import make_ledger, moments, read_value, sum_plainly
+from support.strategies import decimals, metrics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receipt_label.testing import assert_usage
-from records import make_metrics
+from support.records import make_metrics
 
 RECORDS = [
     *make_metrics(2, job_id="job-7", cost_usd="0.0004", metadata={"shop": "Lidl", "n": 1}),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from receipt_label.tracking.tracker_stats import DistinctTimes, OutcomeCounter, utc_now
+from receipt_label.tracking.stats import DistinctTimes, OutcomeCounter, utc_now
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -1,0 +1,1 @@
+"""What both command lines are made of: arguments, output, and what boto3's errors mean."""

@@ -1,0 +1,251 @@
+"""``journal drain``: deliver now what dead processes left."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from receipt_dynamo.cli.arguments import (
+    DONE,
+    SOMETHING_LEFT,
+    add_command,
+    add_table,
+    find_journals,
+    read_seconds,
+)
+from receipt_dynamo.cli.commands.abandoned import visit_abandoned
+from receipt_dynamo.cli.commands.survey import (
+    JournalView,
+    describe_target_in_json,
+    list_troubles,
+    mention_set_aside,
+    name_target,
+    survey,
+)
+from receipt_dynamo.cli.output import count_of, say_all, say_json
+from receipt_dynamo.data.connection import Connection, SdkSettings, Target
+from receipt_dynamo.data.failures import FailureKind, classify_failure, summarize_failure
+from receipt_dynamo.data.journal.directory import (
+    HeldJournal,
+    JournalDirectory,
+    JournalTarget,
+    describe_target,
+)
+from receipt_dynamo.data.resilient_dynamo_client import ResilientDynamoClient
+from receipt_dynamo.data.table.identity import TABLE_ARN, UnprovenTableError, prove_table
+
+_PATIENCE: Final = 60.0
+
+
+@dataclass(slots=True)
+class Drained:
+    """What became of the records for one table.
+
+    Attributes:
+        target: The table, as the dead processes had it configured.
+        delivered: Records that DynamoDB has confirmed now.
+        pending: Records that are left.
+        dead: Dead letters that are left.
+        why: Why records are left, by journal or in general.
+    """
+
+    target: JournalTarget
+    delivered: int = 0
+    pending: int = 0
+    dead: int = 0
+    why: tuple[str, ...] = ()
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "drain",
+        summary="deliver what dead processes left",
+        details="Delivers the pending records in journals of dead processes, to the table,\n"
+        "region and endpoint that each journal notes, with this shell's credentials. What\n"
+        "living processes hold, they deliver themselves. Records are only ever sent to the\n"
+        "table that DynamoDB named to their process (account, region and name).",
+        something_left="records or dead letters are left in journals of dead processes, or\n"
+        "    there are journals that cannot be read",
+        example="--table ai-usage --timeout 120",
+    )
+    add_table(parser)
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=read_seconds,
+        default=_PATIENCE,
+        help="how long to try, for each table (%(default)g)",
+    )
+    parser.add_argument(
+        "--adopt-unproven",
+        action="store_true",
+        help="deliver as well what processes left that ended before DynamoDB had named their "
+        "table: you say that it is the one which now has that name",
+    )
+    return parser
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Carry the command out."""
+    directory = find_journals(chosen.journal_dir)
+    directory.sweep()
+    left = _list_abandoned(directory, chosen.table)
+    drained = [
+        _drain(directory, target, chosen.timeout, adopt_unproven=chosen.adopt_unproven)
+        for target in dict.fromkeys(view.target for view in left)
+    ]
+    views = survey(directory, chosen.table)
+    troubles = [*list_troubles(views), *mention_set_aside(directory)]
+    living = sum(not view.is_abandoned for view in views)
+    if chosen.json:
+        tables = [_describe_in_json(each) for each in drained]
+        say_json({"tables": tables, "living_journals": living, "troubles": troubles})
+    else:
+        say_all(_describe(drained, living))
+        say_all(troubles)
+    is_left = any(each.pending or each.dead for each in drained)
+    return SOMETHING_LEFT if is_left or troubles else DONE
+
+
+def _list_abandoned(
+    directory: JournalDirectory, table: str | None, target: JournalTarget | None = None
+) -> list[JournalView]:
+    """Return the journals of dead processes that hold records."""
+    return [
+        view
+        for view in survey(directory, table)
+        if view.is_abandoned
+        and (view.counts.pending or view.counts.dead)
+        and (target is None or view.target == target)
+    ]
+
+
+def _drain(
+    directory: JournalDirectory, target: JournalTarget, timeout: float, *, adopt_unproven: bool
+) -> Drained:
+    drained = Drained(target)
+    arn: str | None = None
+    failure: str | None = None
+    if any(view.counts.pending for view in _list_abandoned(directory, None, target)):
+        failure = _find_obstacle(target)
+        if failure is None:
+            arn, failure, is_hopeless = _prove(target)
+            if arn is not None and adopt_unproven:
+                _note_arn(directory, target, arn)
+            if not is_hopeless:
+                drained.delivered, last_error = _deliver(directory, target, timeout)
+                failure = last_error or failure
+    left = _list_abandoned(directory, None, target)
+    drained.pending = sum(view.counts.pending for view in left)
+    drained.dead = sum(view.counts.dead for view in left)
+    drained.why = tuple(_explain(left, arn, failure))
+    return drained
+
+
+def _find_obstacle(target: JournalTarget) -> str | None:
+    """Say why a client of this process would not be for the same table, or None."""
+    if not target.table_name:
+        return "the journal does not note its table"
+    if describe_target(_to_target(target)) == target:
+        return None
+    return (
+        "this shell has a region or an endpoint in its environment, and the journals' processes "
+        "had none: unset AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and "
+        "AWS_ENDPOINT_URL_DYNAMODB as far as it had not"
+    )
+
+
+def _to_target(target: JournalTarget) -> Target:
+    return Target(target.table_name, target.region or None, target.endpoint_url or None)
+
+
+def _prove(target: JournalTarget) -> tuple[str | None, str | None, bool]:
+    """Return the table's ARN, else why there is none, and whether waiting is of no use."""
+    connection = Connection(
+        _to_target(target), SdkSettings(total_max_attempts=1, connect_timeout=3, read_timeout=5)
+    )
+    try:
+        return prove_table(connection), None, False
+    except UnprovenTableError as error:
+        return None, str(error), True
+    except Exception as error:  # noqa: BLE001 - whatever it is, nothing is delivered unproven
+        failure = f"DynamoDB does not say which table it is: {summarize_failure(error)}"
+        is_hopeless = classify_failure(error) in {FailureKind.MISCONFIGURED, FailureKind.REJECTED}
+        return None, failure, is_hopeless
+
+
+def _note_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> None:
+    """Take the operator's word for what no process could prove."""
+
+    def note(held: HeldJournal) -> int:
+        # What is proven stays as it is.
+        if TABLE_ARN not in held.journal.read_target():
+            held.journal.note_target([(TABLE_ARN, arn)])
+        return 0
+
+    visit_abandoned(directory, lambda: _list_abandoned(directory, None, target), note)
+
+
+def _deliver(
+    directory: JournalDirectory, target: JournalTarget, timeout: float
+) -> tuple[int, str | None]:
+    """Have a client adopt and deliver; return how many records, and its last failure."""
+    client = ResilientDynamoClient(
+        target.table_name,
+        target.region or None,
+        endpoint_url=target.endpoint_url or None,
+        durability="journal",
+        journal_dir=directory.path,
+    )
+    try:
+        client.flush(timeout)
+    finally:
+        client.close(0)
+    stats = client.get_stats()
+    return stats.delivered, stats.last_error if stats.pending else None
+
+
+def _explain(left: list[JournalView], arn: str | None, failure: str | None) -> Iterator[str]:
+    if failure is not None:
+        yield failure
+    for view in left:
+        if not view.counts.pending:
+            continue
+        if view.arn is None:
+            yield (
+                f"{view.path.name} is unproven: its process ended before DynamoDB said which "
+                "table it is; --adopt-unproven takes your word for it"
+            )
+        elif arn is not None and view.arn != arn:
+            yield f"{view.path.name} is for {view.arn}, which is not {arn}: never delivered there"
+        elif failure is None:
+            yield f"{view.path.name} was not delivered in time"
+
+
+def _describe_in_json(drained: Drained) -> dict[str, Any]:
+    return {
+        **describe_target_in_json(drained.target),
+        "delivered": drained.delivered,
+        "pending": drained.pending,
+        "dead": drained.dead,
+        "why": list(drained.why),
+    }
+
+
+def _describe(drained: list[Drained], living: int) -> Iterator[str]:
+    for each in drained:
+        yield (
+            f"{name_target(each.target)}: {each.delivered} delivered, "
+            f"{each.pending} pending, {each.dead} dead"
+        )
+        for why in each.why:
+            yield f"  {why}"
+    if not drained:
+        yield "dead processes left no records here"
+    if living:
+        journals = count_of(living, "journal")
+        yield f"{journals} of living processes, which deliver what they hold themselves"

@@ -1,0 +1,135 @@
+"""``journal export``: the records themselves, as JSON Lines."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TextIO
+
+from receipt_dynamo.cli.arguments import (
+    DONE,
+    SOMETHING_LEFT,
+    CommandError,
+    add_command,
+    add_table,
+    find_journals,
+)
+from receipt_dynamo.cli.commands.survey import (
+    JournalView,
+    describe_target_in_json,
+    list_troubles,
+    survey,
+)
+from receipt_dynamo.cli.output import count_of, say, say_json, to_json
+from receipt_dynamo.data.journal.file import JournalError
+from receipt_dynamo.data.journal.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.peek import iterate, peek
+from receipt_dynamo.entities.stored_item import read_item
+
+_STANDARD_OUTPUT: Final = "-"
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "export",
+        summary="write the records as JSON Lines",
+        details="Writes the records, each on a line with its journal, table and state, to a new\n"
+        "file that only this user can read. Living processes' journals are read as well, and\n"
+        "go on meanwhile. The items hold what a record says, user ids and errors too.",
+        something_left="a journal cannot be read, or an item in it (it is left out)",
+        example="--dead dead-letters.jsonl",
+    )
+    add_table(parser)
+    parser.add_argument("--pending", action="store_true", help="only pending records")
+    parser.add_argument("--dead", action="store_true", help="only dead letters")
+    parser.add_argument("file", metavar="FILE", help="a new file; - is standard output")
+    return parser
+
+
+@dataclass(frozen=True, slots=True)
+class _States:
+    pending: bool
+    dead: bool
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Carry the command out."""
+    views = survey(find_journals(chosen.journal_dir), chosen.table)
+    states = _States(
+        pending=chosen.pending or not chosen.dead, dead=chosen.dead or not chosen.pending
+    )
+    troubles = list(list_troubles(views))
+    written = 0
+    with _open_output(chosen.file) as output:
+        for view in views:
+            try:
+                written += _write_journal(view, states, output, troubles)
+            except JournalError as error:
+                if view.path.exists():  # Else it was delivered in between.
+                    troubles.append(f"{view.path.name}: {error}")
+    _report(chosen, written, troubles)
+    return SOMETHING_LEFT if troubles else DONE
+
+
+def _report(chosen: argparse.Namespace, written: int, troubles: list[str]) -> None:
+    is_to_stdout = chosen.file == _STANDARD_OUTPUT
+    if chosen.json and not is_to_stdout:
+        say_json({"exported": written, "file": chosen.file, "troubles": troubles})
+        return
+    stream = sys.stderr if is_to_stdout else sys.stdout
+    for line in troubles:
+        say(line, to=stream)
+    say(f"{count_of(written, 'record')} exported", to=stream)
+
+
+@contextmanager
+def _open_output(name: str) -> Iterator[TextIO]:
+    if name == _STANDARD_OUTPUT:
+        yield sys.stdout
+        return
+    # Private from the first byte on, whatever the umask; never through somebody's link.
+    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise CommandError(f"FILE is {name}, which exists; accepted is a new file") from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as output:
+        yield output
+
+
+def _write_journal(view: JournalView, states: _States, output: TextIO, troubles: list[str]) -> int:
+    if view.trouble is not None:
+        return 0
+    written = 0
+    with peek(view.path, keeps_index=view.is_abandoned) as journal:
+        for row in _list_rows(journal, states):
+            item = read_item(row.item) if row.is_whole else None
+            if item is None:
+                troubles.append(f"{view.path.name}: record {row.seq} is damaged and left out")
+                continue
+            output.write(f"{to_json(_describe(view, row, item))}\n")
+            written += 1
+    return written
+
+
+def _list_rows(journal: Journal, states: _States) -> Iterator[PendingRow | DeadRow]:
+    if states.pending:
+        yield from iterate(journal.read_pending)
+    if states.dead:
+        yield from iterate(journal.read_dead)
+
+
+def _describe(view: JournalView, row: PendingRow | DeadRow, item: dict[str, Any]) -> dict[str, Any]:
+    is_dead = isinstance(row, DeadRow)
+    return {
+        "journal": view.path.name,
+        **describe_target_in_json(view.target),
+        "state": "dead" if is_dead else "pending",
+        **({"reason": row.reason, "attempts": row.attempts} if isinstance(row, DeadRow) else {}),
+        "item": item,
+    }

@@ -1,0 +1,104 @@
+"""``journal status``: what is where, and whether anybody takes care of it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from receipt_dynamo.cli.arguments import (
+    DONE,
+    SOMETHING_LEFT,
+    add_command,
+    add_table,
+    find_journals,
+)
+from receipt_dynamo.cli.commands.survey import (
+    JournalView,
+    list_troubles,
+    mention_set_aside,
+    name_target,
+    survey,
+)
+from receipt_dynamo.cli.output import (
+    count_of,
+    describe_age,
+    describe_bytes,
+    say_all,
+    say_json,
+)
+from receipt_dynamo.data.journal.directory import JournalDirectory
+
+
+def add(commands: Any) -> argparse.ArgumentParser:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "status",
+        summary="show the journals, what they hold, and who takes care of them",
+        details="Shows each journal: its table, whether DynamoDB has proven which one that is,\n"
+        "whether a living process owns it, and how many records it holds. Changes nothing,\n"
+        "disturbs nobody, and never shows what a record says.",
+        something_left="somebody should look: a dead process left records, or there are\n"
+        "    dead letters or journals that cannot be read",
+        example="--table ai-usage --json",
+    )
+    add_table(parser)
+    return parser
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Carry the command out."""
+    directory = find_journals(chosen.journal_dir)
+    views = survey(directory, chosen.table)
+    if chosen.json:
+        say_json(_describe_in_json(directory, views))
+    else:
+        say_all(_describe(directory, views))
+    needs_care = directory.count_set_aside() or any(map(_needs_care, views))
+    return SOMETHING_LEFT if needs_care else DONE
+
+
+def _needs_care(view: JournalView) -> bool:
+    left = view.is_abandoned and view.counts.pending
+    return bool(left or view.counts.dead or view.trouble)
+
+
+def _describe_in_json(directory: JournalDirectory, views: list[JournalView]) -> dict[str, Any]:
+    return {
+        "directory": str(directory.path),
+        "journals": [view.to_json() for view in views],
+        "pending": sum(view.counts.pending for view in views),
+        "dead": sum(view.counts.dead for view in views),
+        "set_aside": directory.count_set_aside(),
+    }
+
+
+def _describe(directory: JournalDirectory, views: list[JournalView]) -> Iterator[str]:
+    yield f"{count_of(len(views), 'journal')} in {directory.path}"
+    for view in views:
+        if view.trouble is None:
+            yield from _describe_one(view)
+    yield from list_troubles(views)
+    yield from mention_set_aside(directory)
+    pending = sum(view.counts.pending for view in views)
+    dead = sum(view.counts.dead for view in views)
+    yield f"in all: {pending} pending, {count_of(dead, 'dead letter')}"
+
+
+def _describe_one(view: JournalView) -> Iterator[str]:
+    counts = view.counts
+    yield f"{view.path.name}"
+    yield f"  for {name_target(view.target)}"
+    yield f"  proven to be {view.arn}" if view.arn else "  unproven: DynamoDB has not named it yet"
+    yield f"  {_describe_owner(view)}"
+    yield (
+        f"  {counts.pending} pending, {count_of(counts.dead, 'dead letter')}, "
+        f"{describe_bytes(counts.bytes)}, last changed {describe_age(view.age)} ago"
+    )
+
+
+def _describe_owner(view: JournalView) -> str:
+    if view.is_abandoned:
+        return "its process is dead"
+    return f"owned by living process {view.owner or '(id unknown)'}"

@@ -1,0 +1,164 @@
+"""What journals there are, whose they are, and what they hold; nothing is changed by looking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from receipt_dynamo.cli.output import count_of
+from receipt_dynamo.data.journal.directory import SET_ASIDE, JournalDirectory, JournalTarget
+from receipt_dynamo.data.journal.file import CorruptJournalError, JournalError, NewerJournalError
+from receipt_dynamo.data.journal.journal import NOTHING, JournalCounts
+from receipt_dynamo.data.journal.peek import peek
+from receipt_dynamo.data.table.identity import TABLE_ARN
+
+
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """One journal as it was found.
+
+    Attributes:
+        path: Its file.
+        owner: The living process that owns it: 0 when it did not write down its id, None
+            when there is none.
+        age: Seconds since it last changed.
+        counts: What it holds.
+        noted: What it notes of its table.
+        trouble: "damaged", "newer" or "unreadable"; the two before are empty then.
+    """
+
+    path: Path
+    owner: int | None
+    age: float
+    counts: JournalCounts = NOTHING
+    noted: tuple[tuple[str, str], ...] = ()
+    trouble: str | None = None
+
+    @property
+    def target(self) -> JournalTarget:
+        """The table, as its process had it configured; empty names when nothing is noted."""
+        noted = dict(self.noted)
+        names = ("table_name", "region", "endpoint_url")
+        return JournalTarget(*(noted.get(name, "") for name in names))
+
+    @property
+    def arn(self) -> str | None:
+        """The table as DynamoDB named it, or None when it never did."""
+        return dict(self.noted).get(TABLE_ARN)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether no living process owns it."""
+        return self.owner is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for a JSON document."""
+        return {
+            "journal": self.path.name,
+            **describe_target_in_json(self.target),
+            "arn": self.arn,
+            "proven": self.arn is not None,
+            "living": not self.is_abandoned,
+            "pid": self.owner or None,
+            "pending": self.counts.pending,
+            "dead": self.counts.dead,
+            "bytes": self.counts.bytes,
+            "age_seconds": round(self.age, 1),
+            "trouble": self.trouble,
+        }
+
+
+def survey(
+    directory: JournalDirectory,
+    table: str | None = None,
+    *,
+    clock: Callable[[], float] = time.time,
+) -> list[JournalView]:
+    """Return all journals, or those for one table and those that do not say; oldest first.
+
+    Args:
+        directory: Where they are.
+        table: A table's name or ARN, as it is configured.
+        clock: The time that files are stamped with.
+    """
+    views = (_look_at(directory, path, clock()) for path in directory.list())
+    return [
+        view
+        for view in views
+        if view is not None and (table is None or view.trouble or view.target.table_name == table)
+    ]
+
+
+def _look_at(directory: JournalDirectory, path: Path, now: float) -> JournalView | None:
+    try:
+        owner = directory.find_owner(path)
+        age = max(0.0, now - _find_last_change(path))
+        with peek(path, keeps_index=owner is None) as journal:
+            noted = tuple(journal.read_target().items())
+            return JournalView(path, owner, age, journal.count(), noted)
+    except CorruptJournalError:
+        return JournalView(path, owner, age, trouble="damaged")
+    except NewerJournalError:
+        return JournalView(path, owner, age, trouble="newer")
+    except JournalError:
+        # Delivered and deleted in between, or just not to be had.
+        return JournalView(path, owner, age, trouble="unreadable") if path.exists() else None
+    except FileNotFoundError:
+        return None
+
+
+def _find_last_change(path: Path) -> float:
+    """Return when a record last came or went; a write-ahead log may be new without that."""
+    log = path.with_name(f"{path.name}-wal")
+    times = [path.stat().st_mtime]
+    if log.exists() and log.stat().st_size:
+        times.append(log.stat().st_mtime)
+    return max(times)
+
+
+def describe_target_in_json(target: JournalTarget) -> dict[str, Any]:
+    """Return a table for a JSON document."""
+    return {
+        "table": target.table_name or None,
+        "region": target.region or None,
+        "endpoint": hide_password(target.endpoint_url) or None,
+    }
+
+
+def name_target(target: JournalTarget) -> str:
+    """Return a table for people."""
+    place = ", ".join(filter(None, (target.region, hide_password(target.endpoint_url))))
+    return f"{target.table_name or '(no table noted)'}{f' ({place})' if place else ''}"
+
+
+def hide_password(url: str) -> str:
+    """Return a URL without the user and password that it may hold."""
+    try:
+        secret, found, _ = urlsplit(url).netloc.rpartition("@")
+    except ValueError:
+        return "(malformed)"
+    return url.replace(f"{secret}@", "***@", 1) if found else url
+
+
+def list_troubles(views: Iterable[JournalView]) -> Iterator[str]:
+    """Say of each journal that no command can read why, and what to do."""
+    remedies = {
+        "damaged": "it is damaged, or is no journal; a client sets it aside when it meets it",
+        "newer": "a newer release of receipt_dynamo made it; use that one",
+        "unreadable": "it cannot be read now; is it this user's, and the disk healthy?",
+    }
+    for view in views:
+        if view.trouble is not None:
+            yield f"{view.path.name}: {remedies[view.trouble]}"
+
+
+def mention_set_aside(directory: JournalDirectory) -> Iterator[str]:
+    """Say that there are damaged journals, if so."""
+    count = directory.count_set_aside()
+    if count:
+        where = directory.path / SET_ASIDE
+        yield f"{count_of(count, 'damaged journal')} set aside in {where}"

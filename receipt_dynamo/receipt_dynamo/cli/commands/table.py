@@ -1,0 +1,256 @@
+"""``table create``, ``table check`` and ``table template``: the table that holds the records."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from receipt_dynamo.cli.arguments import (
+    BAD_ARGUMENTS,
+    DONE,
+    SOMETHING_LEFT,
+    CommandError,
+    add_parser,
+)
+from receipt_dynamo.cli.explain import hide_passwords
+from receipt_dynamo.cli.output import remark, say_all, say_json
+from receipt_dynamo.cli.target import add_target, find_table, open_connection, require_table
+from receipt_dynamo.data.table.check import (
+    Remedy,
+    TableFinding,
+    TableView,
+    TableWishes,
+    find_differences,
+)
+from receipt_dynamo.data.table.setup import Remarks, look_at_table, make_table
+from receipt_dynamo.data.table.template import make_template
+from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
+
+_STATUSES: Final = {
+    DONE: "the table is as it should be",
+    SOMETHING_LEFT: "it works, and something that is advised is missing or different",
+    BAD_ARGUMENTS: "something that is required is missing or different, or bad arguments,\n"
+    "    or the table cannot be reached",
+}
+
+
+def add_create(commands: Any) -> argparse.ArgumentParser:
+    """Add the command ``create``."""
+    parser = add_parser(
+        commands,
+        "create",
+        summary="make the table with its indexes",
+        details="Makes the table with its four indexes, on demand, waits until it is active, and\n"
+        f"turns on time to live (attribute {EXPIRY_ATTRIBUTE}) and point-in-time recovery. A\n"
+        "table that exists is not changed: it is checked, as 'check' does.",
+        statuses=_STATUSES,
+        example="--table ai-usage --region eu-central-1 --tag team=search",
+    )
+    add_target(parser)
+    add_wishes(parser)
+    _add_wishes_for_new_tables(parser)
+    return parser
+
+
+def add_check(commands: Any) -> argparse.ArgumentParser:
+    """Add the command ``check``."""
+    parser = add_parser(
+        commands,
+        "check",
+        summary="say what is missing or different in a table",
+        details="Compares a table with the one that the records need: keys, indexes, capacity,\n"
+        "time to live, point-in-time recovery. Changes nothing. Of each difference it says\n"
+        "whether it must or should be otherwise, and prints the AWS CLI's commands for that.",
+        statuses=_STATUSES,
+        example="--table ai-usage --json",
+    )
+    add_target(parser)
+    add_wishes(parser)
+    return parser
+
+
+def add_template(commands: Any) -> argparse.ArgumentParser:
+    """Add the command ``template``."""
+    parser = add_parser(
+        commands,
+        "template",
+        summary="print the table as a CloudFormation template",
+        details="Prints what 'create' makes as a CloudFormation template, in JSON. Reaches no\n"
+        "network. The stack's parameter TableName is --table by default; a table outlives its\n"
+        "stack.",
+        statuses={DONE: "printed", BAD_ARGUMENTS: "bad arguments"},
+        example="--table ai-usage > ai-usage.json",
+    )
+    parser.add_argument(
+        "--table", metavar="NAME", help="name of the table; by default DYNAMODB_TABLE_NAME"
+    )
+    parser.set_defaults(quiet=True)
+    add_wishes(parser)
+    _add_wishes_for_new_tables(parser)
+    return parser
+
+
+def add_wishes(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what a table need not have."""
+    parser.add_argument(
+        "--no-ttl", action="store_true", help="time to live is not wanted: records stay for ever"
+    )
+    parser.add_argument(
+        "--no-pitr", action="store_true", help="point-in-time recovery is not wanted"
+    )
+
+
+def _add_wishes_for_new_tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--deletion-protection", action="store_true", help="the table cannot be deleted"
+    )
+    parser.add_argument(
+        "--tag",
+        metavar="KEY=VALUE",
+        action="append",
+        type=_read_tag,
+        default=[],
+        help="a tag of the table; may be given again",
+    )
+
+
+def _read_tag(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not key or not found:
+        raise argparse.ArgumentTypeError(f"tag is {text!r}; accepted is KEY=VALUE")
+    return key, value
+
+
+def read_wishes(chosen: argparse.Namespace) -> TableWishes:
+    """Return what a table should have, by the arguments of :func:`add_wishes`."""
+    return TableWishes(
+        expires=not chosen.no_ttl,
+        recovers=not chosen.no_pitr,
+        is_protected=getattr(chosen, "deletion_protection", False),
+        tags=dict(getattr(chosen, "tag", ())),
+    )
+
+
+def run_create(chosen: argparse.Namespace) -> int:
+    """Carry ``create`` out."""
+    connection = open_connection(chosen)
+    wishes = read_wishes(chosen)
+    remark(chosen, f"making table {connection.table_name}, if there is none")
+    remarks = make_table(connection.client(), connection.table_name, wishes)
+    view = look_at_table(connection.client(), connection.table_name)
+    return _report(chosen, view, wishes, _Made(remarks))
+
+
+def run_check(chosen: argparse.Namespace) -> int:
+    """Carry ``check`` out."""
+    connection = open_connection(chosen)
+    view = look_at_table(connection.client(), connection.table_name)
+    return _report(chosen, view, read_wishes(chosen), None)
+
+
+def run_template(chosen: argparse.Namespace) -> int:
+    """Carry ``template`` out."""
+    table = require_table(chosen)
+    if table.startswith("arn:"):
+        raise CommandError(f"table is {table}; accepted is a name, a stack chooses the account")
+    say_json(make_template(table, read_wishes(chosen)))
+    return DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What ``create`` did: what it could not turn on, or None when the table was there."""
+
+    remarks: Remarks | None
+
+
+def _report(
+    chosen: argparse.Namespace, view: TableView, wishes: TableWishes, made: _Made | None
+) -> int:
+    findings = find_differences(view, wishes)
+    remarks = (made and made.remarks) or Remarks()
+    notes = [*remarks.refusals, *dict.fromkeys([*remarks.notes, *view.notes])]
+    if chosen.json:
+        created = {} if made is None else {"created": made.remarks is not None}
+        say_json({**_describe_in_json(chosen, view, findings, notes), **created})
+    else:
+        if not chosen.quiet:
+            say_all(_introduce(view, made))
+        say_all(line for finding in findings for line in _describe_finding(finding, chosen))
+        if not chosen.quiet:
+            say_all([*(f"note: {note}" for note in notes), _sum_up(findings)])
+    if any(finding.is_required for finding in findings):
+        return BAD_ARGUMENTS
+    return SOMETHING_LEFT if findings else DONE
+
+
+def _introduce(view: TableView, made: _Made | None) -> Iterator[str]:
+    name = view.table["TableName"]
+    if made is not None:
+        done = "exists; nothing was changed" if made.remarks is None else "is made"
+        yield f"table {name} {done}"
+    indexes = view.table.get("GlobalSecondaryIndexes") or ()
+    names = ", ".join(sorted(index["IndexName"] for index in indexes)) or "none"
+    yield f"table {name}: {view.table.get('TableStatus')}, indexes: {names}"
+
+
+def _describe_finding(finding: TableFinding, chosen: argparse.Namespace) -> Iterator[str]:
+    level = "required" if finding.is_required else "advised"
+    yield f"{level}: {finding.says}; {finding.advice}"
+    yield from (f"  {command}" for command in list_commands(finding, chosen))
+
+
+def list_commands(finding: TableFinding, chosen: argparse.Namespace) -> list[str]:
+    """Return the commands of the AWS CLI that heal a finding, one after the other.
+
+    Args:
+        finding: It.
+        chosen: The arguments. Table, region and endpoint are named as they are here: an ARN
+            may be of another region.
+    """
+    table = find_table(chosen)
+    named = {} if table is None else {"TableName": table}
+    return [
+        Remedy(remedy.operation, {**remedy.parameters, **named}).to_cli(_list_options(chosen))
+        for remedy in finding.remedies
+    ]
+
+
+def _list_options(chosen: argparse.Namespace) -> Sequence[str]:
+    given = {"--region": chosen.region, "--endpoint-url": chosen.endpoint_url}
+    return [
+        word for option, value in given.items() if value for word in (option, hide_passwords(value))
+    ]
+
+
+def _describe_in_json(
+    chosen: argparse.Namespace, view: TableView, findings: list[TableFinding], notes: list[str]
+) -> dict[str, Any]:
+    return {
+        "table": view.table["TableName"],
+        "arn": view.table.get("TableArn"),
+        "status": view.table.get("TableStatus"),
+        "findings": [describe_finding_in_json(finding, chosen) for finding in findings],
+        "notes": notes,
+    }
+
+
+def describe_finding_in_json(finding: TableFinding, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Return what was found for a JSON document."""
+    return {
+        "code": finding.code,
+        "subject": finding.subject,
+        "level": "required" if finding.is_required else "advised",
+        "says": finding.says,
+        "advice": finding.advice,
+        "commands": list_commands(finding, chosen),
+    }
+
+
+def _sum_up(findings: list[TableFinding]) -> str:
+    required = sum(finding.is_required for finding in findings)
+    if not findings:
+        return "all is well"
+    return f"{required} required, {len(findings) - required} advised"

@@ -1,0 +1,80 @@
+"""Tell a wrong table from wrong records, and how long to wait while it is wrong. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from receipt_dynamo.entities.item_key import Key
+from receipt_dynamo.utils.backoff import backoff_delay
+
+PROOF: Final = 3
+"""So many different records, each rejected alone with one message and no success in
+between, mean that the table is wrong and not the records. Without this rule a table
+with other key names would dead-letter every record."""
+
+MORE_PROOF: Final = 10
+MOST_PROOF: Final = 3_000
+"""A verdict that a success refutes makes the next one need so many times the proof, at
+most :data:`MOST_PROOF` records: else a row of bad records would be held back with every
+batch, and would never become dead letters. Those of a later verdict that is right come
+back from there."""
+
+FIRST_HOLD: Final = 30.0
+LONGEST_HOLD: Final = 300.0
+
+
+class RejectionStreak:
+    """The different records rejected alone with the same message since the last success."""
+
+    def __init__(self, proof: int = PROOF) -> None:
+        self._proof = proof
+        self._message: str | None = None
+        self._keys: set[Key] = set()
+
+    def record_rejection(self, key: Key, message: str) -> None:
+        """Note that the record with ``key`` was alone in a request and was rejected."""
+        if message != self._message:
+            self._message = message
+            self._keys = set()
+        self._keys.add(key)
+
+    def begin_anew(self) -> RejectionStreak:
+        """Return the streak after a success, which proves that the table is right."""
+        refuted = self.blames_the_table
+        return RejectionStreak(
+            min(self._proof * MORE_PROOF, MOST_PROOF) if refuted else self._proof
+        )
+
+    @property
+    def blames_the_table(self) -> bool:
+        """Whether the table is wrong, by :data:`PROOF`."""
+        return len(self._keys) >= self._proof
+
+    def __contains__(self, key: Key) -> bool:
+        """Whether the record with ``key`` belongs to the streak."""
+        return key in self._keys
+
+
+class Hold:
+    """How long the records wait while something is misconfigured: 30 s doubling to 5 min."""
+
+    def __init__(self) -> None:
+        self._times = 0
+        self._until = 0.0
+
+    def begin(self, now: float) -> float:
+        """Return the seconds to wait from ``now``; what is left, while a hold lasts.
+
+        Several senders run into the same misconfiguration; they must not lengthen each
+        other's hold.
+        """
+        if self._times == 0 or now >= self._until:
+            self._times += 1
+            self._until = now + backoff_delay(
+                self._times, base_delay=FIRST_HOLD, max_delay=LONGEST_HOLD, jitter=False
+            )
+        return self._until - now
+
+    def end(self) -> None:
+        """Note that DynamoDB took a request again."""
+        self._times = 0

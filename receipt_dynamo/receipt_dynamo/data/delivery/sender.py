@@ -1,0 +1,365 @@
+"""Send one batch of records, and say what became of each of them.
+
+This is where the breaker, the retries and the pace meet DynamoDB. Nothing here is
+queued: what is not settled goes back to the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol
+
+from receipt_dynamo.data.batch_write import write_prepared_batch
+from receipt_dynamo.data.delivery.events import DeliveryEventKind
+from receipt_dynamo.data.delivery.misconfiguration import Hold, RejectionStreak
+from receipt_dynamo.data.delivery.pacing import Pacer
+from receipt_dynamo.data.delivery.pending_record import PendingRecord
+from receipt_dynamo.data.failures import (
+    FailureKind,
+    classify_failure,
+    list_throttling_reasons,
+    summarize_failure,
+)
+from receipt_dynamo.data.table.shards import ShardAnnouncer
+from receipt_dynamo.entities.item_key import Key
+from receipt_dynamo.entities.wire_form import read_shard
+from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.batch_queue import FlushResult
+from receipt_dynamo.utils.circuit_breaker import (
+    CircuitBreaker,
+    CircuitBreakerOpenError,
+    CircuitBreakerState,
+)
+from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.retry_with_backoff import RetryExhaustedError, retry_with_backoff
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Connection
+    from receipt_dynamo.data.delivery.settings import DeliverySettings
+
+_logger = logging.getLogger(__name__)
+
+PROBE_RECORDS: Final = 5
+"""So many records at most go with the breaker's probe: a table that is just coming back
+is asked for little."""
+
+UNPROCESSED: Final = "UnprocessedItems"
+"""The reason for throttling that DynamoDB gives for single items of a batch."""
+
+LONGEST_RETRY_DELAY: Final = 10.0
+"""Seconds between two wire attempts of one round, at most."""
+
+SHORTEST_OPEN_DELAY: Final = 0.1
+"""Seconds after a refusal by the breaker, at least: while one sender probes, the others
+must not spin."""
+
+
+class SendingInterruptedError(ReceiptDynamoError):
+    """The client is closing and its time is up: what is not written stays in the queue."""
+
+    retryable = False
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether DynamoDB could not be reached, or did not answer readably."""
+    return classify_failure(error) is FailureKind.OUTAGE
+
+
+def _proves_nothing(error: BaseException) -> bool:
+    """Tell whether the failure says nothing about DynamoDB's health: it may not have left."""
+    return classify_failure(error) is FailureKind.MISCONFIGURED
+
+
+def make_breaker(
+    settings: DeliverySettings, table_name: str, clock: Callable[[], float] = time.monotonic
+) -> CircuitBreaker:
+    """Return the breaker for the writes to one table.
+
+    Only an outage counts as a failure. Throttling is an answer of a living service; a
+    breaker that it opens would turn a slow table into a stopped one.
+    """
+    return CircuitBreaker(
+        settings.circuit_breaker_threshold,
+        settings.circuit_breaker_timeout,
+        is_outage,
+        ignored_exceptions=_proves_nothing,
+        name=f"dynamodb:{table_name}",
+        clock=clock,
+    )
+
+
+@dataclass(slots=True)
+class _Round:
+    """What became of one batch so far."""
+
+    retry: list[PendingRecord] = field(default_factory=list)
+    rejected: list[tuple[PendingRecord, str]] = field(default_factory=list)
+    failure: BaseException | None = None
+
+
+class Writer(Protocol):
+    """The way to the table; each write is one wire attempt."""
+
+    @property
+    def table_name(self) -> str:
+        """Name or ARN of the table."""
+
+    def write(self, records: Sequence[PendingRecord]) -> set[Key]:
+        """Write a batch; return the keys of those that were not written."""
+
+    def renew(self) -> None:
+        """Look for credentials again before the next write."""
+
+
+class ConnectionWriter:
+    """Writes through boto3.
+
+    Args:
+        connection: To the table.
+        gsi_shards: Of this process's records; others may come from its predecessors.
+    """
+
+    def __init__(self, connection: Connection, gsi_shards: int = 1) -> None:
+        self._connection = connection
+        self._shards = ShardAnnouncer(connection, gsi_shards)
+
+    @property
+    def table_name(self) -> str:
+        """Name or ARN of the table."""
+        return self._connection.table_name
+
+    def write(self, records: Sequence[PendingRecord]) -> set[Key]:
+        """Write a batch; return the keys of those that were not written."""
+        # First: a record in a shard that no reader knows of would be missing from every sum.
+        self._shards.announce(read_shard(record.body) for record in records)
+        return write_prepared_batch(
+            self._connection.client(),
+            self._connection.table_name,
+            {record.key for record in records},
+            [record.body for record in records],
+        )
+
+    def renew(self) -> None:
+        """Look for credentials again before the next write."""
+        # A boto3 client keeps the credentials that it was made with, missing ones too.
+        self._connection.renew()
+        self._shards.forget()  # A table that was missing is a new one when it comes.
+
+
+class BatchSender:
+    """Writes batches for one queue; used by several sender threads at once.
+
+    Args:
+        writer: To the table.
+        breaker: Sees each wire attempt.
+        settings: Attempts and delays.
+        wait: Sleep for some seconds; returns True when it was interrupted because the
+            client is closing.
+        redrive: Take the dead letters for which the argument says True back into the
+            queue.
+        tell: Told what happened: the kind, how many records, a reason.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self,
+        writer: Writer,
+        breaker: CircuitBreaker,
+        settings: DeliverySettings,
+        *,
+        wait: Callable[[float], bool],
+        redrive: Callable[[Callable[[Key], bool]], int],
+        tell: Callable[[DeliveryEventKind, int, str | None], object],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._writer = writer
+        self._tell = tell
+        self._breaker = breaker
+        self._wait = wait
+        self._redrive = redrive
+        self._clock = clock
+        self._write = retry_with_backoff(
+            settings.max_retry_attempts,
+            settings.retry_base_delay,
+            max(settings.retry_base_delay, LONGEST_RETRY_DELAY),
+            is_outage,
+            sleep=self._pause,
+            clock=clock,
+        )(self._write_once)
+        self._begin()
+        reset_in_child(self)
+
+    def _begin(self) -> None:
+        # Re-entrant: a finalizer may ask for the figures in the thread that is inside.
+        self._lock = threading.RLock()
+        self._pacer = Pacer()
+        self._streak = RejectionStreak()
+        self._hold = Hold()
+        self._throttled = 0
+        self._throttle_reasons: Counter[str] = Counter()
+        self._last_error: str | None = None
+        self._said: str | None = None
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child: the parent's pace and verdicts are its own."""
+        self._begin()
+
+    @property
+    def throttled(self) -> int:
+        """How often a record came back because DynamoDB was short of capacity."""
+        return self._throttled
+
+    @property
+    def throttle_reasons(self) -> dict[str, int]:
+        """The same by DynamoDB's reason; a request may give several."""
+        with self._lock:
+            return dict(self._throttle_reasons)
+
+    @property
+    def pace(self) -> float:
+        """Batches a second that may leave; infinite until DynamoDB throttles."""
+        return self._pacer.rate
+
+    @property
+    def last_error(self) -> str | None:
+        """The latest failure in one line, or None."""
+        return self._last_error
+
+    def send(self, batch: Sequence[PendingRecord]) -> FlushResult[PendingRecord]:
+        """Write ``batch``; return which records to send again, when, and which are dead."""
+        outcome = _Round()
+        parts = [list(batch)]
+        while parts and outcome.failure is None:
+            part = parts.pop()
+            try:
+                outcome.retry += self._write(part)
+            except Exception as error:  # noqa: BLE001 - classified below; nothing is lost
+                parts += self._judge(part, error, outcome)
+        outcome.retry += [record for part in reversed(parts) for record in part]
+        return self._conclude(outcome)
+
+    def _write_once(self, part: list[PendingRecord]) -> list[PendingRecord]:
+        """Make one wire attempt; return the records that are still to be written."""
+        with self._lock:
+            delay = self._pacer.reserve(self._clock())
+        self._pause(delay)
+        sent = part
+        try:
+            with self._breaker:
+                if self._breaker.state is not CircuitBreakerState.CLOSED:
+                    sent = part[:PROBE_RECORDS]
+                unwritten = self._writer.write(sent)
+        except Exception as error:
+            self._note_failure(error, len(sent))
+            raise
+        self._note_reply(len(sent), len(unwritten))
+        return [record for record in sent if record.key in unwritten] + part[len(sent) :]
+
+    def _pause(self, seconds: float) -> None:
+        if seconds > 0 and self._wait(seconds):
+            raise SendingInterruptedError("the client is closing")
+
+    def _note_failure(self, error: Exception, records: int) -> None:
+        if isinstance(error, CircuitBreakerOpenError):
+            return  # Nothing was sent; the failures that opened it have been noted.
+        kind, summary = classify_failure(error), summarize_failure(error)
+        with self._lock:
+            self._last_error = summary
+            if kind is FailureKind.THROTTLED:
+                self._throttled += records
+                for reason in list_throttling_reasons(error) or [summary.partition(":")[0]]:
+                    self._throttle_reasons[reason] += records
+            if self._breaker.state is not CircuitBreakerState.CLOSED:
+                self._pacer.restart()
+            elif kind in (FailureKind.THROTTLED, FailureKind.OUTAGE):
+                self._pacer.record_batch(1.0)
+        if kind is FailureKind.THROTTLED:
+            self._tell(DeliveryEventKind.THROTTLED, records, summary)
+        elif kind is FailureKind.OUTAGE:
+            self._tell(DeliveryEventKind.FAILED, records, summary)
+
+    def _note_reply(self, sent: int, unwritten: int) -> None:
+        with self._lock:
+            if unwritten:
+                self._throttled += unwritten
+                self._throttle_reasons[UNPROCESSED] += unwritten
+            self._pacer.record_batch(unwritten / sent)
+        if unwritten:
+            self._tell(DeliveryEventKind.THROTTLED, unwritten, UNPROCESSED)
+        if unwritten < sent:
+            self._note_success()
+
+    def _note_success(self) -> None:
+        with self._lock:
+            exonerated = self._streak.blames_the_table
+            wrongly_dead, self._streak = self._streak, self._streak.begin_anew()
+            self._hold.end()
+            recovered, self._said = self._said is not None, None
+        if exonerated:
+            # A neighbour may have dead-lettered its record just before the verdict.
+            self._redrive(lambda key: key in wrongly_dead)
+        if recovered:
+            _logger.warning("table %s is written again", self._writer.table_name)
+
+    def _judge(
+        self, part: list[PendingRecord], error: Exception, outcome: _Round
+    ) -> list[list[PendingRecord]]:
+        """Settle a part that failed; return the parts that it is halved into, to go on with."""
+        cause = error.last_exception if isinstance(error, RetryExhaustedError) else error
+        if cause is None or classify_failure(cause) is not FailureKind.REJECTED:
+            outcome.retry += part
+            outcome.failure = cause or error
+            return []
+        if len(part) > 1:
+            middle = len(part) // 2
+            return [part[middle:], part[:middle]]
+        reason = summarize_failure(cause)
+        outcome.rejected.append((part[0], reason))
+        with self._lock:
+            self._streak.record_rejection(part[0].key, reason)
+        return []
+
+    def _conclude(self, outcome: _Round) -> FlushResult[PendingRecord]:
+        failure = outcome.failure
+        if failure is not None and classify_failure(failure) is FailureKind.MISCONFIGURED:
+            return self._hold_back(outcome, summarize_failure(failure))
+        with self._lock:
+            streak = self._streak
+            is_blamed = bool(outcome.rejected) and streak.blames_the_table
+        if is_blamed:
+            self._redrive(lambda key: key in streak)
+            # One of the others that is written refutes the verdict.
+            return self._hold_back(outcome, outcome.rejected[-1][1], newest_next=True)
+        return FlushResult(outcome.retry, outcome.rejected, self._choose_delay(failure))
+
+    def _choose_delay(self, failure: BaseException | None) -> float | None:
+        """Return the queue's delay in seconds; None is its own growing backoff, for an outage."""
+        if isinstance(failure, CircuitBreakerOpenError):
+            return max(failure.retry_after, SHORTEST_OPEN_DELAY)
+        if failure is None or classify_failure(failure) is FailureKind.THROTTLED:
+            return 0.0  # The pace is the backoff.
+        return None
+
+    def _hold_back(
+        self, outcome: _Round, reason: str, *, newest_next: bool = False
+    ) -> FlushResult[PendingRecord]:
+        """Keep every record while the table or the credentials are wrong, and say so once."""
+        records = [record for record, _ in outcome.rejected] + outcome.retry
+        with self._lock:
+            delay = self._hold.begin(self._clock())
+            is_news, self._said = self._said != reason, reason
+        self._writer.renew()
+        self._tell(DeliveryEventKind.MISCONFIGURED, len(records), reason)
+        if is_news:
+            _logger.error(
+                "table %s cannot be written: %s. The records wait; next try in %.0f s.",
+                self._writer.table_name,
+                reason,
+                delay,
+            )
+        return FlushResult(records, (), delay, newest_next)

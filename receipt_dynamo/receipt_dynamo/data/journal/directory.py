@@ -1,0 +1,425 @@
+"""The private directory of the journals: where it is, what its files are called, whose they are.
+
+A journal is ``<target>-<process>-<random>.db``, beside a lock file of the same name. The
+first part is a hash of table, region and endpoint: others' journals need not be opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import sqlite3
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from receipt_dynamo.data.journal.damage.check import check_journal
+from receipt_dynamo.data.journal.damage.remains import iterate_whole, open_remains, read_notes
+from receipt_dynamo.data.journal.file import CorruptJournalError, list_files, list_unfinished
+from receipt_dynamo.data.journal.journal import NOTHING, Journal, JournalCounts, was_inherited
+from receipt_dynamo.data.journal.lease import Lease, find_holder
+from receipt_dynamo.utils.private_files import make_private_directory
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Target
+    from receipt_dynamo.data.delivery.settings import DeliverySettings
+
+_logger = logging.getLogger(__name__)
+
+SUFFIX: Final = ".db"
+_DIGITS: Final = 16
+SET_ASIDE: Final = "set-aside"
+"""The folder for damaged journals, within the directory."""
+
+_MEMORY_FILE_SYSTEMS: Final = ("tmpfs", "ramfs")
+
+
+def find_directory(given: str | os.PathLike[str] | None) -> Path:
+    """Return where the journals are.
+
+    Args:
+        given: The caller's choice; None takes ``AI_USAGE_JOURNAL_DIR``, else
+            ``receipt_dynamo/journal`` under ``$XDG_STATE_HOME`` or ``~/.local/state``,
+            else a directory of this user's in the directory for temporary files.
+    """
+    chosen = given or os.environ.get("AI_USAGE_JOURNAL_DIR", "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    state = Path(os.environ.get("XDG_STATE_HOME", ""))
+    # "If [...] relative, the path should be ignored": XDG Base Directory Specification 0.8.
+    if not state.is_absolute():
+        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises without a home
+        if not home.is_absolute() or not os.access(home, os.W_OK):
+            return Path(tempfile.gettempdir()) / f"receipt_dynamo-{_user()}" / "journal"
+        state = home / ".local" / "state"
+    return state / "receipt_dynamo" / "journal"
+
+
+def open_directory(settings: DeliverySettings) -> JournalDirectory | None:
+    """Return the journals' directory, or None when all is to stay in memory."""
+    if settings.find_durability() == "memory":
+        return None
+    path = find_directory(settings.journal_dir)
+    if is_in_memory(path):
+        _logger.warning(
+            "the journal directory %s is on a disk of memory: the journal survives the "
+            "process, not a restart of the host",
+            path,
+        )
+    return JournalDirectory(path)
+
+
+def _user() -> str:
+    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+
+
+@dataclass(frozen=True, slots=True)
+class JournalTarget:
+    """The table that a journal's records are for, as it was configured.
+
+    Attributes:
+        table_name: Name or ARN.
+        region: AWS region.
+        endpoint_url: Of DynamoDB; empty is AWS itself.
+    """
+
+    table_name: str
+    region: str
+    endpoint_url: str
+
+    @property
+    def digest(self) -> str:
+        """The first part of the journals' names."""
+        text = "\n".join((self.table_name, self.region, self.endpoint_url))
+        return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+    def describe(self) -> list[tuple[str, str]]:
+        """Return what a journal notes of its target."""
+        return [
+            ("table_name", self.table_name),
+            ("region", self.region),
+            ("endpoint_url", self.endpoint_url),
+        ]
+
+
+@dataclass(slots=True)
+class HeldJournal:
+    """An open journal together with its lease.
+
+    Attributes:
+        journal: The journal.
+        lease: The right to it.
+        counts: What it held when it was opened.
+    """
+
+    journal: Journal
+    lease: Lease
+    counts: JournalCounts
+    _identity: tuple[int, int] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Remember which file it is."""
+        self._identity = _identify(self.journal.path)
+
+    def keep(self) -> bool:
+        """Make sure that others find the journal and see its lease; False when they do not.
+
+        Raises:
+            OSError: The files cannot be reached.
+        """
+        if _identify(self.journal.path) != self._identity or not self.lease.keep():
+            return False
+        # Not by opening it, which would drop SQLite's locks. It looks young to what cleans up.
+        os.utime(self.journal.path)
+        return True
+
+    def close(self) -> None:
+        """Close the journal and give the lease back; an empty journal goes."""
+        is_gone = False
+        with suppress(sqlite3.Error, OSError):
+            # Looked up, not counted: what somebody else put there must not go with it.
+            is_gone = self.journal.is_empty() and self.keep()
+        self.journal.close()
+        if is_gone:
+            _delete(self.journal.path)
+        self.lease.release(unlink=is_gone)
+
+
+def describe_target(target: Target) -> JournalTarget:
+    """Return what identifies a table as it is configured, without a network call."""
+    variables = os.environ
+    return JournalTarget(
+        target.table_name,
+        target.region or variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or "",
+        target.endpoint_url
+        or variables.get("AWS_ENDPOINT_URL_DYNAMODB")
+        or variables.get("AWS_ENDPOINT_URL")
+        or "",
+    )
+
+
+class JournalDirectory:
+    """The journals of one directory.
+
+    Args:
+        path: The directory; it is made when first needed, private to the user.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, target: JournalTarget, *, sync: bool) -> HeldJournal:
+        """Make a journal for this process.
+
+        Raises:
+            OSError: The directory cannot be made or written, or belongs to someone else.
+            sqlite3.Error: The disk is full or broken.
+            JournalError: The file system has no write-ahead log.
+        """
+        self._make()
+        return self._create(target.digest, dict(target.describe()), sync=sync)
+
+    def _create(self, digest: str, notes: Mapping[str, str], *, sync: bool) -> HeldJournal:
+        while True:
+            path = self.path / f"{digest}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+            lease = Lease.take(_lock_path(path))
+            if lease is not None:
+                break
+        try:
+            named = {**notes, "process": str(os.getpid())}
+            journal = Journal.create(path, notes=named.items(), sync=sync)
+        except BaseException:
+            lease.release(unlink=True)
+            raise
+        return HeldJournal(journal, lease, NOTHING)
+
+    def list(self, target: JournalTarget | None = None) -> list[Path]:
+        """Return the journals for ``target``, or all; oldest first."""
+        prefix = "" if target is None else f"{target.digest}-"
+        with suppress(OSError):
+            return sorted(self.path.glob(f"{prefix}*{SUFFIX}"), key=_modified)
+        return []
+
+    def open_abandoned(
+        self, path: Path, wants: Callable[[Mapping[str, str]], bool] | None = None
+    ) -> HeldJournal | None:
+        """Open the journal of a dead process; None when its process lives, or it is gone.
+
+        None as well when this process was forked from that one: another takes it over. A
+        damaged journal is set aside, before a byte of it is changed; what is whole in it is
+        then in another journal of a dead process.
+
+        Args:
+            path: The journal.
+            wants: Told what it notes of its table, unless it is empty. What is not wanted
+                stays as it is, and None is returned. By default all are.
+
+        Raises:
+            CorruptJournalError: It is damaged, and was set aside.
+            JournalError: It cannot be read now, or a newer release made it.
+            OSError: Its lease cannot be taken, or others may write to the directory.
+            sqlite3.Error: It cannot be read now.
+        """
+        # What somebody else put there would be delivered as ours.
+        self._check_private()
+        if was_inherited(path):
+            return None
+        lease = Lease.take(_lock_path(path))
+        if lease is None:
+            return None
+        try:
+            if not os.path.lexists(path):  # Delivered and deleted by another adopter in between.
+                lease.release(unlink=True)
+                return None
+            counts = check_journal(path, wants)
+            if counts is None:
+                lease.release(unlink=False)
+                return None
+            return HeldJournal(Journal.open(path), lease, counts)
+        except CorruptJournalError as error:
+            try:
+                rescued = self.rescue(path)
+            finally:
+                lease.release(unlink=not os.path.lexists(path))
+            if rescued is None:
+                raise
+            rescued.close()
+            found = rescued.counts.pending + rescued.counts.dead
+            raise CorruptJournalError(
+                f"{error}; {found} records that are whole are in {rescued.journal.path.name} now"
+            ) from error
+        except BaseException:
+            lease.release(unlink=False)
+            raise
+
+    def find_owner(self, path: Path) -> int | None:
+        """Return the id of the living process that owns the journal; None without one.
+
+        Nobody is disturbed: whoever wants to take the journal over can. See
+        :func:`find_holder` for what the id is.
+
+        Raises:
+            OSError: The lock file cannot be read.
+        """
+        return find_holder(_lock_path(path))
+
+    def rescue(self, path: Path, after: int | None = None) -> HeldJournal | None:
+        """Set a damaged journal aside, and make another one of the records that are whole in it.
+
+        They are in both when the process is killed in between, and are sent twice then, under
+        their keys.
+
+        Args:
+            path: The damaged one; nobody else uses it.
+            after: Of pending records, only those whose number is above it; by default all.
+
+        Returns:
+            The other one, or None where there is no such record, or not even the table is told.
+
+        Raises:
+            OSError: The directory cannot be written.
+            sqlite3.Error: The disk is full or broken.
+            JournalError: The file system has no write-ahead log.
+        """
+        rescued: HeldJournal | None = None
+        remains = open_remains(path)
+        if remains is not None:
+            with closing(remains):
+                rescued = self._copy(remains, after)
+        self.set_aside(path)
+        return rescued
+
+    def _copy(self, remains: Journal, after: int | None) -> HeldJournal | None:
+        notes = read_notes(remains)
+        if not notes:
+            return None
+        copy = self._create(remains.path.name.partition("-")[0], notes, sync=False)
+        try:
+            for pending in iterate_whole(remains.read_pending, after):
+                copy.journal.restore(pending)
+            for dead in iterate_whole(remains.read_dead):
+                copy.journal.restore(dead)
+            copy.counts = copy.journal.count()
+        except BaseException:
+            copy.journal.close()
+            _delete(copy.journal.path)
+            copy.lease.release(unlink=True)
+            raise
+        if not (copy.counts.pending or copy.counts.dead):
+            copy.close()
+            return None
+        return copy
+
+    def set_aside(self, path: Path) -> None:
+        """Move a damaged journal out of the way, untouched, for whoever wants to look at it."""
+        folder = self.path / SET_ASIDE
+        make_private_directory(folder)
+        # The database first: without it, nobody takes the log for the log of nothing.
+        for source in list_files(path):
+            with suppress(FileNotFoundError):
+                source.rename(folder / source.name)
+
+    def count_set_aside(self) -> int:
+        """Return how many damaged journals there are, by their names."""
+        return len({path.stem for path in (self.path / SET_ASIDE).glob(f"*{SUFFIX}*")})
+
+    def sweep(self) -> None:
+        """Clear away what is left of journals that are gone.
+
+        Their processes were killed while they made, deleted or set aside one. A log may hold
+        records, and is set aside; the rest holds none, and is deleted.
+        """
+        if sys.platform == "win32":
+            return  # Without a lease nobody knows what is just being made.
+        with suppress(OSError):
+            names = {name.partition(".")[0] for name in os.listdir(self.path)}  # noqa: PTH208 - names only
+            for path in (self.path / f"{name}{SUFFIX}" for name in names if _is_ours(name)):
+                if not os.path.lexists(path):
+                    self._clear_away(path)
+
+    def _clear_away(self, path: Path) -> None:
+        lease = Lease.take(_lock_path(path))
+        if lease is None:
+            return  # It is being made.
+        try:
+            _delete_files(list_unfinished(path))
+            if not os.path.lexists(path) and any(map(os.path.lexists, list_files(path))):
+                self.set_aside(path)
+        finally:
+            lease.release(unlink=not os.path.lexists(path))
+
+    def _make(self) -> None:
+        make_private_directory(self.path)
+        self._check_private()
+
+    def _check_private(self) -> None:
+        if sys.platform != "win32":
+            found = self.path.stat()
+            # In the directory for temporary files anybody could have made it before us.
+            if found.st_uid != os.geteuid():
+                raise PermissionError(f"{self.path} belongs to another user")
+            if stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
+                raise PermissionError(f"{self.path} can be written by every user")
+
+
+def name_file_system(path: Path) -> str | None:
+    """Return the type of the file system under ``path`` where Linux tells it, else None."""
+    try:
+        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    real = path.resolve()
+    found: tuple[str, str | None] = ("", None)
+    for line in mounts.splitlines():
+        _, mount, kind, *_ = line.split(" ")
+        point = mount.replace("\\040", " ")
+        if real.is_relative_to(point) and len(point) >= len(found[0]):
+            found = (point, kind)
+    return found[1]
+
+
+def is_in_memory(path: Path) -> bool:
+    """Tell whether ``path`` lies on a disk of memory, which a restart of the host empties."""
+    return name_file_system(path) in _MEMORY_FILE_SYSTEMS
+
+
+def _is_ours(name: str) -> bool:
+    digest, *others = name.split("-")
+    return len(others) > 1 and len(digest) == _DIGITS and digest.isalnum()
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _delete(path: Path) -> None:
+    _delete_files(list_files(path))
+
+
+def _delete_files(names: Sequence[Path]) -> None:
+    # The database last: without its log it is still empty, and a log alone is nobody's.
+    for name in reversed(names):
+        with suppress(OSError):
+            name.unlink(missing_ok=True)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_suffix(".lock")
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,377 @@
+"""The read side: one record by its key, many by date, model, job, batch, user or environment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from receipt_dynamo.data.queries.arguments import (
+    Day,
+    Days,
+    check_optional_range,
+    check_range,
+    check_reading,
+    check_text,
+)
+from receipt_dynamo.data.queries.daily_costs import DailyCost, sum_by_day
+from receipt_dynamo.data.queries.range_reader import (
+    KeyedRecord,
+    KeyRange,
+    MissingIndexError,
+    RangeReader,
+)
+from receipt_dynamo.data.read_tally import ReadTally
+from receipt_dynamo.data.table.schema import (
+    BATCH_OF_JOB_INDEX,
+    COST_INDEX,
+    GROUP_INDEX,
+    SERVICE_INDEX,
+)
+from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
+from receipt_dynamo.entities.wire_form import (
+    batch_partition_key,
+    cost_partition_key,
+    cost_sort_key,
+    job_partition_key,
+    service_partition_key,
+    service_sort_key,
+    usage_partition_key,
+    usage_sort_key,
+)
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Connection
+
+_logger = logging.getLogger(__name__)
+
+Records: TypeAlias = Generator[AIUsageMetric, None, None]
+"""An iterator of records; ``close()`` ends it early."""
+
+_LAST: Final = "\U0010ffff"
+"""Sorts after whatever may follow a day in a sort key: a time, a zone, a service, an id."""
+
+
+class MetricQueries:
+    """Typed reads of AIUsageMetric records; items of other types are passed over.
+
+    Every query is an iterator that reads page after page as it is consumed, to the end
+    or to ``limit``; nothing is asked of DynamoDB before. A day is a UTC day, given as
+    :class:`datetime.date`, an aware datetime or "YYYY-MM-DD"; ranges include both ends.
+    ``docs/queries.md`` has the index, the order and the read units of each query. All take:
+
+    * ``limit``: at most so many records; None for all.
+    * ``tally``: a :class:`ReadTally` to which the query adds what it read.
+    * ``skip_invalid``: True passes over an item of our type that is not a whole record, and
+      counts it in the tally. By default it ends the query with an
+      :class:`InvalidItemError`.
+
+    A bad argument is a ``ValueError`` that names it, its value and what is accepted, when
+    the query is made. While it is consumed, a query raises :class:`MissingIndexError` when
+    the table lacks its index, and ``botocore.exceptions.ClientError`` when DynamoDB refuses
+    it otherwise. Reads of an index are eventually consistent: the newest records may be
+    missing for a moment.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @property
+    def table_name(self) -> str:
+        """Name or ARN of the table."""
+        return self._connection.table_name
+
+    def get_ai_usage_metric(
+        self, service: str, model: str, timestamp: datetime, request_id: str
+    ) -> AIUsageMetric | None:
+        """Return one record by its key, read consistently, or None when there is none.
+
+        Args:
+            service: Provider, in any case.
+            model: Model that served the call.
+            timestamp: Start of the call; a naive time is taken as UTC. Records that
+                earlier writers stored under a naive timestamp are found as well.
+            request_id: The record's request id.
+        """
+        check_text(service=service, model=model, request_id=request_id)
+        if not isinstance(timestamp, datetime):
+            raise ValueError(f"timestamp is {timestamp!r}; accepted is a datetime")  # noqa: TRY004
+        utc = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
+        utc = utc.astimezone(UTC)
+        partition_key = usage_partition_key(service.lower(), model)
+        for moment in (utc, utc.replace(tzinfo=None)):
+            reply = self._connection.client().get_item(
+                TableName=self.table_name,
+                Key={
+                    "PK": {"S": partition_key},
+                    "SK": {"S": usage_sort_key(moment.isoformat(), request_id)},
+                },
+                ConsistentRead=True,
+            )
+            if "Item" in reply:
+                return AIUsageMetric.from_dynamodb_item(reply["Item"])
+        return None
+
+    def query_ai_usage_metrics_by_date(
+        self,
+        date: Day,
+        service: str,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one service's records of one day, in no order, by GSI1."""
+        return self.query_ai_usage_metrics_by_service(
+            service, date, date, limit=limit, tally=tally, skip_invalid=skip_invalid
+        )
+
+    def query_ai_usage_metrics_by_service(
+        self,
+        service: str,
+        start_date: Day,
+        end_date: Day,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one service's records of a range of days, by GSI1.
+
+        They come day by day; within a day in no order.
+        """
+        check_text(service=service)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_service(reader, service, days), limit)
+
+    def query_ai_usage_metrics_by_model(
+        self,
+        service: str,
+        model: str,
+        start_date: Day,
+        end_date: Day,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one model's records of a range of days, oldest first, by the table's key.
+
+        Records under a naive timestamp of earlier writers are found as well. One that they
+        stored with another offset than UTC's is found on the day that its key says.
+        """
+        check_text(service=service, model=model)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        key_range = KeyRange(
+            None,
+            usage_partition_key(service.lower(), model),
+            _span("USAGE#", days),
+        )
+        return reader.hand_out(reader.read(key_range), limit)
+
+    def query_ai_usage_metrics_by_job(
+        self,
+        job_id: str,
+        *,
+        start_date: Day | None = None,
+        end_date: Day | None = None,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one job's records, oldest first, by GSI3.
+
+        Args:
+            job_id: The job.
+            start_date: First day; by default all days.
+            end_date: Last day, likewise.
+            limit: See the class.
+            tally: See the class.
+            skip_invalid: See the class.
+        """
+        check_text(job_id=job_id)
+        days = check_optional_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        key_range = KeyRange(GROUP_INDEX, job_partition_key(job_id), _span_group(days))
+        return reader.hand_out(reader.read(key_range), limit)
+
+    def query_ai_usage_metrics_by_batch(
+        self,
+        batch_id: str,
+        *,
+        start_date: Day | None = None,
+        end_date: Day | None = None,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one batch's records, by GSI3 and GSI4.
+
+        First those without a job, oldest first, then those with one, oldest first. On a table
+        without GSI4 the latter are found by reading all records of the days (GSI2); they then
+        come day by day.
+
+        Args:
+            batch_id: The batch.
+            start_date: First day; by default all days, which needs GSI4.
+            end_date: Last day, likewise.
+            limit: See the class.
+            tally: See the class.
+            skip_invalid: See the class.
+
+        Raises:
+            MissingIndexError: The table has no GSI4 and no days are given.
+        """
+        check_text(batch_id=batch_id)
+        days = check_optional_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_batch(reader, batch_id, days), limit)
+
+    def query_ai_usage_metrics_by_user(
+        self,
+        user_id: str,
+        start_date: Day,
+        end_date: Day,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one user's records of a range of days, day by day, then by service.
+
+        No index has users: DynamoDB reads all records of the days (GSI2) and filters them,
+        so that the read units are those of the whole range, whomever it is asked for.
+        """
+        check_text(user_id=user_id)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_costs(reader, days, ("userId", user_id)), limit)
+
+    def query_ai_usage_metrics_by_environment(
+        self,
+        environment: str,
+        start_date: Day,
+        end_date: Day,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over one environment's records of a range of days, day by day, then by service.
+
+        The read units are those of the whole range, as with
+        :meth:`query_ai_usage_metrics_by_user`.
+        """
+        check_text(environment=environment)
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        equal = ("environment", environment)
+        return reader.hand_out(self._read_costs(reader, days, equal), limit)
+
+    def query_ai_usage_costs_by_date(
+        self,
+        start_date: Day,
+        end_date: Day | None = None,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Records:
+        """Iterate over all services' records of a range of days, by GSI2.
+
+        They come day by day, within a day by service; within these in no order.
+
+        Args:
+            start_date: First day.
+            end_date: Last day; by default the first.
+            limit: See the class.
+            tally: See the class.
+            skip_invalid: See the class.
+        """
+        days = check_range(start_date, start_date if end_date is None else end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        return reader.hand_out(self._read_costs(reader, days), limit)
+
+    def sum_ai_usage_costs_by_day(
+        self,
+        start_date: Day,
+        end_date: Day,
+        *,
+        service: str | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
+    ) -> Generator[DailyCost, None, None]:
+        """Iterate over the exact costs of each day and service, by day, then by service.
+
+        Reads every record of the days, and holds one page and the sums of one day. A record
+        counts for the day of its index key; days without records are left out.
+
+        Args:
+            start_date: First day.
+            end_date: Last day.
+            service: One service alone, by GSI1; by default all, by GSI2.
+            tally: See the class.
+            skip_invalid: See the class.
+        """
+        days = check_range(start_date, end_date)
+        reader = self._make_reader(tally, skip_invalid=skip_invalid)
+        if service is None:
+            return sum_by_day(self._read_costs(reader, days), reader)
+        check_text(service=service)
+        return sum_by_day(self._read_service(reader, service, days), reader)
+
+    def _make_reader(
+        self, tally: ReadTally | None, *, skip_invalid: bool, limit: int | None = None
+    ) -> RangeReader:
+        tally = check_reading(tally=tally, skip_invalid=skip_invalid, limit=limit)
+        return RangeReader(self._connection, tally, skip_invalid=skip_invalid)
+
+    def _read_service(
+        self, reader: RangeReader, service: str, days: Days
+    ) -> Generator[KeyedRecord, None, None]:
+        sort_keys = (service_sort_key(days[0]), service_sort_key(days[1]))
+        return reader.read_shards(
+            lambda shard: KeyRange(
+                SERVICE_INDEX, service_partition_key(service.lower(), shard), sort_keys
+            )
+        )
+
+    def _read_costs(
+        self, reader: RangeReader, days: Days, equal: tuple[str, str] | None = None
+    ) -> Generator[KeyedRecord, None, None]:
+        sort_keys = (cost_sort_key(days[0], ""), cost_sort_key(days[1], _LAST))
+        return reader.read_shards(
+            lambda shard: KeyRange(COST_INDEX, cost_partition_key(shard), sort_keys, equal)
+        )
+
+    def _read_batch(
+        self, reader: RangeReader, batch_id: str, days: Days | None
+    ) -> Generator[KeyedRecord, None, None]:
+        partition_key, sort_keys = batch_partition_key(batch_id), _span_group(days)
+        yield from reader.read(KeyRange(GROUP_INDEX, partition_key, sort_keys))
+        try:
+            yield from reader.read(KeyRange(BATCH_OF_JOB_INDEX, partition_key, sort_keys))
+        except MissingIndexError:
+            if days is None:
+                raise
+            _logger.warning(
+                "table %s has no index %s; reading all records from %s to %s instead",
+                self.table_name,
+                BATCH_OF_JOB_INDEX,
+                *days,
+            )
+            with closing(self._read_costs(reader, days, ("batchId", batch_id))) as of_batch:
+                yield from (pair for pair in of_batch if pair[1].job_id)  # GSI3 had the others.
+
+
+def _span(prefix: str, days: Days) -> tuple[str, str]:
+    """Return the first and last sort key of the times of these days, naive and aware ones."""
+    return f"{prefix}{days[0]}", f"{prefix}{days[1]}{_LAST}"
+
+
+def _span_group(days: Days | None) -> tuple[str, str] | None:
+    return None if days is None else _span("AI_USAGE#", days)

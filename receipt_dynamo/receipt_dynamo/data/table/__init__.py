@@ -1,0 +1,1 @@
+"""The table: its schema, how it is made, checked and told apart from others."""

@@ -1,0 +1,134 @@
+"""How many shards the indexes have: one item of the table says so, to all who read it.
+
+A record in a shard that no reader knows of would be missing from every sum. So the number is
+raised before the first record of a shard is written, and never lowered: records stay where
+they were written.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from receipt_dynamo.data.connection import UnreadableReplyError
+from receipt_dynamo.data.failures import FailureKind, classify_failure, summarize_failure
+from receipt_dynamo.entities.ai_usage_metric import InvalidItemError
+from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS
+from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.fork_safety import reset_in_child
+
+if TYPE_CHECKING:
+    from receipt_dynamo.data.connection import Connection
+    from receipt_dynamo.data.read_tally import ReadTally
+
+# Without any index key, and in no partition of a model: no query of records meets it.
+_KEY: Final = {"PK": {"S": "AI_USAGE_META"}, "SK": {"S": "GSI_SHARDS"}}
+_TYPE: Final = "AIUsageMeta"
+_COUNT: Final = "gsiShards"
+
+
+class ShardAnnouncementError(ReceiptDynamoError):
+    """The table does not take the item that says how many shards there are."""
+
+
+class ShardAnnouncer:
+    """Tells the readers of a table how many shards they have to ask, once in each process.
+
+    Args:
+        connection: To the table, for writes.
+        gsi_shards: Of this writer.
+    """
+
+    def __init__(self, connection: Connection, gsi_shards: int) -> None:
+        self._connection = connection
+        self._gsi_shards = gsi_shards
+        self.reset_after_fork()
+        reset_in_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Begin anew in a forked child: it may have been forked in the middle of it."""
+        self._lock = threading.RLock()
+        self._announced = 1
+
+    def announce(self, shards: Iterable[int]) -> None:
+        """Make sure that readers know of these shards, before a record of them is written.
+
+        The shards of other writers, whose records this one delivers, are announced as well.
+
+        Raises:
+            ShardAnnouncementError: DynamoDB rejects the item, which is no fault of a record.
+            UnreadableReplyError: The reply does not prove that it was written.
+            botocore.exceptions.ClientError: DynamoDB refused it otherwise.
+            botocore.exceptions.BotoCoreError: No reply came, or the request never left.
+        """
+        highest = max(shards, default=0)
+        if highest == 0:
+            return
+        count = max(self._gsi_shards, highest + 1)
+        if count <= self._announced:
+            return
+        # Not under the lock: it is a request, and a second one does no harm.
+        _raise_count(self._connection, count)
+        with self._lock:
+            self._announced = max(self._announced, count)
+
+    def forget(self) -> None:
+        """Announce them again with the next record: the table may be another one by then."""
+        with self._lock:
+            self._announced = 1
+
+
+def _raise_count(connection: Connection, count: int) -> None:
+    client = connection.client()
+    number = {"N": str(count)}
+    try:
+        reply = client.update_item(
+            TableName=connection.table_name,
+            Key=_KEY,
+            UpdateExpression=f"SET {_COUNT} = :count, #type = :type",
+            ConditionExpression=f"attribute_not_exists({_COUNT}) OR {_COUNT} < :count",
+            ExpressionAttributeNames={"#type": "TYPE"},
+            ExpressionAttributeValues={":count": number, ":type": {"S": _TYPE}},
+            ReturnValues="UPDATED_NEW",
+        )
+    except client.exceptions.ConditionalCheckFailedException:
+        return  # So many are known, or more: by another writer, or by this very request before.
+    except Exception as error:
+        if classify_failure(error) is FailureKind.REJECTED:
+            raise ShardAnnouncementError(
+                f"the number of shards cannot be noted: {summarize_failure(error)}"
+            ) from error
+        raise
+    # A truncated body is parsed as {}.
+    if reply.get("Attributes", {}).get(_COUNT) != number:
+        raise UnreadableReplyError("the reply does not say that the number of shards is noted")
+
+
+def read_shard_count(connection: Connection, tally: ReadTally) -> int:
+    """Return how many shards the table's indexes have, by a consistent read of one item.
+
+    Raises:
+        InvalidItemError: The item is damaged, or of a later version: sums would be wrong.
+        UnreadableReplyError: The reply does not tell.
+        botocore.exceptions.ClientError: DynamoDB refused it.
+    """
+    reply: Any = connection.client().get_item(
+        TableName=connection.table_name,
+        Key=_KEY,
+        ConsistentRead=True,
+        ReturnConsumedCapacity="TOTAL",
+    )
+    tally.note_units(reply)
+    if "Item" not in reply:
+        # A truncated body is parsed as {}, and taken for one shard it would make a wrong sum.
+        if "ConsumedCapacity" not in reply:
+            raise UnreadableReplyError("the reply does not say how many shards there are")
+        return 1
+    text = str(reply["Item"].get(_COUNT, {}).get("N"))
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_GSI_SHARDS:
+        raise InvalidItemError(
+            f"the item with PK {_KEY['PK']['S']!r} and SK {_KEY['SK']['S']!r} has {_COUNT} "
+            f"{text}; accepted are whole numbers from 1 to {MAX_GSI_SHARDS}"
+        )
+    return int(text)

@@ -1,0 +1,109 @@
+"""What the checks are given, and what they give back."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final
+
+from receipt_dynamo import DynamoClient
+from receipt_dynamo.cli.clock import ReplyClock
+from receipt_dynamo.cli.target import find_table, open_connection
+from receipt_dynamo.data.connection import Connection, SdkSettings
+
+# A doctor says within seconds that nobody answers; it does not insist.
+_IMPATIENT: Final = SdkSettings(total_max_attempts=2, connect_timeout=3.0, read_timeout=10.0)
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was looked at.
+
+    Attributes:
+        level: How bad it is.
+        says: What was found, and, unless it is ok, what to do.
+        details: Further lines: of what, or commands.
+    """
+
+    level: Level
+    says: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        lines: For people.
+        document: More of the same for programs, by the names of its parts.
+    """
+
+    lines: tuple[Line, ...]
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Patient:
+    """What is looked at.
+
+    Attributes:
+        chosen: The arguments.
+        variables: Environment variables.
+        clock: The local time, in seconds since 1970.
+    """
+
+    chosen: argparse.Namespace
+    variables: Mapping[str, str]
+    clock: Callable[[], float] = time.time
+    _connection: Connection | None = None
+    _reply_clock: ReplyClock | None = None
+
+    @property
+    def table_name(self) -> str | None:
+        """The table, or None when nothing names one."""
+        return find_table(self.chosen, self.variables)
+
+    @property
+    def since(self) -> date:
+        """First day whose records are read."""
+        since: date = self.chosen.since
+        return since
+
+    @property
+    def skew(self) -> float | None:
+        """Seconds that the local clock is ahead of DynamoDB's; None before a reply."""
+        return None if self._reply_clock is None else self._reply_clock.skew
+
+    def connect(self) -> Connection:
+        """Return the connection to the table; it is made once.
+
+        Raises:
+            CommandError: No table is named, or no client can be made.
+        """
+        if self._connection is None:
+            # Quiet: that the deprecated variable names the table is a line of its own.
+            quiet = argparse.Namespace(**{**vars(self.chosen), "quiet": True})
+            self._connection = open_connection(quiet, _IMPATIENT)
+            self._reply_clock = ReplyClock.watch(self._connection.client(), self.clock)
+        return self._connection
+
+    def open_client(self) -> DynamoClient:
+        """Return a client of the table; see :meth:`connect`."""
+        connection = self.connect()
+        return DynamoClient(connection.table_name, client=connection.client())
+
+
+Check = Callable[[Patient], Finding]

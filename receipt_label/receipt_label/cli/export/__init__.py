@@ -1,0 +1,1 @@
+"""`receipt-usage export`: the rows themselves, as a file."""

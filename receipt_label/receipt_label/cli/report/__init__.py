@@ -1,0 +1,1 @@
+"""`receipt-usage report`: the sums, on a terminal, as a page and as a document."""

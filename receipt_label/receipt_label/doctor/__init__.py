@@ -1,5 +1,0 @@
-"""``receipt-usage doctor``: look at configuration, table, journals and packages."""
-
-from receipt_label.doctor.command import add, run
-
-__all__ = ["add", "run"]

@@ -1,0 +1,173 @@
+"""What OpenAI's replies tell. Source: https://platform.openai.com/docs/api-reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from receipt_label.calls.reply import Reply, ReplyReader, get_field, keep_positive
+from receipt_label.pricing import TokenUsage
+
+_PREDICTIONS: Final = ("accepted_prediction_tokens", "rejected_prediction_tokens")
+
+# Images of DALL-E, unless the request says otherwise.
+_IMAGE_SIZE: Final = "1024x1024"
+_IMAGE_QUALITY: Final = "standard"
+
+
+def read_reply(reply: object) -> Reply:
+    """Read a chat completion, or what else tells its tokens; the input includes the cached."""
+    reader = ReplyReader(reply)
+    told = reader.part("usage")
+    tier = reader.text("service_tier")
+    usage = _read_usage(told, tier)
+    details: dict[str, Any] = {"service_tier": tier} if tier else {}
+    if counts := keep_positive(_count_parts(usage) | _count_predictions(told)):
+        details["usage"] = counts
+    return Reply(
+        model=reader.text("model"),
+        request_id=reader.text("id"),
+        usage=None if usage.is_unknown else usage,
+        details=details,
+        invalid_fields=reader.invalid_fields,
+    )
+
+
+def read_response(reply: object) -> Reply:
+    """Read a response; tools that OpenAI ran for it are billed by the call."""
+    known = read_reply(reply)
+    tools = keep_positive(_count_tools(get_field(reply, "output")))
+    if known.usage is None or not tools:
+        return known
+    usage = replace(
+        known.usage,
+        web_searches=tools.get("web_searches", 0),
+        file_searches=tools.get("file_searches", 0),
+        code_executions=tools.get("code_executions", 0),
+    )
+    counts = {**known.details.get("usage", {}), **tools}
+    return replace(known, usage=usage, details={**known.details, "usage": counts})
+
+
+def read_embedding(reply: object) -> Reply:
+    """Read embeddings: they have no id, and no output tokens by nature."""
+    known = read_reply(reply)
+    if known.usage is None or known.usage.input_tokens is None:
+        return replace(known, usage=None)
+    return replace(known, usage=replace(known.usage, output_tokens=0))
+
+
+def read_image(reply: object, request: Mapping[str, Any]) -> Reply:
+    """Read images: newer models bill tokens, DALL-E bills images by what was asked for."""
+    known = read_reply(reply)
+    images = get_field(reply, "data")
+    if known.usage is not None or not isinstance(images, list):
+        return known
+    usage = TokenUsage(
+        images=len(images),
+        image_size=_read_choice(request, "size") or _IMAGE_SIZE,
+        image_quality=_read_choice(request, "quality") or _IMAGE_QUALITY,
+    )
+    return replace(known, usage=usage, details={"images": len(images)})
+
+
+def read_transcription(reply: object) -> Reply:
+    """Read a transcription or translation, billed by tokens or by the audio's seconds."""
+    known = read_reply(reply)
+    seconds = ReplyReader(reply).part("usage").seconds("seconds")
+    if seconds is None:
+        return known
+    return replace(
+        known, usage=TokenUsage(audio_seconds=seconds), details={"audio_seconds": seconds}
+    )
+
+
+def read_speech(reply: object, request: Mapping[str, Any]) -> Reply:
+    """Read what speech cost: the reply is sound, unless it is a stream that ends with counts."""
+    known = read_reply(reply)
+    text = request.get("input")
+    if known.usage is not None or not isinstance(text, str):
+        return known
+    return replace(
+        known,
+        usage=TokenUsage(input_characters=len(text)),
+        details={"input_characters": len(text)},
+    )
+
+
+def read_moderation(reply: object) -> Reply:
+    """Read a moderation, which is free: it tells no usage."""
+    return replace(read_reply(reply), usage=TokenUsage(sku="moderation"))
+
+
+def _read_usage(told: ReplyReader, tier: str | None) -> TokenUsage:
+    """Read tokens: chats, completions and embeddings spell them in one way, all else in another."""
+    is_chat = any(told.value(name) is not None for name in ("prompt_tokens", "completion_tokens"))
+    input_name, output_name = ("prompt", "completion") if is_chat else ("input", "output")
+    read = _find_details(told, input_name)
+    written = _find_details(told, output_name)
+    return TokenUsage(
+        input_tokens=told.count(f"{input_name}_tokens"),
+        output_tokens=told.count(f"{output_name}_tokens"),
+        cache_read_tokens=read.count("cached_tokens") or 0,
+        cache_write_tokens=read.count("cache_write_tokens") or 0,
+        input_audio_tokens=read.count("audio_tokens") or 0,
+        input_image_tokens=read.count("image_tokens") or 0,
+        reasoning_tokens=written.count("reasoning_tokens") or 0,
+        output_audio_tokens=written.count("audio_tokens") or 0,
+        output_image_tokens=written.count("image_tokens") or 0,
+        service_tier=tier,
+    )
+
+
+def _find_details(told: ReplyReader, name: str) -> ReplyReader:
+    # Transcriptions spell it in the singular.
+    singular = f"{name}_token_details"
+    return told.part(singular if told.value(singular) is not None else f"{name}_tokens_details")
+
+
+def _count_parts(usage: TokenUsage) -> dict[str, int]:
+    return {
+        "cached_tokens": usage.cache_read_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "input_audio_tokens": usage.input_audio_tokens,
+        "input_image_tokens": usage.input_image_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "output_audio_tokens": usage.output_audio_tokens,
+        "output_image_tokens": usage.output_image_tokens,
+    }
+
+
+def _count_predictions(told: ReplyReader) -> dict[str, int]:
+    written = told.part("completion_tokens_details")
+    return {name: written.count(name) or 0 for name in _PREDICTIONS}
+
+
+def _count_tools(output: object) -> dict[str, int]:
+    """Count what OpenAI ran for a response and bills apart."""
+    items = output if isinstance(output, list) else []
+    kinds = [get_field(item, "type") for item in items]
+    containers = {
+        get_field(item, "container_id")
+        for item, kind in zip(items, kinds, strict=True)
+        if kind == "code_interpreter_call"
+    }
+    return {
+        "web_searches": sum(map(_is_search, items)),
+        "file_searches": kinds.count("file_search_call"),
+        "code_executions": len(containers),
+    }
+
+
+def _is_search(item: object) -> bool:
+    """Tell whether an item is a search; opening a page found by one costs nothing."""
+    if get_field(item, "type") != "web_search_call":
+        return False
+    return get_field(get_field(item, "action"), "type") in {None, "search"}
+
+
+def _read_choice(request: Mapping[str, Any], name: str) -> str | None:
+    """Return what a request chose; None where it left the choice to OpenAI."""
+    value = request.get(name)
+    return value if isinstance(value, str) and value != "auto" else None

@@ -1,0 +1,1 @@
+"""How a call is seen: hooks on clients, responses and decorated functions."""

@@ -1,0 +1,222 @@
+"""The decorators that both trackers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final, ParamSpec, TypeVar, overload
+
+from receipt_label.calls.reply import Reply
+from receipt_label.providers.anthropic import read_message
+from receipt_label.providers.google_places import PLACES_MODEL, PLACES_SERVICE, read_places
+from receipt_label.providers.google_places_skus import find_legacy_sku, find_sku
+from receipt_label.providers.openai import read_embedding, read_reply
+from receipt_label.tracking.recorder import CallRecorder
+from receipt_label.usage_context import check_text
+from receipt_label.watching.function_calls import TrackedFunction
+from receipt_label.watching.functions import track
+from receipt_label.watching.items import EventsReading, LastReading
+from receipt_label.watching.reported_usage import Cost, CostReader, ToldUsage, UsageReader
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _make_kind(service: str, operation: str, read: Callable[[object], Reply]) -> TrackedFunction:
+    return TrackedFunction(
+        service=service,
+        operation=operation,
+        read=read,
+        read_items=lambda: EventsReading(read),
+        may_return_stream=True,
+    )
+
+
+_COMPLETION: Final = _make_kind("openai", "completion", read_reply)
+_EMBEDDING: Final = _make_kind("openai", "embedding", read_embedding)
+_MESSAGE: Final = _make_kind("anthropic", "completion", read_message)
+
+
+class CallDecorators:
+    """Decorates functions so that their calls are recorded.
+
+    A decorated function stays of its kind: sync or async, a generator or not; its
+    arguments, results and errors pass unchanged. One that uses a wrapped client, or returns a
+    response that is recorded already, gives no second record.
+    """
+
+    _recorder: CallRecorder
+
+    @overload
+    def track_openai_completion(self, function: Callable[P, R]) -> Callable[P, R]: ...
+
+    @overload
+    def track_openai_completion(
+        self, *, batch: bool
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def track_openai_completion(
+        self, function: Callable[P, R] | None = None, *, batch: bool = False
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """Decorate a function that returns a chat completion, or a generator of its chunks.
+
+        Args:
+            function: The function; left out, this returns a decorator.
+            batch: Whether OpenAI's Batch API served what the function returns, at its price.
+
+        Raises:
+            TypeError: ``function`` is not callable, or ``batch`` no bool.
+        """
+        return self._decorate(_COMPLETION, function, batch=batch)
+
+    @overload
+    def track_openai_embedding(self, function: Callable[P, R]) -> Callable[P, R]: ...
+
+    @overload
+    def track_openai_embedding(
+        self, *, batch: bool
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def track_openai_embedding(
+        self, function: Callable[P, R] | None = None, *, batch: bool = False
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """As :meth:`track_openai_completion`, of a function that returns embeddings.
+
+        Raises:
+            TypeError: ``function`` is not callable, or ``batch`` no bool.
+        """
+        return self._decorate(_EMBEDDING, function, batch=batch)
+
+    @overload
+    def track_anthropic_completion(self, function: Callable[P, R]) -> Callable[P, R]: ...
+
+    @overload
+    def track_anthropic_completion(
+        self, *, batch: bool
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+    def track_anthropic_completion(
+        self, function: Callable[P, R] | None = None, *, batch: bool = False
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        """As :meth:`track_openai_completion`, of Anthropic's messages and their events.
+
+        Raises:
+            TypeError: ``function`` is not callable, or ``batch`` no bool.
+        """
+        return self._decorate(_MESSAGE, function, batch=batch)
+
+    def track_google_places(
+        self,
+        operation: str,
+        *,
+        field_mask: str | Iterable[str] | None = None,
+        legacy: bool = False,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return a decorator for a function that asks Google Places once.
+
+        Args:
+            operation: What it asks for: "text_search", "nearby_search", "place_details",
+                "find_place", "autocomplete", "query_autocomplete" or "photo". Another one
+                is recorded too, without a cost.
+            field_mask: The fields that it asks for, by which Google prices the call: as in
+                ``X-Goog-FieldMask``, or the legacy API's ``fields``. Without it the new
+                API's searches and details have no cost.
+            legacy: Whether it asks the legacy API (``maps/api/place``).
+
+        Raises:
+            ValueError: ``operation`` is empty.
+            TypeError: ``operation`` is no str.
+        """
+        check_text("operation", operation)
+        read = read_places((find_legacy_sku if legacy else find_sku)(operation, field_mask))
+        return self._make_decorator(
+            TrackedFunction(
+                service=PLACES_SERVICE,
+                operation=operation,
+                read=read,
+                read_items=lambda: LastReading(read, read(None)),
+                model=PLACES_MODEL,
+            )
+        )
+
+    def tracked(
+        self,
+        service: str,
+        operation: str,
+        *,
+        model: str | None = None,
+        usage: UsageReader | None = None,
+        cost_usd: Cost | CostReader | None = None,
+        batch: bool = False,
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return a decorator for a function that calls any other service, once for each call.
+
+        Of a generator, ``usage`` and ``cost_usd`` are asked about each item and what it
+        returns; the last answer that is not None counts. What they raise is counted in
+        ``get_stats().failed``, and the call is recorded without it.
+
+        Args:
+            service: Its name in the records, such as "bedrock". For "openai" and "anthropic"
+                and others that the price book knows, the usage is priced.
+            operation: Kind of call, such as "completion".
+            model: The model; by default what the result has as ``model``, else the function's
+                argument of that name.
+            usage: Returns what a call used by its result: a ``TokenUsage``, a mapping of its
+                fields (``{"input_tokens": 12, "output_tokens": 5}``), or None.
+            cost_usd: What each call costs in USD, or a function that returns it by the result,
+                for services that tell it. The price book is not asked then.
+            batch: Whether the provider's Batch API serves the calls, at its price.
+
+        Raises:
+            TypeError: An argument is of a wrong type.
+            ValueError: A name is empty, or the cost negative or not finite.
+        """
+        check_text("service", service)
+        check_text("operation", operation)
+        if model is not None:
+            check_text("model", model)
+        told = ToldUsage(usage, cost_usd)
+        return self._make_decorator(
+            TrackedFunction(
+                service=service,
+                operation=operation,
+                read=told.read,
+                read_items=lambda: LastReading(told.read, told.known),
+                model=model,
+                is_batch=check_bool("batch", batch),
+            )
+        )
+
+    def _decorate(
+        self, kind: TrackedFunction, function: Callable[P, R] | None, *, batch: bool
+    ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        decorate: Callable[[Callable[P, R]], Callable[P, R]] = self._make_decorator(
+            replace(kind, is_batch=check_bool("batch", batch))
+        )
+        return decorate if function is None else decorate(function)
+
+    def _make_decorator(self, kind: TrackedFunction) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        self._load_prices()
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            return track(kind, self._recorder, function)
+
+        return decorate
+
+    def _load_prices(self) -> None:
+        """Load them while things are set up, so that the first call does not wait for it."""
+        try:
+            self._recorder.price_book.load()
+        except Exception as error:  # noqa: BLE001
+            self._recorder.count_failure(error)
+
+
+def check_bool(name: str, value: object) -> bool:
+    """Return a value that has to be a bool.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is of type {type(value).__name__}; accepted is bool")
+    return value

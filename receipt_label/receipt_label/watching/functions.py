@@ -1,0 +1,172 @@
+"""Record the calls that a function makes: its duration, and what it returns or yields tells."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar, cast
+
+from receipt_label.calls.call import CallSink
+from receipt_label.watching.function_calls import CallOfFunction, FunctionWatch, TrackedFunction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def track(kind: TrackedFunction, sink: CallSink, function: Callable[P, R]) -> Callable[P, R]:
+    """Return ``function`` with its calls going down in ``sink``.
+
+    It stays of its kind: sync or async, a generator or not. Arguments, result, what goes into
+    a generator and errors pass unchanged. A function that uses a wrapped client, or returns
+    a response that is recorded already, gives no second record. A call of a generator begins
+    with its first item; one that never begins is none.
+
+    Raises:
+        TypeError: ``function`` is not callable.
+    """
+    if not callable(function):
+        raise TypeError(
+            f"function is of type {type(function).__name__}; accepted is a function, sync or async"
+        )
+    watch = FunctionWatch(kind, sink)
+    for is_one, wrap in (
+        (inspect.isasyncgenfunction, _track_async_generator),
+        (inspect.isgeneratorfunction, _track_generator),
+        (inspect.iscoroutinefunction, _track_async),
+    ):
+        # Of an object that can be called, its method says it.
+        if is_one(function) or is_one(type(function).__call__):
+            return cast("Callable[P, R]", wrap(watch, function))
+    return cast("Callable[P, R]", _track_sync(watch, function))
+
+
+def _track_sync(watch: FunctionWatch, function: Any) -> Any:
+    @functools.wraps(function)
+    def tracked(*args: Any, **kwargs: Any) -> Any:
+        call = watch.begin(kwargs)
+        try:
+            with call.inside:
+                result = function(*args, **kwargs)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        if inspect.iscoroutine(result):
+            # The SDKs' own async methods are plain functions that return one.
+            return _finish_later(call, lambda: result)
+        call.finish(result)
+        return result
+
+    return tracked
+
+
+def _track_async(watch: FunctionWatch, function: Any) -> Any:
+    @functools.wraps(function)
+    async def tracked(*args: Any, **kwargs: Any) -> Any:
+        return await _finish_later(watch.begin(kwargs), lambda: function(*args, **kwargs))
+
+    return tracked
+
+
+async def _finish_later(call: CallOfFunction, begin: Callable[[], Any]) -> Any:
+    try:
+        with call.inside:
+            result = await begin()
+    except BaseException as error:
+        await _fail(call, error)
+        raise
+    await call.afinish(result)
+    return result
+
+
+async def _fail(call: CallOfFunction, error: BaseException) -> None:
+    if isinstance(error, GeneratorExit):
+        call.fail(error)  # Nothing may be awaited any more.
+    else:
+        await call.afail(error)
+
+
+def _track_generator(watch: FunctionWatch, function: Any) -> Any:
+    @functools.wraps(function)
+    def tracked(*args: Any, **kwargs: Any) -> Any:
+        call = watch.begin(kwargs)
+        try:
+            with call.inside:
+                generator = function(*args, **kwargs)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        go_on, value = generator.send, None
+        while True:
+            try:
+                with call.inside:
+                    item = go_on(value)
+            except StopIteration as end:
+                call.exhaust(end.value)
+                return end.value
+            except BaseException as error:
+                call.fail(error)
+                raise
+            call.note(item)
+            try:
+                go_on, value = generator.send, (yield item)
+            except GeneratorExit:
+                _close(call, generator)
+                raise
+            except BaseException as error:  # noqa: BLE001
+                go_on, value = generator.throw, error
+
+    return tracked
+
+
+def _close(call: CallOfFunction, generator: Any) -> None:
+    try:
+        with call.inside:
+            generator.close()
+    except BaseException as error:
+        call.fail(error)
+        raise
+    call.leave()
+
+
+def _track_async_generator(watch: FunctionWatch, function: Any) -> Any:
+    @functools.wraps(function)
+    async def tracked(*args: Any, **kwargs: Any) -> Any:
+        call = watch.begin(kwargs)
+        try:
+            with call.inside:
+                generator = function(*args, **kwargs)
+        except BaseException as error:
+            await call.afail(error)
+            raise
+        go_on, value = generator.asend, None
+        while True:
+            try:
+                with call.inside:
+                    item = await go_on(value)
+            except StopAsyncIteration:
+                await call.aexhaust()
+                return
+            except BaseException as error:
+                await _fail(call, error)
+                raise
+            call.note(item)
+            try:
+                go_on, value = generator.asend, (yield item)
+            except GeneratorExit:
+                await _aclose(call, generator)
+                raise
+            except BaseException as error:  # noqa: BLE001
+                go_on, value = generator.athrow, error
+
+    return tracked
+
+
+async def _aclose(call: CallOfFunction, generator: Any) -> None:
+    try:
+        with call.inside:
+            await generator.aclose()
+    except BaseException as error:
+        await call.afail(error)
+        raise
+    await call.aleave()

@@ -1,0 +1,79 @@
+"""What the items that a generator yields tell of its call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from receipt_label.calls.reply import Reply, get_field
+from receipt_label.watching.stream_document import StreamDocument
+
+# What an event of OpenAI's or Anthropic's has when it tells more than a piece of text.
+_TELLING: Final = ("usage", "response", "message", "error")
+
+
+class EventsReading:
+    """Reads events of a provider's stream, as its SDK or its JSON gives them.
+
+    Other items, such as pieces of text, tell nothing.
+
+    Args:
+        read: Reads a plain reply.
+    """
+
+    def __init__(self, read: Callable[[object], Reply]) -> None:
+        self._read = read
+        self._document = StreamDocument()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the usage is the last word."""
+        return self._document.is_final
+
+    def take(self, item: object) -> None:
+        """Take the next item."""
+        if isinstance(item, (str, bytes)):
+            return
+        # To turn each of an SDK's objects into JSON would take longer than to stream it.
+        is_first = not self._document.fields
+        if is_first or any(get_field(item, name) is not None for name in _TELLING):
+            event = _to_json(item)
+            if event is not None:
+                self._document.fold(event)
+
+    def read(self) -> Reply:
+        """Return what they tell so far."""
+        return self._read(self._document.fields)
+
+
+class LastReading:
+    """Keeps what the last item told that told anything.
+
+    Args:
+        read: Reads one item.
+        known: What is known before any.
+    """
+
+    is_final = False
+
+    def __init__(self, read: Callable[[object], Reply], known: Reply) -> None:
+        self._read = read
+        self._known = known
+
+    def take(self, item: object) -> None:
+        """Take the next item."""
+        reply = self._read(item)
+        if reply.usage is not None or reply.cost_usd is not None:
+            self._known = reply
+
+    def read(self) -> Reply:
+        """Return what they tell so far."""
+        return self._known
+
+
+def _to_json(item: object) -> Mapping[str, Any] | None:
+    if isinstance(item, Mapping):
+        return item
+    dump = getattr(item, "model_dump", None)
+    document = dump(mode="json", warnings=False) if callable(dump) else None
+    return document if isinstance(document, Mapping) else None

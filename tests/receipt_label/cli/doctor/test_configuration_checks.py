@@ -1,0 +1,225 @@
+"""What the doctor says of variables: each malformed one is named, and no secret is shown."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from receipt_dynamo import DynamoClient
+from receipt_dynamo.testing import FaultProxy
+from receipt_label import ClientConfig
+from receipt_label.cli.doctor.configuration import SETTINGS, TABLE_VARIABLES, check_configuration
+from receipt_label.cli.doctor.findings import Level, Patient
+from receipt_label.cli.doctor.secrets import SecretMask
+from support.command_runs import Ended
+
+Doctor = Callable[..., Ended]
+
+MALFORMED = {
+    "TRACK_AI_USAGE": "perhaps",
+    "USE_RESILIENT_TRACKER": "2",
+    "CIRCUIT_BREAKER_THRESHOLD": "0",
+    "CIRCUIT_BREAKER_TIMEOUT": "inf",
+    "MAX_RETRY_ATTEMPTS": "many",
+    "RETRY_BASE_DELAY": "-1",
+    "BATCH_SIZE": "26",
+    "BATCH_FLUSH_INTERVAL": "soon",
+    "ENABLE_BATCH_PROCESSING": "y",
+    "TRACK_TO_FILE": "maybe",
+    "AI_USAGE_DURABILITY": "paper",
+    "AI_USAGE_JOURNAL_MAX_BYTES": "1.5",
+    "AI_USAGE_GSI_SHARDS": "101",
+    "AI_USAGE_RETENTION_DAYS": "forever",
+    "AI_USAGE_TABLE_CHECK": "sometimes",
+}
+ANYTHING = {
+    "ENVIRONMENT",  # An unknown one means production: a warning of its own.
+    "USER_ID",
+    "AI_USAGE_LOG_FILE",
+    "AI_USAGE_PRICE_FILE",  # Read by a check of its own.
+    "AI_USAGE_JOURNAL_DIR",
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL",
+}
+
+
+def test_every_variable_and_field_of_the_configuration_is_looked_at() -> None:
+    fields = {field.name for field in dataclasses.fields(ClientConfig)}
+    assert {*SETTINGS.values(), "dynamo_table"} == fields
+    assert set(MALFORMED) | ANYTHING == set(SETTINGS)
+    page = Path(__file__).parents[4] / "docs" / "environments.md"
+    table = page.read_text(encoding="utf-8").partition("\n## Variables\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert documented - {"AWS_REGION"} == {*SETTINGS, *TABLE_VARIABLES}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_variable_is_an_error_that_says_what_is_accepted(name: str) -> None:
+    patient = Patient(argparse.Namespace(table="usage"), {name: MALFORMED[name]})
+    lines = check_configuration(patient).lines
+    (line,) = [line for line in lines if line.level is not Level.OK]
+    assert line.level is Level.ERROR
+    assert line.says.startswith(f"{name} is {MALFORMED[name]!r}; accepted are ")
+
+
+def test_all_malformed_variables_are_told_at_once(
+    table: DynamoClient, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in MALFORMED.items():
+        monkeypatch.setenv(name, text)
+    ended = doctor("--quiet")
+    assert ended.status == 2
+    lines = ended.out.splitlines()
+    assert {line.split()[1] for line in lines} == set(MALFORMED)
+    assert len(lines) == len(MALFORMED)
+
+
+def test_what_is_set_and_what_is_the_default_is_told(
+    table: DynamoClient, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCH_SIZE", " 7\n")
+    said = doctor().out
+    assert "ok: BATCH_SIZE is '7'\n" in said
+    assert "ok: MAX_RETRY_ATTEMPTS is not set: 3 by default\n" in said
+    assert "ok: OPENAI_API_KEY is not set\n" in said
+    assert f"ok: DYNAMODB_TABLE_NAME is '{table.table_name}'\n" in said
+
+
+def test_the_deprecated_table_variable_is_a_warning(
+    table: DynamoClient, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DYNAMODB_TABLE_NAME")
+    monkeypatch.setenv("DYNAMO_TABLE_NAME", table.table_name)
+    ended = doctor("--quiet")
+    assert (ended.status, ended.err) == (1, "")
+    assert ended.out.startswith("warning: DYNAMO_TABLE_NAME is deprecated; set DYNAMODB_TABLE")
+
+
+def test_a_malformed_table_name_is_an_error(
+    doctor: Doctor, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "no spaces")
+    assert (
+        "error: DYNAMODB_TABLE_NAME is 'no spaces'; accepted are a table's name"
+        in doctor("--endpoint-url", moto_endpoint).out
+    )
+
+
+@pytest.mark.parametrize(
+    ("environment", "table_name", "level"),
+    [
+        ("qa", "usage-test", "warning: environment: production, because ENVIRONMENT is 'qa'"),
+        ("prod", "usage-test", "warning: the environment is production, but the table"),
+        ("test", "usage", "error: the environment is test, but the table 'usage' does not"),
+    ],
+)
+def test_an_environment_that_does_not_fit_the_table_is_said(
+    environment: str,
+    table_name: str,
+    level: str,
+    doctor: Doctor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ENVIRONMENT", environment)
+    # Not this machine, and nobody at home: a test table is not needed on this machine.
+    assert level in doctor("--table", table_name, "--endpoint-url", "http://[::2").out
+
+
+def test_a_price_file_that_cannot_be_used_is_an_error(
+    table: DynamoClient, doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = tmp_path / "prices.toml"
+    monkeypatch.setenv("AI_USAGE_PRICE_FILE", str(prices))
+    assert f"error: AI_USAGE_PRICE_FILE: the price file {prices} cannot be read" in doctor().out
+    prices.write_text("[[price]]\nservice = 3\n", encoding="utf-8")
+    assert "error: AI_USAGE_PRICE_FILE: " in doctor("--quiet").out
+    prices.write_text("", encoding="utf-8")
+    assert doctor("--quiet") == Ended(0, "", "")
+
+
+SECRETS = {
+    "OPENAI_API_KEY": "sk-canary-openai-1234567890",
+    "ANTHROPIC_API_KEY": "sk-ant-canary-1234567890",
+    "AWS_ACCESS_KEY_ID": "AKIACANARY1234567890",
+    "AWS_SECRET_ACCESS_KEY": "canary+secret/1234567890",
+    "AWS_SESSION_TOKEN": "canary-session-token-1234567890",
+    "OTHER_PASSWORD": "canary-password-1234567890",
+}
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)])
+@pytest.mark.parametrize("state", ["well", "down", "no table", "key as table", "key as number"])
+def test_no_secret_is_ever_shown(
+    how: tuple[str, ...],
+    state: str,
+    table: DynamoClient,
+    proxy: FaultProxy,
+    doctor: Doctor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, secret in SECRETS.items():
+        monkeypatch.setenv(name, secret)
+    url = proxy.endpoint_url.replace("http://", "http://user:canary-in-url@")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    if state == "down":
+        proxy.down()
+    if state == "no table":
+        monkeypatch.delenv("DYNAMODB_TABLE_NAME")
+    if state == "key as table":
+        monkeypatch.setenv("DYNAMODB_TABLE_NAME", SECRETS["OPENAI_API_KEY"])
+    if state == "key as number":
+        monkeypatch.setenv("BATCH_SIZE", SECRETS["ANTHROPIC_API_KEY"])
+    ended = doctor(*how)
+    shown = ended.out + ended.err
+    assert "canary" not in shown
+    if how == ("--json",):
+        assert json.loads(ended.out)["checks"]
+    else:
+        assert "ok: OPENAI_API_KEY is set (hidden)" in shown
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=8))
+def test_whatever_a_secret_looks_like_no_message_about_another_variable_shows_it(
+    secret: str,
+) -> None:
+    """A key that was pasted into the wrong variable is in the error about that one."""
+    assume(len(secret.strip()) >= 8)
+    wrong = (
+        "BATCH_SIZE",
+        "AI_USAGE_LOG_FILE",
+        "AWS_ENDPOINT_URL",
+        "DYNAMODB_TABLE_NAME",
+        "USER_ID",
+    )
+    variables = {"OPENAI_API_KEY": secret, **dict.fromkeys(wrong, secret)}
+    patient = Patient(argparse.Namespace(table=None), variables)
+    mask = SecretMask(variables)
+    found = check_configuration(patient)
+    for line in found.lines:
+        said = mask.hide(line.says)
+        assert secret.strip() not in said
+        assert repr(secret.strip())[1:-1] not in said
+    document = json.dumps(mask.hide_in(found.document), ensure_ascii=False)
+    assert secret.strip() not in document
+
+
+def test_a_secret_within_another_is_masked_whole_and_a_short_word_is_none() -> None:
+    mask = SecretMask({"A_KEY": "12345678", "B_TOKEN": "0123456789", "C_SECRET": "test"})
+    assert mask.hide("0123456789 12345678 test") == "*** *** test"
+    odd = "p\\ss w'rd"
+    shown = SecretMask({"D_PASSWORD": odd}).hide(f"{odd} {odd!r} {quote(odd, safe='')}")
+    assert shown.replace('"', "") == "*** *** ***"
+    assert mask.hide_in({"a": ["12345678", 7, None]}) == {"a": ["***", 7, None]}
