@@ -1,10 +1,16 @@
-"""Checks of constructor arguments: a wrong one names itself, its value and what is accepted."""
+"""Checks of arguments: a wrong one names itself, its value and what is accepted.
+
+``check_whole(batch_size=batch_size)``: the values come by the name that the message shows. The
+class of the error, where it may differ, comes first.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Collection
+from types import NoneType, UnionType
+from typing import Any, TypeAlias, cast, get_args
 
 ExceptionFilter: TypeAlias = (
     type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
@@ -17,20 +23,59 @@ def given(**values: object) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def check_whole(**values: int) -> None:
-    """Raise ValueError for a value that is no whole number from 1."""
+def check_text(wrong_type: type[Exception] = TypeError, /, **values: object) -> None:
+    """Refuse what is no text, or a blank one.
+
+    Raises:
+        wrong_type: A value is no str; it is not shown, because it may hold anything.
+        ValueError: A value is empty or blank.
+    """
     for name, value in values.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} is {value!r}; accepted are whole numbers of 1 or more")
+        if not isinstance(value, str):
+            raise wrong_type(
+                f"{name} is of type {type(value).__name__}; accepted is a non-empty str"
+            )
+        if not value.strip():
+            raise ValueError(f"{name} is {value!r}; accepted is a non-empty str")
 
 
-def check_whole_within(low: int, high: int, **values: int) -> None:
-    """Raise ValueError for a value that is no whole number of these bounds, both included."""
+def check_type(
+    kind: type | UnionType, error: type[Exception] = TypeError, /, **values: object
+) -> None:
+    """Raise ``error`` for a value that is no ``kind``, which may be ``str | None``.
+
+    The value is not shown: it may be a key, or a prompt.
+    """
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise error(f"{name} is of type {type(value).__name__}; {_list_types(kind)}")
+
+
+def check_choice(
+    choices: Collection[object], error: type[Exception] = ValueError, /, **values: object
+) -> None:
+    """Raise ``error`` for a value that is none of ``choices``."""
+    for name, value in values.items():
+        if value not in choices:
+            raise error(f"{name} is {value!r}; accepted are {', '.join(map(repr, choices))}")
+
+
+def check_whole(error: type[Exception] = ValueError, /, **values: object) -> None:
+    """Raise ``error`` for a value that is no whole number from 1."""
+    check_whole_within(1, math.inf, error, **values)
+
+
+def check_whole_within(
+    low: int, high: float, error: type[Exception] = ValueError, /, **values: object
+) -> None:
+    """Raise ``error`` for a value that is no whole number of these bounds, both included.
+
+    True and False are no numbers. An infinite ``high`` is no bound.
+    """
+    bounds = f"of {low} or more" if high == math.inf else f"from {low} to {high}"
     for name, value in values.items():
         if type(value) is not int or not low <= value <= high:
-            raise ValueError(
-                f"{name} is {value!r}; accepted are whole numbers from {low} to {high}"
-            )
+            raise error(f"{name} is {value!r}; accepted are whole numbers {bounds}")
 
 
 def check_positive(**values: float) -> None:
@@ -90,3 +135,9 @@ def _is_finite(value: object) -> bool:
     """Whether it is a number that a float can hold; nan is in no order."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return is_number and -sys.float_info.max <= cast("float", value) <= sys.float_info.max
+
+
+def _list_types(kind: type | UnionType) -> str:
+    kinds = get_args(kind) or (kind,)
+    names = ["None" if each is NoneType else each.__name__ for each in kinds]
+    return f"accepted {'is' if len(names) == 1 else 'are'} {' and '.join(names)}"

@@ -15,7 +15,13 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Generic, Self, TypeVar, TypeVarTuple, get_args
 
-from receipt_dynamo.utils.arguments import check_flag, check_not_negative, check_whole, given
+from receipt_dynamo.utils.arguments import (
+    check_choice,
+    check_flag,
+    check_not_negative,
+    check_whole,
+    given,
+)
 from receipt_dynamo.utils.batch.buffer import Arrival, BatchBuffer, Entry
 from receipt_dynamo.utils.batch.items import ItemRules
 from receipt_dynamo.utils.batch.outcome import (
@@ -114,8 +120,7 @@ class BatchQueue(Generic[T]):
         check_not_negative(flush_interval=flush_interval, retry_base_delay=retry_base_delay)
         check_not_negative(retry_max_delay=retry_max_delay)
         check_callback(flush_callback)
-        if overflow not in get_args(Overflow):
-            raise ValueError(f"overflow is {overflow!r}; accepted are {get_args(Overflow)}")
+        check_choice(get_args(Overflow), overflow=overflow)
         self._callback = flush_callback
         self._flush_interval = flush_interval if auto_flush else None
         self._overflow = overflow

@@ -640,7 +640,7 @@ def test_a_flag_is_true_or_false() -> None:
 
 
 def test_a_bad_overflow_is_told_the_good_ones() -> None:
-    with pytest.raises(ValueError, match=r"accepted are \('refuse', 'drop_oldest', 'raise'\)"):
+    with pytest.raises(ValueError, match="accepted are 'refuse', 'drop_oldest', 'raise'"):
         BatchQueue(lambda batch: None, overflow="spill")  # type: ignore[arg-type]
 
 

@@ -527,7 +527,7 @@ def test_a_loops_bad_argument_names_itself_too(name: str) -> None:
 
 
 def test_a_budget_is_none_or_a_retry_budget() -> None:
-    with pytest.raises(TypeError, match="budget is 5; accepted are None and a RetryBudget"):
+    with pytest.raises(TypeError, match="budget is of type int; accepted are RetryBudget and None"):
         retry_with_backoff(budget=5)  # type: ignore[arg-type]
 
 

@@ -14,13 +14,6 @@ Days: TypeAlias = tuple[str, str]
 """The first and the last day of a range, as "YYYY-MM-DD"."""
 
 
-def check_text(**values: object) -> None:
-    """Raise ValueError for a value that is not a non-empty text."""
-    for name, value in values.items():
-        if not isinstance(value, str) or not value:
-            raise ValueError(f"{name} is {value!r}; accepted is a non-empty str")
-
-
 def check_reading(
     *, tally: ReadTally | None, skip_invalid: bool, limit: int | None = None
 ) -> ReadTally:

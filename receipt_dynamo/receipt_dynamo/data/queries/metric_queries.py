@@ -14,7 +14,6 @@ from receipt_dynamo.data.queries.arguments import (
     check_optional_range,
     check_range,
     check_reading,
-    check_text,
 )
 from receipt_dynamo.data.queries.daily_costs import DailyCost, sum_by_day
 from receipt_dynamo.data.queries.range_reader import (
@@ -41,6 +40,7 @@ from receipt_dynamo.entities.wire_form import (
     usage_partition_key,
     usage_sort_key,
 )
+from receipt_dynamo.utils.arguments import check_text
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
@@ -95,7 +95,7 @@ class MetricQueries:
                 earlier writers stored under a naive timestamp are found as well.
             request_id: The record's request id.
         """
-        check_text(service=service, model=model, request_id=request_id)
+        check_text(ValueError, service=service, model=model, request_id=request_id)
         if not isinstance(timestamp, datetime):
             raise ValueError(f"timestamp is {timestamp!r}; accepted is a datetime")  # noqa: TRY004
         utc = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
@@ -142,7 +142,7 @@ class MetricQueries:
 
         They come day by day; within a day in no order.
         """
-        check_text(service=service)
+        check_text(ValueError, service=service)
         days = check_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
         return reader.hand_out(self._read_service(reader, service, days), limit)
@@ -163,7 +163,7 @@ class MetricQueries:
         Records under a naive timestamp of earlier writers are found as well. One that they
         stored with another offset than UTC's is found on the day that its key says.
         """
-        check_text(service=service, model=model)
+        check_text(ValueError, service=service, model=model)
         days = check_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
         key_range = KeyRange(
@@ -193,7 +193,7 @@ class MetricQueries:
             tally: See the class.
             skip_invalid: See the class.
         """
-        check_text(job_id=job_id)
+        check_text(ValueError, job_id=job_id)
         days = check_optional_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
         key_range = KeyRange(GROUP_INDEX, job_partition_key(job_id), _span_group(days))
@@ -226,7 +226,7 @@ class MetricQueries:
         Raises:
             MissingIndexError: The table has no GSI4 and no days are given.
         """
-        check_text(batch_id=batch_id)
+        check_text(ValueError, batch_id=batch_id)
         days = check_optional_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
         return reader.hand_out(self._read_batch(reader, batch_id, days), limit)
@@ -246,7 +246,7 @@ class MetricQueries:
         No index has users: DynamoDB reads all records of the days (GSI2) and filters them,
         so that the read units are those of the whole range, whomever it is asked for.
         """
-        check_text(user_id=user_id)
+        check_text(ValueError, user_id=user_id)
         days = check_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
         return reader.hand_out(self._read_costs(reader, days, ("userId", user_id)), limit)
@@ -266,7 +266,7 @@ class MetricQueries:
         The read units are those of the whole range, as with
         :meth:`query_ai_usage_metrics_by_user`.
         """
-        check_text(environment=environment)
+        check_text(ValueError, environment=environment)
         days = check_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
         equal = ("environment", environment)
@@ -321,7 +321,7 @@ class MetricQueries:
         reader = self._make_reader(tally, skip_invalid=skip_invalid)
         if service is None:
             return sum_by_day(self._read_costs(reader, days), reader)
-        check_text(service=service)
+        check_text(ValueError, service=service)
         return sum_by_day(self._read_service(reader, service, days), reader)
 
     def _make_reader(

@@ -20,6 +20,7 @@ from receipt_dynamo.utils.arguments import (
     check_flag,
     check_not_negative,
     check_positive,
+    check_type,
     check_whole,
     given,
     make_filter,
@@ -238,8 +239,7 @@ def make_policy(
     check_positive(multiplier=multiplier, **given(deadline=deadline))
     check_callable(clock=clock, random=random, **given(on_retry=on_retry))
     check_flag(jitter=jitter)
-    if not isinstance(budget, RetryBudget | None):
-        raise TypeError(f"budget is {budget!r}; accepted are None and a RetryBudget")
+    check_type(RetryBudget | None, budget=budget)
     return RetryPolicy(
         max_attempts,
         base_delay,

@@ -28,7 +28,7 @@ def client() -> DynamoClient:
         ),
         (
             lambda client: client.get_ai_usage_metric(None, "m", NOON, "r"),
-            "service is None; accepted is a non-empty str",
+            "service is of type NoneType; accepted is a non-empty str",
         ),
         (
             lambda client: client.get_ai_usage_metric("openai", "", NOON, "r"),
@@ -36,11 +36,11 @@ def client() -> DynamoClient:
         ),
         (
             lambda client: client.get_ai_usage_metric("openai", "m", NOON, 7),
-            "request_id is 7; accepted is a non-empty str",
+            "request_id is of type int; accepted is a non-empty str",
         ),
         (
             lambda client: client.query_ai_usage_metrics_by_date("2026-03-01", 7),
-            "service is 7; accepted is a non-empty str",
+            "service is of type int; accepted is a non-empty str",
         ),
         (
             lambda client: client.query_ai_usage_metrics_by_job(""),
@@ -48,7 +48,7 @@ def client() -> DynamoClient:
         ),
         (
             lambda client: client.query_ai_usage_metrics_by_batch(None),
-            "batch_id is None; accepted is a non-empty str",
+            "batch_id is of type NoneType; accepted is a non-empty str",
         ),
         (
             lambda client: client.query_ai_usage_metrics_by_batch("b", start_date=NOON),
@@ -72,7 +72,7 @@ def client() -> DynamoClient:
         ),
         (
             lambda client: client.query_ai_usage_metrics_by_user(None, NOON, NOON),
-            "user_id is None; accepted is a non-empty str",
+            "user_id is of type NoneType; accepted is a non-empty str",
         ),
         (
             lambda client: client.query_ai_usage_metrics_by_environment("", NOON, NOON),
