@@ -68,13 +68,14 @@ flex
 priority
 fast
 
-# Called or read by Python, by sqlite3, http.server, socketserver or the providers' SDKs.
+# Called or read by Python, by sqlite3, http.server, socketserver, shtab or the providers' SDKs.
 exc_info
 __call__
 __getattr__
 __dir__
 _.close_connection
 _.text_factory
+_.description
 _.__context__
 _.__class__
 _.with_options

@@ -51,6 +51,8 @@ def run(chosen: argparse.Namespace, program: argparse.ArgumentParser) -> int:
         for action in parser._actions:  # noqa: SLF001 - argparse has no public list of them
             if isinstance(action.metavar, str) and action.metavar in kinds:
                 action.complete = kinds[action.metavar]  # type: ignore[attr-defined]
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+                _describe_by_summaries(action)
     sys.stdout.write(shtab.complete(program, shell=chosen.shell))
     return DONE
 
@@ -62,3 +64,9 @@ def list_parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentP
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             for part in action.choices.values():
                 yield from list_parsers(part)
+
+
+def _describe_by_summaries(commands: Any) -> None:
+    """Have each command described by its summary: shtab takes a description's first line."""
+    for listed in commands._choices_actions:  # noqa: SLF001
+        commands.choices[listed.dest].description = listed.help
