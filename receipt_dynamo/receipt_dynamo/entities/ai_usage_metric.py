@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json
 
@@ -178,7 +178,7 @@ class AIUsageMetric:
     operation: _Name
     timestamp: _Timestamp
     _: KW_ONLY
-    request_id: _Name = Field(default_factory=_new_request_id)
+    request_id: _Name = field(default_factory=_new_request_id)
     input_tokens: _OptionalCount = None
     output_tokens: _OptionalCount = None
     total_tokens: _OptionalCount = None

@@ -29,6 +29,18 @@ def nest(depth: int) -> dict[str, Any]:
     return document
 
 
+def test_four_arguments_are_taken_by_position() -> None:
+    metric = AIUsageMetric("openai", "gpt-4o", "completion", START)
+    assert metric == AIUsageMetric(**GOOD, request_id=metric.request_id)
+
+
+@pytest.mark.parametrize("more", [("r1",), (None,), ("r1", 5), ("r1", 5, 6, 11, 1, "0.01")])
+def test_a_fifth_argument_by_position_is_refused(more: tuple[Any, ...]) -> None:
+    """It was taken for the request's id."""
+    with pytest.raises(ValidationError, match="Unexpected positional argument"):
+        AIUsageMetric("openai", "gpt-4o", "completion", START, *more)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "accepted"),
     [
