@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from receipt_dynamo.data.failures import name_failure, summarize_failure
+from receipt_dynamo.utils.secrets import hide_passwords
 
 _CREDENTIALS: Final = (
     "boto3 finds no usable credentials ({said}); set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
@@ -83,7 +84,6 @@ _OTHER: Final = "table {table}: {said}"
 # signed requests for AWS APIs" in the IAM User Guide.
 _OUT_OF_TIME: Final = re.compile(r"Signature (expired|not yet current)")
 _FORBIDDEN: Final = re.compile(r"to perform: (?P<action>\S+) on resource: (?P<resource>\S+)")
-_PASSWORD: Final = re.compile(r"[^\s/@\"']+@")
 
 
 def is_from_boto3(error: BaseException) -> bool:
@@ -113,8 +113,3 @@ def _choose_sentence(error: BaseException, said: str) -> str:
         return _CLOCK
     names = (name for name in name_failure(error) if name in _SENTENCES)
     return _SENTENCES.get(next(names, ""), _OTHER)
-
-
-def hide_passwords(text: str) -> str:
-    """Return a text without the users and passwords that URLs in it may hold."""
-    return _PASSWORD.sub("***@", text)

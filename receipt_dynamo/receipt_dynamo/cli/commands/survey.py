@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from receipt_dynamo.cli.output import count_of
 from receipt_dynamo.data.journal.directory import SET_ASIDE, JournalDirectory, JournalTarget
@@ -15,6 +14,7 @@ from receipt_dynamo.data.journal.file import CorruptJournalError, JournalError, 
 from receipt_dynamo.data.journal.journal import NOTHING, JournalCounts
 from receipt_dynamo.data.journal.peek import peek
 from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.utils.secrets import hide_passwords
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +125,14 @@ def describe_target_in_json(target: JournalTarget) -> dict[str, Any]:
     return {
         "table": target.table_name or None,
         "region": target.region or None,
-        "endpoint": hide_password(target.endpoint_url) or None,
+        "endpoint": hide_passwords(target.endpoint_url) or None,
     }
 
 
 def name_target(target: JournalTarget) -> str:
     """Return a table for people."""
-    place = ", ".join(filter(None, (target.region, hide_password(target.endpoint_url))))
+    place = ", ".join(filter(None, (target.region, hide_passwords(target.endpoint_url))))
     return f"{target.table_name or '(no table noted)'}{f' ({place})' if place else ''}"
-
-
-def hide_password(url: str) -> str:
-    """Return a URL without the user and password that it may hold."""
-    try:
-        secret, found, _ = urlsplit(url).netloc.rpartition("@")
-    except ValueError:
-        return "(malformed)"
-    return url.replace(f"{secret}@", "***@", 1) if found else url
 
 
 def list_troubles(views: Iterable[JournalView]) -> Iterator[str]:

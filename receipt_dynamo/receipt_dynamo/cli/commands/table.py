@@ -14,7 +14,6 @@ from receipt_dynamo.cli.arguments import (
     CommandError,
     add_parser,
 )
-from receipt_dynamo.cli.explain import hide_passwords
 from receipt_dynamo.cli.output import remark, say_all, say_json
 from receipt_dynamo.cli.target import add_target, find_table, open_connection, require_table
 from receipt_dynamo.data.table.check import (
@@ -27,6 +26,7 @@ from receipt_dynamo.data.table.check import (
 from receipt_dynamo.data.table.setup import Remarks, look_at_table, make_table
 from receipt_dynamo.data.table.template import make_template
 from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
+from receipt_dynamo.utils.secrets import hide_passwords
 
 _STATUSES: Final = {
     DONE: "the table is as it should be",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from receipt_dynamo.cli.explain import hide_passwords
+from receipt_dynamo.utils.secrets import hide_passwords
 from receipt_label.cli.doctor.findings import Finding, Level, Line, Patient
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import explain_environment, find_endpoint, validate_table
