@@ -8,6 +8,7 @@ Sources, read in November 2026:
 
 * SKUs: https://developers.google.com/maps/billing-and-pricing/sku-details/places and
   https://developers.google.com/maps/billing-and-pricing/sku-details/legacy
+  (the first has Geocoding too)
 * fields: https://developers.google.com/maps/documentation/places/web-service/place-details,
   .../text-search, .../nearby-search, and .../legacy/details
 """
@@ -56,12 +57,14 @@ _NEW_BY_FIELDS: Final[Mapping[str, Mapping[str, str]]] = {
 _NEW_BY_CALL: Final[Mapping[str, str]] = {
     "autocomplete": "autocomplete_requests",
     "photo": "places_api_place_details_photos",
+    "geocoding": "geocoding",
 }
 
 _LEGACY_BY_CALL: Final[Mapping[str, str]] = {
     "autocomplete": "autocomplete_per_request",
     "query_autocomplete": "query_autocomplete_per_request",
     "photo": "places_photo",
+    "geocoding": "geocoding",
 }
 
 _LEGACY_WITH_DATA: Final[Mapping[str, str]] = {
@@ -69,6 +72,16 @@ _LEGACY_WITH_DATA: Final[Mapping[str, str]] = {
     "nearby_search": "places_nearby_search",
     "place_details": "places_details",
     "text_search": "places_text_search",
+}
+
+# Operations as functions named them that an earlier version of this package tracked. They asked
+# the legacy API, and Geocoding, which has no fields.
+_EARLIER_NAMES: Final[Mapping[str, str]] = {
+    "place_details": "place_details",
+    "place_search": "text_search",
+    "place_autocomplete": "autocomplete",
+    "place_photo": "photo",
+    "geocoding": "geocoding",
 }
 
 _IDS_REFRESH: Final[Mapping[str, str]] = {
@@ -148,11 +161,33 @@ class BilledAs:
     tier: str | None = None
 
 
+def find_sku_of_function(
+    operation: str, field_mask: str | Iterable[str] | None = None, *, legacy: bool = False
+) -> BilledAs:
+    """Return as what the call is billed that a decorated function makes.
+
+    Args:
+        operation: As of :func:`find_sku` or :func:`find_legacy_sku`; or by its earlier name:
+            "place_search" (billed as a text search, a nearby search costs the same),
+            "place_autocomplete", "place_photo" or "geocoding". With an earlier name, among
+            them "place_details", and no field mask, the function asks the legacy API: the new
+            one refuses to answer without a mask.
+        field_mask: The fields asked for.
+        legacy: Whether the function asks the legacy API.
+    """
+    name = _EARLIER_NAMES.get(operation, operation)
+    fields = _split(field_mask)
+    if legacy or (operation in _EARLIER_NAMES and not fields):
+        return find_legacy_sku(name, fields)
+    return find_sku(name, fields)
+
+
 def find_sku(operation: str, field_mask: str | Iterable[str] | None = None) -> BilledAs:
     """Return as what a call to the new API is billed.
 
     Args:
-        operation: "text_search", "nearby_search", "place_details", "autocomplete" or "photo".
+        operation: "text_search", "nearby_search", "place_details", "autocomplete", "photo" or
+            "geocoding".
         field_mask: The fields asked for, as in the header ``X-Goog-FieldMask``: text with
             commas, or one by one. A field that is not known here makes the SKU unknown,
             unless another one already asks for the highest tier.
@@ -179,7 +214,7 @@ def find_legacy_sku(operation: str, fields: str | Iterable[str] | None = None) -
 
     Args:
         operation: "text_search", "nearby_search", "place_details", "find_place",
-            "autocomplete", "query_autocomplete" or "photo".
+            "autocomplete", "query_autocomplete", "photo" or "geocoding".
         fields: The request's ``fields``. Without it, details and searches are billed with
             all of their data, and "find_place" gives ids alone.
     """

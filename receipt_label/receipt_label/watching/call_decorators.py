@@ -9,7 +9,7 @@ from typing import Final, ParamSpec, TypeVar, overload
 from receipt_label.calls.reply import Reply
 from receipt_label.providers.anthropic import read_message
 from receipt_label.providers.google_places import PLACES_MODEL, PLACES_SERVICE, read_places
-from receipt_label.providers.google_places_skus import find_legacy_sku, find_sku
+from receipt_label.providers.google_places_skus import find_sku_of_function
 from receipt_label.providers.openai import read_embedding, read_reply
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.usage_context import check_text
@@ -116,11 +116,13 @@ class CallDecorators:
 
         Args:
             operation: What it asks for: "text_search", "nearby_search", "place_details",
-                "find_place", "autocomplete", "query_autocomplete" or "photo". Another one
-                is recorded too, without a cost.
+                "find_place", "autocomplete", "query_autocomplete", "photo" or "geocoding"; or
+                an earlier name of one: "place_search", "place_autocomplete", "place_photo".
+                Another one is recorded too, without a cost.
             field_mask: The fields that it asks for, by which Google prices the call: as in
-                ``X-Goog-FieldMask``, or the legacy API's ``fields``. Without it the new
-                API's searches and details have no cost.
+                ``X-Goog-FieldMask``, or the legacy API's ``fields``. Without it the new API's
+                searches have no cost, and details are taken for the legacy API's, with all of
+                their data: the new API refuses to answer without a mask.
             legacy: Whether it asks the legacy API (``maps/api/place``).
 
         Raises:
@@ -128,7 +130,7 @@ class CallDecorators:
             TypeError: ``operation`` is no str.
         """
         check_text("operation", operation)
-        read = read_places((find_legacy_sku if legacy else find_sku)(operation, field_mask))
+        read = read_places(find_sku_of_function(operation, field_mask, legacy=legacy))
         return self._make_decorator(
             TrackedFunction(
                 service=PLACES_SERVICE,

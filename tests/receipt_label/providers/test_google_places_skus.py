@@ -6,7 +6,12 @@ from collections.abc import Iterable
 
 import pytest
 
-from receipt_label.providers.google_places_skus import BilledAs, find_legacy_sku, find_sku
+from receipt_label.providers.google_places_skus import (
+    BilledAs,
+    find_legacy_sku,
+    find_sku,
+    find_sku_of_function,
+)
 
 
 @pytest.mark.parametrize(
@@ -84,3 +89,33 @@ def test_the_legacy_api_bills_the_call_and_its_data(
     operation: str, fields: str | Iterable[str] | None, sku: str | None
 ) -> None:
     assert find_legacy_sku(operation, fields).sku == sku
+
+
+ALL_DATA = "+basic_data+contact_data+atmosphere_data"
+
+
+@pytest.mark.parametrize(
+    ("operation", "field_mask", "legacy", "sku"),
+    [
+        ("place_details", None, False, f"places_details{ALL_DATA}"),
+        ("place_search", None, False, f"places_text_search{ALL_DATA}"),
+        ("place_search", (), True, f"places_text_search{ALL_DATA}"),
+        ("place_autocomplete", None, False, "autocomplete_per_request"),
+        ("place_photo", " ", False, "places_photo"),
+        ("geocoding", None, False, "geocoding"),
+        ("geocoding", None, True, "geocoding"),
+        ("geocoding", "*", False, "geocoding"),
+        ("place_details", "name", True, "places_details+basic_data"),
+        ("place_details", "displayName", False, "places_api_place_details_pro"),
+        ("place_search", "places.displayName", False, "places_api_text_search_pro"),
+        ("place_autocomplete", "suggestions", False, "autocomplete_requests"),
+        ("place_details", iter(["displayName"]), False, "places_api_place_details_pro"),
+        ("text_search", None, False, None),
+        ("text_search", None, True, f"places_text_search{ALL_DATA}"),
+        ("place_matrix", None, False, None),
+    ],
+)
+def test_earlier_names_of_operations_are_those_of_the_legacy_api(
+    operation: str, field_mask: str | Iterable[str] | None, *, legacy: bool, sku: str | None
+) -> None:
+    assert find_sku_of_function(operation, field_mask, legacy=legacy).sku == sku

@@ -160,6 +160,24 @@ def test_places_say_as_what_they_are_billed(
     assert writer.only.metadata.get("field_tier") == tier
 
 
+@pytest.mark.parametrize(
+    ("operation", "cost"),
+    [
+        ("place_details", "0.025"),
+        ("place_search", "0.040"),
+        ("place_autocomplete", "0.00283"),
+        ("place_photo", "0.007"),
+        ("geocoding", "0.005"),
+    ],
+)
+def test_places_by_their_earlier_names_have_a_price(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter, operation: str, cost: str
+) -> None:
+    tracker.track_google_places(operation)(dict)()
+    assert (writer.only.operation, writer.only.cost_usd) == (operation, Decimal(cost))
+    assert writer.only.metadata["pricing"]["status"] == "estimated"
+
+
 async def test_async_places_are_recorded(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter
 ) -> None:
