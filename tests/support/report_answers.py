@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from receipt_dynamo import AIUsageMetric, ReadTally
-from receipt_label.reporting.answer import Answer
+from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.period import read_period
 from receipt_label.reporting.selection import Selection
 from receipt_label.reporting.usage_report import Grouping, add_up
@@ -29,12 +29,12 @@ HOSTILE = (
 """Names as only an enemy gives them."""
 
 
-def answer(records: Sequence[AIUsageMetric], groupings: Sequence[Grouping]) -> Answer:
+def answer(records: Sequence[AIUsageMetric], groupings: Sequence[Grouping]) -> ReportAnswer:
     """Return the answer to a question after ``records``."""
     period = read_period("2026-03-26", "2026-04-03", now=MADE_AT)
     report = add_up(records, groupings, period.zone)
     tally = ReadTally(records=len(records), read_units=Decimal("12.5"))
-    return Answer("ai-usage", Selection(period=period), report, tally, MADE_AT)
+    return ReportAnswer("ai-usage", Selection(period=period), report, tally, MADE_AT)
 
 
 def make_usual_records() -> list[AIUsageMetric]:

@@ -39,7 +39,7 @@ from receipt_label.testing.openai_more_answers import (
     answer_transcription,
     stream_response,
 )
-from receipt_label.testing.stub_server import HOST, Answer, Events, Fault, StubServer
+from receipt_label.testing.stub_server import HOST, BodyFault, Events, StubAnswer, StubServer
 
 Service = Literal["openai", "anthropic"]
 
@@ -140,7 +140,7 @@ class ProviderStub:
         self._overrides: dict[Service, deque[dict[str, Any]]] = {
             service: deque() for service in _ERROR_FORMS
         }
-        self._faults: deque[Fault | int] = deque()
+        self._faults: deque[BodyFault | int] = deque()
         self._held: list[threading.Event] = []
         self._requests: list[StubRequest] = []
         self._series = secrets.token_hex(4)
@@ -205,7 +205,7 @@ class ProviderStub:
             return list(self._requests)
 
     def fail_next(self, status: int, times: int = 1) -> None:
-        """Answer the next requests with an error in the provider's form.
+        """StubAnswer the next requests with an error in the provider's form.
 
         The SDKs repeat a call that got 408, 409, 429 or 5xx (twice by default), and each
         repetition is a request.
@@ -248,7 +248,7 @@ class ProviderStub:
         Args:
             after: Events of a stream, or bytes of a plain body, that are sent before.
         """
-        self._add_fault(Fault(after))
+        self._add_fault(BodyFault(after))
 
     def hold_next(self, after: int) -> threading.Event:
         """Hold the next successful reply back in its middle.
@@ -261,7 +261,7 @@ class ProviderStub:
         """
         held = threading.Event()
         self._held.append(held)
-        self._add_fault(Fault(after, held))
+        self._add_fault(BodyFault(after, held))
         return held
 
     def fail_next_stream(self, after: int) -> None:
@@ -272,7 +272,7 @@ class ProviderStub:
         """
         self._add_fault(after)
 
-    def _add_fault(self, fault: Fault | int) -> None:
+    def _add_fault(self, fault: BodyFault | int) -> None:
         with self._lock:
             self._faults.append(fault)
 
@@ -282,7 +282,7 @@ class ProviderStub:
             raise RuntimeError("the provider stub is not running; call start() first")
         return self._server.server_port
 
-    def _answer(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Answer:
+    def _answer(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> StubAnswer:
         """Wait, decide the answer to one request, and log it."""
         self._stopping.wait(self._latency)
         endpoint = _ENDPOINTS.get(_AZURE.sub("/v1", path))
@@ -301,7 +301,7 @@ class ProviderStub:
         service: Service,
         path: str,
         body: dict[str, Any] | None,
-    ) -> Answer:
+    ) -> StubAnswer:
         unique, failure = self._take_number_and_failure()
         headers = {_REQUEST_ID_HEADERS[service]: f"req_{unique}"}
         refusal = (
@@ -311,29 +311,29 @@ class ProviderStub:
         )
         if refusal is not None or endpoint is None or body is None:
             status, message = refusal or (500, "The stub is broken.")
-            return Answer(status, _ERROR_FORMS[service](status, message, unique), headers)
+            return StubAnswer(status, _ERROR_FORMS[service](status, message, unique), headers)
         return self._compose(endpoint, body, unique, headers)
 
     def _compose(
         self, endpoint: _Endpoint, body: dict[str, Any], unique: str, headers: dict[str, str]
-    ) -> Answer:
+    ) -> StubAnswer:
         fault, failing = self._take_fault()
         reply = endpoint.answer(body, unique)
         if isinstance(reply, bytes):
-            return Answer(200, reply, headers, fault=fault)
+            return StubAnswer(200, reply, headers, fault=fault)
         reply |= self._take_override(endpoint.service)
         events = endpoint.stream(body, reply) if body.get("stream") and endpoint.stream else None
         if events is not None and failing is not None:
             last = iter([_ERROR_EVENTS[endpoint.service]])
             events = itertools.chain(itertools.islice(events, failing), last)
-        return Answer(200, reply, headers, events, fault)
+        return StubAnswer(200, reply, headers, events, fault)
 
     def _take_number_and_failure(self) -> tuple[str, int | None]:
         with self._lock:
             unique = f"{self._series}{next(self._numbers):08d}"
             return unique, self._failures.popleft() if self._failures else None
 
-    def _take_fault(self) -> tuple[Fault | None, int | None]:
+    def _take_fault(self) -> tuple[BodyFault | None, int | None]:
         """Return a fault on the way, or after how many events the provider itself fails."""
         with self._lock:
             fault = self._faults.popleft() if self._faults else None

@@ -19,7 +19,7 @@ Events: TypeAlias = Iterator[tuple[str | None, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class BodyFault:
     """What becomes of one body on its way.
 
     Args:
@@ -32,7 +32,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StubAnswer:
     """What is sent to one request.
 
     Args:
@@ -47,10 +47,10 @@ class Answer:
     reply: dict[str, Any] | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     events: Events | None = None
-    fault: Fault | None = None
+    fault: BodyFault | None = None
 
 
-Respond: TypeAlias = Callable[[str, Mapping[str, str], bytes], Answer]
+Respond: TypeAlias = Callable[[str, Mapping[str, str], bytes], StubAnswer]
 """Decides the answer to a path, headers with names in lower case, and a body."""
 
 
@@ -134,7 +134,7 @@ class _StubHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Keep quiet: the stub has a log of its own."""
 
-    def _send_document(self, answer: Answer) -> None:
+    def _send_document(self, answer: StubAnswer) -> None:
         reply, fault = answer.reply, answer.fault
         is_sound = isinstance(reply, bytes)
         document = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
@@ -148,7 +148,7 @@ class _StubHandler(BaseHTTPRequestHandler):
             document = document[fault.after :]
         self.wfile.write(document)
 
-    def _send_stream(self, answer: Answer, events: Events) -> None:
+    def _send_stream(self, answer: StubAnswer, events: Events) -> None:
         self._send_head(answer, "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
@@ -162,7 +162,7 @@ class _StubHandler(BaseHTTPRequestHandler):
             self._send_chunk(f"{event}data: {text}\n\n".encode())
         self._send_chunk(b"")
 
-    def _suffer(self, fault: Fault) -> bool:
+    def _suffer(self, fault: BodyFault) -> bool:
         """Hold the answer back, or cut the connection; return whether it is cut."""
         if fault.held_until is not None:
             fault.held_until.wait()
@@ -172,7 +172,7 @@ class _StubHandler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
         return True
 
-    def _send_head(self, answer: Answer, content_type: str) -> None:
+    def _send_head(self, answer: StubAnswer, content_type: str) -> None:
         self.send_response(answer.status)
         self.send_header("content-type", content_type)
         for name, value in answer.headers.items():

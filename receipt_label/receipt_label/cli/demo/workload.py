@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from receipt_label.cli.demo.report import Call
+from receipt_label.cli.demo.verdict import MadeCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class Workload:
         self._sleep = sleep
         self._begun = 0
         self._lock = threading.Lock()
-        self._done: list[Call] = []
+        self._done: list[MadeCall] = []
         self._slowest = 0.0
 
     def run(self, count: int, seconds: float, tick: Callable[[], None]) -> None:
@@ -129,7 +129,7 @@ class Workload:
             self._sleep(_TICK)
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[MadeCall]:
         """The calls that are over, in the order in which they ended."""
         with self._lock:
             return list(self._done)
@@ -162,7 +162,7 @@ class Workload:
             self._done.append(call)
             self._slowest = max(self._slowest, call.seconds)
 
-    def _make_call(self, number: int) -> Call:
+    def _make_call(self, number: int) -> MadeCall:
         """Make one call; what it raises is part of the demo's verdict, so nothing escapes."""
         service = ("openai", "anthropic")[number % 2]
         ask = self._ask_openai if service == "openai" else self._ask_anthropic
@@ -173,10 +173,12 @@ class Workload:
         try:
             response_id, input_tokens, output_tokens = ask(model, f"Please read receipt {number}.")
         except Exception as error:  # noqa: BLE001
-            return Call(service, model, None, error=f"{service} call {number}: {error!r}")
+            return MadeCall(service, model, None, error=f"{service} call {number}: {error!r}")
         seconds = self._clock() - start
         own_seconds = seconds - self._timer.take()
-        return Call(service, model, response_id, input_tokens, output_tokens, seconds, own_seconds)
+        return MadeCall(
+            service, model, response_id, input_tokens, output_tokens, seconds, own_seconds
+        )
 
     def _ask_openai(self, model: str, question: str) -> tuple[str, int, int]:
         reply = self._clients.openai.chat.completions.create(

@@ -24,7 +24,7 @@ from receipt_label.cli.report.page import draw_page
 from receipt_label.cli.report.terminal import print_report
 from receipt_label.cli.selecting import add_selection, read_count, read_selection
 from receipt_label.cli.whole_file import write_whole
-from receipt_label.reporting.answer import Answer, describe_reading
+from receipt_label.reporting.answer import ReportAnswer, describe_reading
 from receipt_label.reporting.course import choose_step
 from receipt_label.reporting.dimensions import DIMENSIONS, read_dimensions
 from receipt_label.reporting.selection import Selection
@@ -129,18 +129,18 @@ def _read(
     selection: Selection,
     groupings: Sequence[Grouping],
     now: datetime,
-) -> Answer:
+) -> ReportAnswer:
     tally = ReadTally()
     records = show_progress(selection.read(client, now.date(), tally), tally, quiet=chosen.quiet)
     report = add_up(records, groupings, selection.period.zone)
-    return Answer(client.table_name, selection, report, tally, now)
+    return ReportAnswer(client.table_name, selection, report, tally, now)
 
 
 def _name_form(chosen: argparse.Namespace) -> str:
     return "json" if chosen.json else "csv" if chosen.csv else "text"
 
 
-_SHOW: Final[Mapping[str, Callable[[Answer, Grouping, int | None], None]]] = {
+_SHOW: Final[Mapping[str, Callable[[ReportAnswer, Grouping, int | None], None]]] = {
     "json": lambda answer, by, top: say_json(to_document(answer, by, top)),
     "csv": lambda answer, by, top: write_csv(answer, by, top, sys.stdout),
     "text": lambda answer, by, top: print_report(answer, by, top or _TOP, sys.stdout),

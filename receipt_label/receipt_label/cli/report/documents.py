@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, Final, TextIO
 
 from receipt_label.reporting.amounts import name_others
-from receipt_label.reporting.answer import Answer
+from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import Grouping
 
@@ -29,7 +29,7 @@ _NUMBERS: Final = (
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def to_document(answer: Answer, by: Grouping, top: int | None) -> dict[str, Any]:
+def to_document(answer: ReportAnswer, by: Grouping, top: int | None) -> dict[str, Any]:
     """Return a report as JSON can hold it; amounts of money are texts, and exact.
 
     Args:
@@ -62,7 +62,7 @@ def to_document(answer: Answer, by: Grouping, top: int | None) -> dict[str, Any]
     }
 
 
-def write_csv(answer: Answer, by: Grouping, top: int | None, stream: TextIO) -> None:
+def write_csv(answer: ReportAnswer, by: Grouping, top: int | None, stream: TextIO) -> None:
     """Write the groups of a report as CSV (RFC 4180), with a line of names first.
 
     A name that a program for tables would take for a formula gets an apostrophe before it.

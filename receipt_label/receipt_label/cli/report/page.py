@@ -17,7 +17,7 @@ from receipt_label.reporting.amounts import (
     name_others,
     name_value,
 )
-from receipt_label.reporting.answer import Answer
+from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.course import Step, tell_course
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import Grouping, Ranking
@@ -29,7 +29,9 @@ _POLICY: Final = (
 )
 
 
-def draw_page(answer: Answer, course: Grouping, groupings: Sequence[Grouping], top: int) -> str:
+def draw_page(
+    answer: ReportAnswer, course: Grouping, groupings: Sequence[Grouping], top: int
+) -> str:
     """Return the page as HTML.
 
     Args:

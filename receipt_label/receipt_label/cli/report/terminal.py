@@ -14,7 +14,7 @@ from receipt_label.reporting.amounts import (
     name_others,
     name_value,
 )
-from receipt_label.reporting.answer import Answer
+from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import Grouping, Ranking
 
@@ -30,7 +30,7 @@ _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
 _FULL: Final = "█"
 
 
-def print_report(answer: Answer, by: Grouping, top: int, stream: TextIO) -> None:
+def print_report(answer: ReportAnswer, by: Grouping, top: int, stream: TextIO) -> None:
     """Print a report: in colour on a terminal, plain in a file or a pipe.
 
     Args:
@@ -39,11 +39,7 @@ def print_report(answer: Answer, by: Grouping, top: int, stream: TextIO) -> None
         top: How many of the costliest groups.
         stream: Where to print.
     """
-    from rich.console import Console
-
-    # A pipe has no width; what reads it should not see names that are cut.
-    width = None if stream.isatty() else _PIPE_WIDTH
-    console = Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
+    console = open_console(stream)
     console.print(make_printable(answer.title), style="bold", soft_wrap=True)
     ranking = answer.report.rank(by, top)
     if ranking.groups:
@@ -52,6 +48,15 @@ def print_report(answer: Answer, by: Grouping, top: int, stream: TextIO) -> None
         console.print("no records")
     for note in answer.notes:
         console.print(make_printable(note), style="yellow", soft_wrap=True)
+
+
+def open_console(stream: TextIO) -> Console:
+    """Return a console that shows what it is given as it is, whatever that holds."""
+    from rich.console import Console
+
+    # A pipe has no width; what reads it should not see names that are cut.
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(file=stream, highlight=False, markup=False, emoji=False, width=width)
 
 
 def _draw_table(console: Console, ranking: Ranking, total: Sums) -> Table:

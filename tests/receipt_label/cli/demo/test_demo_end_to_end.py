@@ -30,18 +30,18 @@ SABOTAGE = """
 import sys
 from receipt_label.cli.demo.options import DemoOptions
 from receipt_label.cli.demo.run import run_demo
-from receipt_label.cli.demo.world import World
+from receipt_label.cli.demo.setup import DemoSetup
 
-read_rows = World.read_rows
+read_rows = DemoSetup.read_rows
 
-def read_after_sabotage(world):
-    row, other = read_rows(world)[:2]
-    table = world.reader._connection.client()
-    name = world.reader.table_name
+def read_after_sabotage(setup, tally):
+    row, other = read_rows(setup, tally)[:2]
+    table = setup.reader._connection.client()
+    name = setup.reader.table_name
     {sabotage}
-    return read_rows(world)
+    return read_rows(setup, tally)
 
-World.read_rows = read_after_sabotage
+DemoSetup.read_rows = read_after_sabotage
 sys.exit(run_demo(DemoOptions(calls=8, threads=2, seconds=0.4, plain=True), sys.stdout))
 """
 
@@ -76,8 +76,8 @@ def test_in_a_hostile_shell_every_call_has_exactly_one_row() -> None:
 
     assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
     assert re.search(r"calls made +60\nrows found +60\nlost +0\ndoubled +0\n", ended.stdout)
-    assert re.search(r"total +60 +\d+ +\d+ +0\.0\d*[1-9]", ended.stdout)
-    assert "unpriced" not in ended.stdout
+    assert re.search(r"total +60 +\d+ +\d+ +0\.\d\d +0\.0\d*[1-9]", ended.stdout)
+    assert "without a known price" not in ended.stdout
     assert ended.stdout.endswith("OK: every call has exactly one row.\n")
 
 

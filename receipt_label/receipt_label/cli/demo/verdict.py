@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ _MAX_LISTED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class MadeCall:
     """One call as its caller saw it.
 
     Args:
@@ -43,29 +42,6 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class CostLine:
-    """What one model of one service cost, from the rows alone.
-
-    Args:
-        service: As in the rows.
-        model: As in the rows.
-        rows: Number of rows.
-        input_tokens: Sum of the rows.
-        output_tokens: Sum of the rows.
-        cost_usd: Sum of the priced rows, in USD.
-        unpriced: Rows without a price; never counted as free.
-    """
-
-    service: str
-    model: str
-    rows: int
-    input_tokens: int
-    output_tokens: int
-    cost_usd: Decimal
-    unpriced: int
-
-
-@dataclass(frozen=True, slots=True)
 class Comparison:
     """Calls against rows. Every list is empty when each call has exactly one true row.
 
@@ -77,7 +53,6 @@ class Comparison:
         strange: Request ids of rows that no caller knows.
         differing: Response ids whose row has other tokens than the reply had.
         failed: What callers got in place of a reply.
-        costs: Cost by service and model, in this order.
     """
 
     calls: int
@@ -87,17 +62,11 @@ class Comparison:
     strange: list[str]
     differing: list[str]
     failed: list[str]
-    costs: list[CostLine]
 
     @property
     def is_clean(self) -> bool:
         """True when every call succeeded and has exactly one row, with its tokens."""
         return not (self.lost or self.doubled or self.strange or self.differing or self.failed)
-
-    @property
-    def total_usd(self) -> Decimal:
-        """Cost of all priced rows, in USD."""
-        return sum((line.cost_usd for line in self.costs), Decimal(0))
 
     def list_differences(self) -> list[str]:
         """Return a line for each kind of difference, with the first ids."""
@@ -111,7 +80,7 @@ class Comparison:
         return [f"{kind}: {_shorten(ids)}" for kind, ids in kinds.items() if ids]
 
 
-def compare(calls: Sequence[Call], rows: Iterable[AIUsageMetric]) -> Comparison:
+def compare(calls: Sequence[MadeCall], rows: Iterable[AIUsageMetric]) -> Comparison:
     """Compare what the callers got with what the table holds.
 
     Args:
@@ -132,34 +101,15 @@ def compare(calls: Sequence[Call], rows: Iterable[AIUsageMetric]) -> Comparison:
         strange=sorted(surplus.keys() - answered.keys()),
         differing=sorted({row.request_id for row in found if _differs(answered, row)}),
         failed=[call.error or "no reply" for call in calls if call.response_id is None],
-        costs=_sum_costs(found),
     )
 
 
-def _differs(answered: dict[str, Call], row: AIUsageMetric) -> bool:
+def _differs(answered: dict[str, MadeCall], row: AIUsageMetric) -> bool:
     call = answered.get(row.request_id)
     return call is not None and (
         (row.service, row.model, row.input_tokens, row.output_tokens)
         != (call.service, call.model, call.input_tokens, call.output_tokens)
     )
-
-
-def _sum_costs(rows: Iterable[AIUsageMetric]) -> list[CostLine]:
-    groups: defaultdict[tuple[str, str], list[AIUsageMetric]] = defaultdict(list)
-    for row in rows:
-        groups[row.service, row.model].append(row)
-    return [
-        CostLine(
-            service,
-            model,
-            rows=len(group),
-            input_tokens=sum(row.input_tokens or 0 for row in group),
-            output_tokens=sum(row.output_tokens or 0 for row in group),
-            cost_usd=sum((row.cost_usd for row in group if row.cost_usd is not None), Decimal(0)),
-            unpriced=sum(row.cost_usd is None for row in group),
-        )
-        for (service, model), group in sorted(groups.items())
-    ]
 
 
 def _shorten(ids: list[str]) -> str:

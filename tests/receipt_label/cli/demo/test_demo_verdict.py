@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from receipt_dynamo import AIUsageMetric
-from receipt_label.cli.demo.report import Call, Comparison, CostLine, compare
-from receipt_label.cli.demo.summary import format_summary
+from receipt_label.cli.demo.summary import REPORTED_BY, print_summary
+from receipt_label.cli.demo.verdict import MadeCall, compare
+from support.report_answers import answer
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def make_calls(count: int = 4) -> list[Call]:
+def make_calls(count: int = 4) -> list[MadeCall]:
     return [
-        Call("openai", "gpt-4.1", f"chatcmpl-{number}", 10, 5, 0.03, 0.002)
+        MadeCall("openai", "gpt-4.1", f"chatcmpl-{number}", 10, 5, 0.03, 0.002)
         for number in range(count)
     ]
 
 
-def make_row(call: Call, **changes: object) -> AIUsageMetric:
+def make_row(call: MadeCall, **changes: object) -> AIUsageMetric:
     fields: dict[str, object] = {
         "request_id": call.response_id,
         "input_tokens": call.input_tokens,
@@ -38,9 +40,6 @@ def test_each_call_with_one_row_is_clean() -> None:
     assert comparison.is_clean
     assert comparison.list_differences() == []
     assert (comparison.calls, comparison.rows) == (4, 4)
-    assert comparison.costs == [
-        CostLine("openai", "gpt-4.1", 4, 40, 20, Decimal("0.00024"), unpriced=0)
-    ]
 
 
 def test_a_deleted_row_is_lost() -> None:
@@ -108,15 +107,6 @@ def test_a_failed_call_is_a_failure_even_with_all_rows_there() -> None:
     assert comparison.failed == ["openai call 1: APIError"]
 
 
-def test_unknown_price_is_counted_as_unpriced_not_free() -> None:
-    calls = make_calls(2)
-    comparison = compare(calls, [make_row(calls[0]), make_row(calls[1], cost_usd=None)])
-
-    (line,) = comparison.costs
-    assert (line.cost_usd, line.unpriced) == (Decimal("0.00006"), 1)
-    assert "0.000060 + 1 unpriced" in format_summary(comparison, calls, calls)
-
-
 def test_many_differences_are_cut_to_the_first() -> None:
     (line,) = compare(make_calls(25), []).list_differences()
 
@@ -124,19 +114,25 @@ def test_many_differences_are_cut_to_the_first() -> None:
     assert line.endswith(" and 15 more")
 
 
-def test_the_summary_shows_costs_counts_delays_and_the_verdict() -> None:
+def summarize(
+    calls: list[MadeCall], rows: list[AIUsageMetric], untracked: list[MadeCall]
+) -> list[str]:
+    stream = io.StringIO()
+    print_summary(answer(rows, [REPORTED_BY]), compare(calls, rows), calls, untracked, stream)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
+def test_the_summary_shows_the_report_the_counts_the_delays_and_the_verdict() -> None:
     calls = make_calls(2)
     calls[1] = replace(calls[1], service="anthropic", model="claude-haiku-4-5", seconds=0.05)
-    summary = format_summary(
-        compare(calls, [make_row(call) for call in calls]), calls, make_calls(3)
-    )
+    lines = summarize(calls, [make_row(call) for call in calls], make_calls(3))
 
-    assert summary.splitlines()[3:] == [
-        "service    model             rows  input tokens  output tokens  cost in USD",
-        "anthropic  claude-haiku-4-5     1            10              5     0.000060",
-        "openai     gpt-4.1              1            10              5     0.000060",
-        "total                           2            20             10     0.000120",
-        "",
+    title, *_ = [line for line in lines if line.startswith("ai-usage:")]
+    assert lines.index(title) == 3
+    shown = [line.split() for line in lines[3:]]
+    assert ["openai", "gpt-4.1", "1", "10", "5", "0.0001", "█" * 20] in shown
+    assert ["total", "2", "20", "10", "0.0001"] in shown
+    assert lines[lines.index("calls made  2") :] == [
         "calls made  2",
         "rows found  2",
         "lost        0",
@@ -153,18 +149,28 @@ def test_the_summary_shows_costs_counts_delays_and_the_verdict() -> None:
     ]
 
 
+def test_a_row_without_a_price_makes_the_total_a_lower_bound() -> None:
+    calls = make_calls(2)
+    rows = [make_row(calls[0]), make_row(calls[1], cost_usd=None)]
+
+    assert any(
+        line.startswith("1 record without a known price") for line in summarize(calls, rows, calls)
+    )
+
+
 def test_the_summary_of_a_failure_lists_the_difference() -> None:
     calls = make_calls(2)
-    summary = format_summary(compare(calls, [make_row(calls[0])]), calls, calls)
+    lines = summarize(calls, [make_row(calls[0])], calls)
 
-    assert "FAILED: calls and rows differ." in summary
-    assert "lost (a call without a row): 1: chatcmpl-1" in summary
-    assert "OK" not in summary
+    assert lines[-2:] == [
+        "FAILED: calls and rows differ.",
+        "lost (a call without a row): 1: chatcmpl-1",
+    ]
 
 
 def test_a_demo_in_which_no_call_succeeded_still_has_a_summary() -> None:
-    failed = Call("openai", "gpt-4.1", None, error="openai call 0: APIConnectionError")
-    comparison: Comparison = compare([failed], [])
+    failed = MadeCall("openai", "gpt-4.1", None, error="openai call 0: APIConnectionError")
+    lines = summarize([failed], [], make_calls())
 
-    assert "No call succeeded." in format_summary(comparison, [failed], make_calls())
-    assert not comparison.is_clean
+    assert "No call succeeded." in lines
+    assert lines[-1] == "failed calls: 1: openai call 0: APIConnectionError"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final
 
-from receipt_dynamo import DynamoClient, ResilientDynamoClient
+from receipt_dynamo import DynamoClient, ReadTally, ResilientDynamoClient
 from receipt_dynamo.testing import FaultProxy
 from receipt_label.cli.demo.embedded_dynamodb import start_dynamodb
 from receipt_label.cli.demo.workload import SdkClients, TransportTimer
+from receipt_label.reporting.period import Period
+from receipt_label.reporting.selection import Selection
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
 
@@ -29,7 +31,7 @@ _NOBODY: Final = "demo"
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class DemoSetup:
     """The demo's parts.
 
     Args:
@@ -39,7 +41,7 @@ class World:
         tracked: The same, wrapped by the tracker.
         timer: Measures the time that calls wait for the providers.
         reader: Reads the table, past the proxy.
-        began_on: The UTC day on which it was opened.
+        began_on: The UTC day on which all was started.
     """
 
     proxy: FaultProxy
@@ -50,13 +52,18 @@ class World:
     reader: DynamoClient
     began_on: date
 
-    def read_rows(self) -> list[AIUsageMetric]:
-        """Read every row back from the table, by a query."""
-        return list(self.reader.query_ai_usage_costs_by_date(self.began_on, _today()))
+    @property
+    def selection(self) -> Selection:
+        """All of the table's rows."""
+        return Selection(period=Period(datetime.combine(self.began_on, time.min, UTC), None, UTC))
+
+    def read_rows(self, tally: ReadTally) -> list[AIUsageMetric]:
+        """Read every row back from the table, as a report does."""
+        return list(self.selection.read(self.reader, _today(), tally))
 
 
 @contextlib.contextmanager
-def open_world() -> Iterator[World]:
+def start_all() -> Iterator[DemoSetup]:
     """Start all servers, create the table, and make the clients; stop all in the end."""
     with contextlib.ExitStack() as stack:
         wait_for_url = stack.enter_context(start_dynamodb())
@@ -75,7 +82,7 @@ def open_world() -> Iterator[World]:
         reader.create_table()
         client = stack.enter_context(_make_client(proxy.endpoint_url))
         tracker = ResilientAIUsageTracker(client, table_name=TABLE_NAME, user_id="demo")
-        yield World(
+        yield DemoSetup(
             proxy,
             client,
             untracked=sdks,
