@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, field
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Final
 
@@ -93,6 +93,21 @@ def _check_count(value: object) -> int | None:
 
 
 def _check_amount(value: object) -> Decimal | None:
+    amount = _read_amount(value)
+    return None if amount is None else Decimal(normalize_number(amount, "the amount"))
+
+
+def _check_duration(value: object) -> int | None:
+    amount = _read_amount(value)
+    if amount is None:
+        return None
+    # The caller's context has no say: this neither looks at its precision nor signals.
+    whole = amount.to_integral_value(ROUND_HALF_UP)
+    return int(normalize_number(whole, "the duration"))
+
+
+def _read_amount(value: object) -> Decimal | None:
+    """Return a finite number of 0 or more as a Decimal, a float by its printed value."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (Decimal, int, float, str)):
@@ -105,12 +120,7 @@ def _check_amount(value: object) -> Decimal | None:
         raise ValueError("is not a number; accepted is a decimal number, 0 or more") from None
     if amount < 0 if amount.is_finite() else True:
         raise ValueError(f"is {value}; accepted is a finite number, 0 or more")
-    return Decimal(normalize_number(amount, "the amount"))
-
-
-def _check_duration(value: object) -> int | Decimal | None:
-    amount = _check_amount(value)
-    return None if amount is None else normalize_number(amount, "the duration")
+    return amount
 
 
 def _check_metadata(value: object) -> dict[str, Any]:
@@ -129,7 +139,7 @@ _Timestamp = Annotated[datetime, BeforeValidator(_check_timestamp)]
 _Count = Annotated[int, BeforeValidator(_check_count)]
 _OptionalCount = Annotated[int | None, BeforeValidator(_check_count)]
 _Amount = Annotated[Decimal | None, BeforeValidator(_check_amount)]
-_Duration = Annotated[int | Decimal | None, BeforeValidator(_check_duration)]
+_Duration = Annotated[int | None, BeforeValidator(_check_duration)]
 _Metadata = Annotated[dict[str, Any], BeforeValidator(_check_metadata)]
 
 
@@ -156,7 +166,8 @@ class AIUsageMetric:
         api_calls: Number of calls that the record stands for; 1 by default.
         cost_usd: Cost in USD as Decimal; a float or str is taken by its printed
             value. None means unpriced, which is not the same as 0.
-        latency_ms: Duration of the call in milliseconds.
+        latency_ms: Duration of the call in milliseconds, as int, float or Decimal; whole ones
+            are kept, rounded half up: 0.5 is 1. Readers of the table parse it by ``int(...)``.
         user_id: On whose behalf.
         job_id: Of which job; makes the record findable by job (GSI3).
         batch_id: Of which batch; makes it findable by batch (GSI3, or GSI4 if there

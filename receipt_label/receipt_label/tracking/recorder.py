@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import datetime
-from decimal import Decimal
+from math import floor
 from typing import TYPE_CHECKING, Any
 
 from receipt_dynamo.utils.log_limiter import LogLimiter
@@ -255,8 +255,9 @@ class CallRecorder:
             self.count_failure(error)
 
 
-def _to_milliseconds(seconds: float) -> Decimal:
-    return Decimal(round(seconds * 1_000_000)) / 1_000
+def _to_milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, rounded half up, as records hold them."""
+    return floor(seconds * 1_000 + 0.5)
 
 
 def _take_told_price(reply: Reply) -> Price | None:

@@ -245,7 +245,7 @@ class AIUsageTracker(CallDecorators):
         cache_write_tokens: int = 0,
         request_id: str | None = None,
         timestamp: datetime | None = None,
-        latency_ms: int | Decimal | None = None,
+        latency_ms: float | Decimal | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> bool:
         """Record a review of a pull request that Claude made elsewhere, as in CI.
@@ -259,7 +259,7 @@ class AIUsageTracker(CallDecorators):
             cache_write_tokens: Part of the input that was written to the cache.
             request_id: Anthropic's id of the response; by default a new UUID.
             timestamp: Start of the review; now by default. A naive time is taken as UTC.
-            latency_ms: Duration in milliseconds, when known.
+            latency_ms: Duration in milliseconds, when known; whole ones are kept.
             metadata: More for the record's metadata.
 
         Returns:
@@ -275,7 +275,9 @@ class AIUsageTracker(CallDecorators):
             cache_write_tokens=cache_write_tokens,
         )
         cached = {"cache_read_tokens": cache_read_tokens, "cache_write_tokens": cache_write_tokens}
-        known: dict[str, Any] = {} if request_id is None else {"request_id": request_id}
+        known: dict[str, Any] = {"latency_ms": latency_ms}
+        if request_id is not None:
+            known["request_id"] = request_id
         metric = receipt_dynamo.AIUsageMetric(
             service="anthropic",
             model=model,
@@ -283,7 +285,6 @@ class AIUsageTracker(CallDecorators):
             timestamp=timestamp or utc_now(),
             input_tokens=input_tokens,
             output_tokens=output_tokens,
-            latency_ms=latency_ms,
             github_pr=github_pr,
             metadata={**(metadata or {}), **({"usage": cached} if any(cached.values()) else {})},
             **known,

@@ -155,6 +155,42 @@ def test_money_is_taken_by_its_printed_value(cost: object, stored: str) -> None:
     assert metric.to_dynamodb_item()["costUSD"] == {"N": stored}
 
 
+@pytest.mark.parametrize(
+    ("latency", "stored"),
+    [
+        (820, "820"),
+        (58.828, "59"),
+        (58.4999, "58"),
+        (0.5, "1"),
+        (2.5, "3"),
+        (0.49999999999999994, "0"),
+        (Decimal("58.5"), "59"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal("-0.0"), "0"),
+        (Decimal("1E-200"), "0"),
+        (Decimal("7." + "4" * 60), "7"),
+        (0, "0"),
+    ],
+)
+def test_a_duration_is_kept_in_whole_milliseconds(latency: object, stored: str) -> None:
+    """Earlier readers do ``int(item["latencyMs"]["N"])``, which fails on "58.828"."""
+    with decimal.localcontext(prec=1, rounding=decimal.ROUND_DOWN):
+        metric = AIUsageMetric("openai", "m", "o", START, latency_ms=latency)  # type: ignore[arg-type]
+    assert metric.to_dynamodb_item()["latencyMs"] == {"N": stored}
+    assert type(metric.latency_ms) is int
+
+
+@pytest.mark.parametrize(("stored", "read"), [("58.828", 59), ("0.5", 1), ("58.8E+1", 588)])
+def test_a_fraction_of_a_millisecond_that_was_written_meanwhile_is_read(
+    stored: str, read: int
+) -> None:
+    item = make_full().to_dynamodb_item() | {"latencyMs": {"N": stored}}
+    metric = AIUsageMetric.from_dynamodb_item(item)
+    again = metric.to_dynamodb_item()
+    assert (metric.latency_ms, again["latencyMs"]) == (read, {"N": str(read)})
+    assert again == item | {"latencyMs": {"N": str(read)}}  # The keys as well.
+
+
 def test_the_callers_decimal_context_changes_no_number() -> None:
     with decimal.localcontext(capitals=0, prec=3):
         metric = AIUsageMetric("openai", "m", "o", START, cost_usd=Decimal("0.000000123456"))

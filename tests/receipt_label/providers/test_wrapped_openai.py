@@ -65,8 +65,7 @@ def test_a_call_is_recorded_with_all_that_is_known(
     assert record.environment == "test"
     assert record.error is None
     assert before <= record.timestamp <= datetime.now(UTC)
-    assert record.latency_ms is not None
-    assert record.latency_ms > 0
+    assert type(record.latency_ms) is int
     assert record.metadata["service_tier"] == "default"
     assert record.metadata["pricing"]["model"] == "gpt-4o"
 
