@@ -16,6 +16,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, ParamSpec, TypeVar
 
+from receipt_label.arguments import check_count, check_mapping, check_text
 from receipt_label.environment import Environment, parse_environment
 
 P = ParamSpec("P")
@@ -49,8 +50,8 @@ class UsageContext:
             if (value := getattr(self, name)) is not None:
                 check_text(name, value)
         if self.github_pr is not None:
-            _check_count("github_pr", self.github_pr)
-        _check_metadata(self.metadata)
+            check_count("github_pr", self.github_pr)
+        check_mapping("metadata", self.metadata)
 
     def over(self, base: UsageContext) -> UsageContext:
         """Return ``base`` with what is said here in place of what is said there."""
@@ -205,7 +206,7 @@ def ai_usage_context(
     """
     check_text("operation_type", operation_type)
     if metadata is not None:
-        _check_metadata(metadata)
+        check_mapping("metadata", metadata)
     context = UsageContext(
         job_id=job_id,
         batch_id=batch_id,
@@ -256,28 +257,3 @@ def _find_place() -> tuple[int, object]:
 
 def _makes_generator(function: object) -> bool:
     return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
-def check_text(name: str, value: object) -> None:
-    """Refuse what is no text, or an empty one.
-
-    Raises:
-        TypeError: ``value`` is no str.
-        ValueError: It is empty or blank.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{name} is of type {type(value).__name__}; accepted is str")
-    if not value.strip():
-        raise ValueError(f"{name} is {value!r}; accepted is a non-empty str")
-
-
-def _check_count(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is of type {type(value).__name__}; accepted is int")
-    if value < 0:
-        raise ValueError(f"{name} is {value}; accepted is int, 0 or more")
-
-
-def _check_metadata(value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise TypeError(f"metadata is of type {type(value).__name__}; accepted is a mapping")

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import receipt_dynamo
+from receipt_label.arguments import check_bool, check_text, check_type
 from receipt_label.calls.recorded import is_recorded, mark_recorded
 from receipt_label.environment import (
     Environment,
@@ -27,8 +28,8 @@ from receipt_label.tracking.batch_results import check_response, read_told_respo
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.stats import TrackerStats, utc_now
 from receipt_label.tracking.usage_log import UsageLogFile
-from receipt_label.usage_context import UsageContext, check_text
-from receipt_label.watching.call_decorators import CallDecorators, check_bool
+from receipt_label.usage_context import UsageContext
+from receipt_label.watching.call_decorators import CallDecorators
 
 ClientT = TypeVar("ClientT")
 
@@ -72,10 +73,10 @@ class AIUsageTracker(CallDecorators):
         usage_log: UsageLogFile | None = None,
         price_book: PriceBook | None = None,
     ) -> None:
-        _check_type("table_name", table_name, str)
-        _check_type("environment", environment, Environment)
-        _check_type("usage_log", usage_log, UsageLogFile)
-        _check_type("price_book", price_book, PriceBook)
+        check_type("table_name", table_name, str)
+        check_type("environment", environment, Environment)
+        check_type("usage_log", usage_log, UsageLogFile)
+        check_type("price_book", price_book, PriceBook)
         found = environment or detect_environment(table_name or _read_table_name(dynamo_client))
         if dynamo_client is not None:
             client = self._adopt_client(dynamo_client, found, table_name)
@@ -162,7 +163,7 @@ class AIUsageTracker(CallDecorators):
         check_bool("batch", batch)
         if operation is not None:
             check_text("operation", operation)
-        _check_type("timestamp", timestamp, datetime)
+        check_type("timestamp", timestamp, datetime)
         try:
             told = read_told_response(response, service, batch=batch)
             if is_recorded(told.source):
@@ -373,13 +374,6 @@ class AIUsageTracker(CallDecorators):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _check_type(name: str, value: object, kind: type) -> None:
-    if value is not None and not isinstance(value, kind):
-        raise TypeError(
-            f"{name} is of type {type(value).__name__}; accepted are {kind.__name__} and None"
-        )
 
 
 def _read_table_name(client: object) -> str | None:

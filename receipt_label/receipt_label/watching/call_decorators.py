@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Final, ParamSpec, TypeVar, overload
 
+from receipt_label.arguments import check_bool, check_text
 from receipt_label.calls.reply import Reply
 from receipt_label.providers.anthropic import read_message
 from receipt_label.providers.google_places import PLACES_MODEL, PLACES_SERVICE, read_places
 from receipt_label.providers.google_places_skus import find_sku_of_function
 from receipt_label.providers.openai import read_embedding, read_reply
 from receipt_label.tracking.recorder import CallRecorder
-from receipt_label.usage_context import check_text
 from receipt_label.watching.function_calls import TrackedFunction
 from receipt_label.watching.functions import track
 from receipt_label.watching.items import EventsReading, LastReading
@@ -211,14 +211,3 @@ class CallDecorators:
             self._recorder.price_book.load()
         except Exception as error:  # noqa: BLE001
             self._recorder.count_failure(error)
-
-
-def check_bool(name: str, value: object) -> bool:
-    """Return a value that has to be a bool.
-
-    Raises:
-        TypeError: It is none.
-    """
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is of type {type(value).__name__}; accepted is bool")
-    return value
