@@ -1,10 +1,9 @@
-"""One client's connection, and the connection upstream that serves it."""
+"""One client's connection, and the connections upstream that serve it: one for each request."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import select
 import socket
 import struct
 import threading
@@ -45,7 +44,8 @@ class ClientConnection:
         on_end: Callable[[ClientConnection], None],
     ) -> None:
         self._client = client
-        self._upstream = http.client.HTTPConnection(*upstream, timeout=_UPSTREAM_TIMEOUT)
+        self._upstream = upstream
+        self._upstream_socket: socket.socket | None = None
         self._handler = handler
         self._on_end = on_end
         self._aborted = False
@@ -60,9 +60,8 @@ class ClientConnection:
         self._aborted = True
         # The thread may be blocked on either side; a shutdown wakes it, a close would not.
         _shut(self._client, socket.SHUT_RD)
-        upstream = self._upstream.sock
-        if upstream is not None:
-            _shut(upstream, socket.SHUT_RDWR)
+        if self._upstream_socket is not None:
+            _shut(self._upstream_socket, socket.SHUT_RDWR)
 
     def join(self, timeout: float) -> None:
         """Wait until the connection has ended; do not wait for the calling thread itself."""
@@ -79,35 +78,35 @@ class ClientConnection:
         Raises:
             ConnectionAbortedError: This connection was aborted.
         """
-        if self._aborted:
-            raise ConnectionAbortedError
         try:
             return self._exchange_upstream(request, request.body if body is None else body)
         except (OSError, http.client.HTTPException) as error:
-            self._upstream.close()
             if self._aborted:
                 raise ConnectionAbortedError from error
             return make_error_reply(502, "BadGateway", f"The upstream failed: {error!r}")
 
     def _exchange_upstream(self, request: Request, body: bytes) -> Reply:
-        self._drop_stale_upstream()
-        self._upstream.putrequest(
-            request.method, request.path, skip_host=True, skip_accept_encoding=True
-        )
-        for name, value in select_forwarded(request.headers):
-            self._upstream.putheader(name, value)
-        self._upstream.putheader("Content-Length", str(len(body)))
-        self._upstream.endheaders(body)
-        with self._upstream.getresponse() as response:
-            content = response.read()
-            return Reply(response.status, select_forwarded(tuple(response.getheaders())), content)
-
-    def _drop_stale_upstream(self) -> None:
-        # An idle connection that is readable has been closed from the other end. A write
-        # into it would be lost, and could not be repeated without the risk of doubling it.
-        sock = self._upstream.sock
-        if sock is not None and select.select([sock], [], [], 0)[0]:
-            self._upstream.close()
+        # Never a connection that has been idle: the other end may close it just as the request
+        # leaves. Whether the request was carried out is unknown then, so that it could neither
+        # be answered nor sent again.
+        upstream = http.client.HTTPConnection(*self._upstream, timeout=_UPSTREAM_TIMEOUT)
+        with contextlib.closing(upstream):
+            upstream.connect()
+            self._upstream_socket = upstream.sock
+            if self._aborted:  # Before abort could see the socket.
+                raise ConnectionAbortedError
+            upstream.putrequest(
+                request.method, request.path, skip_host=True, skip_accept_encoding=True
+            )
+            for name, value in select_forwarded(request.headers):
+                upstream.putheader(name, value)
+            upstream.putheader("Content-Length", str(len(body)))
+            upstream.putheader("Connection", "close")
+            upstream.endheaders(body)
+            with upstream.getresponse() as response:
+                content = response.read()
+                headers = select_forwarded(tuple(response.getheaders()))
+                return Reply(response.status, headers, content)
 
     def _run(self) -> None:
         try:
@@ -119,7 +118,6 @@ class ClientConnection:
                 if self._aborted:
                     self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         finally:
-            self._upstream.close()
             self._on_end(self)
 
     def _serve(self, stream: BinaryIO) -> bool:

@@ -31,6 +31,17 @@ def ask(port: int, request: bytes) -> bytes:
         return client.makefile("rb").read()
 
 
+def receive(client: socket.socket) -> bytes:
+    """Read one request to its end, as a server does before it answers; ``b""`` at the end."""
+    request = b""
+    while not request.endswith(b"{}"):  # Head and body may come one after the other.
+        piece = client.recv(65536)
+        if not piece:
+            break
+        request += piece
+    return request
+
+
 @contextlib.contextmanager
 def serve_once(*replies: bytes) -> Iterator[str]:
     """Answer the connections, one after the other, by these bytes, and close each."""
@@ -40,7 +51,7 @@ def serve_once(*replies: bytes) -> Iterator[str]:
             for reply in replies:
                 client, _ = server.accept()
                 with client:
-                    client.recv(65536)
+                    receive(client)
                     client.sendall(reply)
 
         thread = threading.Thread(target=run)
@@ -49,6 +60,8 @@ def serve_once(*replies: bytes) -> Iterator[str]:
         thread.join(30)
 
 
+OK = b"HTTP/1.1 200 OK\r\n"
+EMPTY_OBJECT = OK + b"Content-Length: 2\r\n\r\n{}"
 POST = b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
 
 
@@ -146,21 +159,45 @@ def test_a_missing_upstream_is_a_bad_gateway(caller: Any) -> None:
     assert json.loads(reply.partition(b"\r\n\r\n")[2])["__type"].endswith("#BadGateway")
 
 
-def test_an_upstream_that_closes_idle_connections_loses_nothing() -> None:
-    """A write into a connection that the other end has closed would be lost."""
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+def post_twice(proxy: FaultProxy) -> list[bytes]:
+    """Return the status lines of two requests over one connection to the proxy."""
+    statuses = []
     with (
-        serve_once(answer, answer) as url,
-        FaultProxy(url) as proxy,
         socket.create_connection(("127.0.0.1", port_of(proxy)), timeout=30) as client,
         client.makefile("rb") as stream,
     ):
         for _ in range(2):
             client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}")
-            assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+            statuses.append(stream.readline())
             while stream.readline() != b"\r\n":
                 continue
             assert stream.read(2) == b"{}"
+    return statuses
+
+
+def test_an_upstream_that_closes_idle_connections_loses_nothing() -> None:
+    """A write into a connection that the other end has closed would be lost."""
+    with serve_once(EMPTY_OBJECT, EMPTY_OBJECT) as url, FaultProxy(url) as proxy:
+        assert post_twice(proxy) == [OK, OK]
+
+
+def test_an_upstream_that_closes_as_the_next_request_leaves_loses_nothing() -> None:
+    """No look at a connection can tell, and the request must not be sent again."""
+
+    def serve(server: socket.socket) -> None:
+        for _ in range(2):
+            client, _ = server.accept()
+            with client:
+                receive(client)
+                client.sendall(EMPTY_OBJECT)
+                receive(client)  # Another request, which it never answers, or the end.
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        server.settimeout(30)
+        served = pool.submit(serve, server)
+        with FaultProxy(f"http://127.0.0.1:{server.getsockname()[1]}") as proxy:
+            assert post_twice(proxy) == [OK, OK]
+        served.result(30)
 
 
 def test_a_chunked_reply_is_passed_on_with_a_length() -> None:
