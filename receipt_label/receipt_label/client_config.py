@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, Final, Self, get_args
 
 from receipt_dynamo.data.delivery.settings import Durability
+from receipt_dynamo.data.endpoints import find_endpoint
 from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.environment import (
     Environment,
     default_durability,
     detect_environment,
-    find_endpoint,
     read_table_check,
 )
 from receipt_label.errors import ConfigurationError

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from receipt_dynamo.data.endpoints import find_endpoint
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.errors import ConfigurationError
 
@@ -224,22 +225,6 @@ def read_table_check(variables: Mapping[str, str] | None = None) -> bool:
     if switch not in ("on", "off"):
         raise ConfigurationError(f"AI_USAGE_TABLE_CHECK is {given!r}; accepted are on and off")
     return switch == "on"
-
-
-def find_endpoint(variables: Mapping[str, str] | None = None) -> str | None:
-    """Return the endpoint that boto3 takes from environment variables, if any.
-
-    That is ``AWS_ENDPOINT_URL_DYNAMODB``, else ``AWS_ENDPOINT_URL``, unless
-    ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`` is true: then boto3 goes to AWS whatever they
-    say. Source: botocore's ``ConfiguredEndpointProvider``.
-
-    Args:
-        variables: Environment variables; by default those of the process.
-    """
-    given = os.environ if variables is None else variables
-    if given.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        return None
-    return given.get("AWS_ENDPOINT_URL_DYNAMODB") or given.get("AWS_ENDPOINT_URL") or None
 
 
 def is_loopback(endpoint_url: str | None) -> bool:

@@ -8,9 +8,9 @@ import boto3
 import pytest
 
 from receipt_dynamo import ReceiptDynamoError
+from receipt_dynamo.data.endpoints import find_endpoint
 from receipt_label.environment import (
     Environment,
-    find_endpoint,
     is_loopback,
     read_table_check,
     validate_table,

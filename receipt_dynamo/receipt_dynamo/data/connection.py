@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from receipt_dynamo.data.endpoints import find_region
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.fork_safety import reset_in_child
 
@@ -46,9 +47,9 @@ class Target:
 
     Args:
         table_name: Name or ARN of the table.
-        region: AWS region; None takes ``AWS_REGION``, else what boto3 finds.
-        endpoint_url: Of another DynamoDB; None takes ``AWS_ENDPOINT_URL_DYNAMODB``,
-            else what boto3 finds.
+        region: AWS region; None takes what :func:`~.endpoints.find_region` finds.
+        endpoint_url: Of another DynamoDB; None takes what boto3 finds, see
+            :func:`~.endpoints.find_endpoint`.
         credentials: A botocore credentials object; None lets boto3 find some.
     """
 
@@ -142,7 +143,7 @@ class Connection:
         """Make a client of the security token service, with the same credentials."""
         sts: STSClient = _make_session(self.target).client(
             "sts",
-            region_name=self.target.region or os.environ.get("AWS_REGION") or None,
+            region_name=find_region(self.table_name, self.target.region),
             config=_make_config(self._settings),
         )
         return sts
@@ -177,8 +178,8 @@ def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
     """
     client: DynamoDBClient = _make_session(target).client(
         "dynamodb",
-        region_name=target.region or os.environ.get("AWS_REGION") or None,
-        endpoint_url=target.endpoint_url,
+        region_name=find_region(target.table_name, target.region),
+        endpoint_url=target.endpoint_url or None,
         config=_make_config(settings),
     )
     client.meta.events.register("response-received.dynamodb.*", _check_checksum)

@@ -153,9 +153,9 @@ def _find_obstacle(target: JournalTarget) -> str | None:
     if describe_target(_to_target(target)) == target:
         return None
     return (
-        "this shell has a region or an endpoint in its environment, and the journals' processes "
-        "had none: unset AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and "
-        "AWS_ENDPOINT_URL_DYNAMODB as far as it had not"
+        "this shell has a region or an endpoint in its environment or AWS profile, and the "
+        "journals' processes had none: unset AWS_REGION, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL, "
+        "AWS_ENDPOINT_URL_DYNAMODB and AWS_PROFILE as far as they had not"
     )
 
 

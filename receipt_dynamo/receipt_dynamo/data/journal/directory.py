@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from receipt_dynamo.data.endpoints import find_endpoint, find_region
 from receipt_dynamo.data.journal.damage.check import check_journal
 from receipt_dynamo.data.journal.damage.remains import iterate_whole, open_remains, read_notes
 from receipt_dynamo.data.journal.file import CorruptJournalError, list_files, list_unfinished
@@ -154,14 +155,10 @@ class HeldJournal:
 
 def describe_target(target: Target) -> JournalTarget:
     """Return what identifies a table as it is configured, without a network call."""
-    variables = os.environ
     return JournalTarget(
         target.table_name,
-        target.region or variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION") or "",
-        target.endpoint_url
-        or variables.get("AWS_ENDPOINT_URL_DYNAMODB")
-        or variables.get("AWS_ENDPOINT_URL")
-        or "",
+        find_region(target.table_name, target.region) or "",
+        target.endpoint_url or find_endpoint() or "",
     )
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_dynamo.data.endpoints import find_endpoint
 from receipt_dynamo.utils.secrets import hide_passwords
 from receipt_label.cli.doctor.findings import Finding, Level, Line, Patient
 from receipt_label.client_config import ClientConfig
-from receipt_label.environment import explain_environment, find_endpoint, validate_table
+from receipt_label.environment import explain_environment, validate_table
 from receipt_label.errors import ConfigurationError
 from receipt_label.pricing import PriceBook
 

@@ -1,0 +1,124 @@
+"""Where boto3 goes for DynamoDB: endpoint and region, found as it finds them, before it is asked.
+
+Source: "Configuration settings and precedence" and "Service-specific endpoints" in the AWS SDKs
+and Tools Reference Guide, and botocore's ``ConfiguredEndpointProvider``. Nothing here touches the
+network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+_IGNORE_VARIABLE: Final = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+_REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
+# The position of the region in arn:aws:dynamodb:eu-west-1:123456789012:table/name.
+_REGION_IN_ARN: Final = 3
+
+
+def find_endpoint(variables: Mapping[str, str] | None = None) -> str | None:
+    """Return the endpoint that boto3 takes where none is given to it; None is AWS itself.
+
+    The first of these that is not empty: ``AWS_ENDPOINT_URL_DYNAMODB``, ``AWS_ENDPOINT_URL``, the
+    ``dynamodb`` part of the profile's ``services`` section, the profile's ``endpoint_url``. None of
+    them counts when ``AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`` is true, or the profile's
+    ``ignore_configured_endpoint_urls``.
+
+    Args:
+        variables: Environment variables; by default those of the process. They name the
+            profile and the files to look into.
+    """
+    given = os.environ if variables is None else variables
+    profile = _read_profile(given)
+    if (
+        given.get(_IGNORE_VARIABLE, profile.get("ignore_configured_endpoint_urls")).lower()
+        == "true"
+    ):
+        return None
+    return (
+        given.get("AWS_ENDPOINT_URL_DYNAMODB")
+        or given.get("AWS_ENDPOINT_URL")
+        or profile.get_of_service("endpoint_url")
+        or profile.get("endpoint_url")
+        or None
+    )
+
+
+def find_region(
+    table_name: str, region: str | None = None, variables: Mapping[str, str] | None = None
+) -> str | None:
+    """Return the region of a table; None when it is nowhere to be found.
+
+    The first of these that is not empty: the one given, ``AWS_REGION``, ``AWS_DEFAULT_REGION``,
+    the profile's ``region``, the one in the table's ARN.
+
+    Args:
+        table_name: Name or ARN of the table.
+        region: The caller's choice.
+        variables: As of :func:`find_endpoint`.
+    """
+    given = os.environ if variables is None else variables
+    chosen = region or next(filter(None, map(given.get, _REGION_VARIABLES)), None)
+    return chosen or _read_profile(given).get("region") or _read_region(table_name) or None
+
+
+def _read_region(table_name: str) -> str:
+    parts = table_name.split(":")
+    return parts[_REGION_IN_ARN] if parts[0] == "arn" and len(parts) > _REGION_IN_ARN else ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Profile:
+    """What AWS's own files say for one profile; empty where there is no such file or profile."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    services: Mapping[str, Any] = field(default_factory=dict)
+
+    def get(self, name: str) -> str:
+        """Return a setting, or an empty text."""
+        return _get_text(self.settings, name)
+
+    def get_of_service(self, name: str) -> str:
+        """Return a setting of DynamoDB's in the services section that the profile names."""
+        services = self.services.get(self.get("services"))
+        own = services.get("dynamodb") if isinstance(services, dict) else None
+        return _get_text(own, name) if isinstance(own, dict) else ""
+
+
+def _get_text(settings: Mapping[str, Any], name: str) -> str:
+    found = settings.get(name)
+    return found if isinstance(found, str) else ""
+
+
+def _read_profile(given: Mapping[str, str]) -> _Profile:
+    config_file = _find_file(given, "AWS_CONFIG_FILE", "~/.aws/config")
+    credentials_file = _find_file(given, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
+    # boto3 looks for them in this order.
+    name = given.get("AWS_DEFAULT_PROFILE", given.get("AWS_PROFILE", "default"))
+    config = _load(config_file, by_profile=True)
+    # In boto3 too, the file of credentials has the last word.
+    settings = config.get("profiles", {}).get(name, {}) | _load(credentials_file).get(name, {})
+    return _Profile(settings, config.get("services", {}))
+
+
+def _find_file(given: Mapping[str, str], variable: str, default: str) -> Path:
+    return Path(os.path.expandvars(given.get(variable, default))).expanduser()
+
+
+def _load(path: Path, *, by_profile: bool = False) -> dict[str, Any]:
+    """Return what is in one of AWS's files; nothing if it cannot be read: boto3 will complain."""
+    if not path.is_file():
+        return {}
+    # Imported late: most services have no such files.
+    from botocore import configloader
+    from botocore.exceptions import ConfigNotFound, ConfigParseError
+
+    load = configloader.load_config if by_profile else configloader.raw_config_parse
+    try:
+        found: dict[str, Any] = load(str(path))
+    except (ConfigNotFound, ConfigParseError, OSError):
+        return {}
+    return found
