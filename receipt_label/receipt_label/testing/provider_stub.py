@@ -205,7 +205,7 @@ class ProviderStub:
             return list(self._requests)
 
     def fail_next(self, status: int, times: int = 1) -> None:
-        """StubAnswer the next requests with an error in the provider's form.
+        """Answer the next requests with an error in the provider's form.
 
         The SDKs repeat a call that got 408, 409, 429 or 5xx (twice by default), and each
         repetition is a request.
