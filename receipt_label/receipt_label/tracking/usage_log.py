@@ -9,10 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from receipt_dynamo.utils.private_files import open_private
+
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric
-
-_MODE: Final = 0o600
 
 _FIELDS: Final = (
     "service",
@@ -66,7 +66,7 @@ def to_line(metric: AIUsageMetric) -> bytes:
 
 
 def _append(path: Path, line: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, _MODE)
+    descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
     try:
         written = os.write(descriptor, line)
     finally:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from receipt_dynamo.cli.arguments import (
     DONE,
     SOMETHING_LEFT,
-    CommandError,
     add_command,
     add_table,
     find_journals,
@@ -24,13 +21,12 @@ from receipt_dynamo.cli.commands.survey import (
     list_troubles,
     survey,
 )
+from receipt_dynamo.cli.files import STANDARD_OUTPUT, open_new_output
 from receipt_dynamo.cli.output import count_of, say, say_json, to_json
 from receipt_dynamo.data.journal.file import JournalError
 from receipt_dynamo.data.journal.journal import DeadRow, Journal, PendingRow
 from receipt_dynamo.data.journal.peek import iterate, peek
 from receipt_dynamo.entities.stored_item import read_item
-
-_STANDARD_OUTPUT: Final = "-"
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -66,7 +62,7 @@ def run(chosen: argparse.Namespace) -> int:
     )
     troubles = list(list_troubles(views))
     written = 0
-    with _open_output(chosen.file) as output:
+    with open_new_output(chosen.file) as output:
         for view in views:
             try:
                 written += _write_journal(view, states, output, troubles)
@@ -78,7 +74,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _report(chosen: argparse.Namespace, written: int, troubles: list[str]) -> None:
-    is_to_stdout = chosen.file == _STANDARD_OUTPUT
+    is_to_stdout = chosen.file == STANDARD_OUTPUT
     if chosen.json and not is_to_stdout:
         say_json({"exported": written, "file": chosen.file, "troubles": troubles})
         return
@@ -86,20 +82,6 @@ def _report(chosen: argparse.Namespace, written: int, troubles: list[str]) -> No
     for line in troubles:
         say(line, to=stream)
     say(f"{count_of(written, 'record')} exported", to=stream)
-
-
-@contextmanager
-def _open_output(name: str) -> Iterator[TextIO]:
-    if name == _STANDARD_OUTPUT:
-        yield sys.stdout
-        return
-    # Private from the first byte on, whatever the umask; never through somebody's link.
-    try:
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise CommandError(f"FILE is {name}, which exists; accepted is a new file") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as output:
-        yield output
 
 
 def _write_journal(view: JournalView, states: _States, output: TextIO, troubles: list[str]) -> int:

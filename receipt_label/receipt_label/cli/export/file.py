@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Self
 
 from receipt_dynamo.cli.arguments import CommandError
-from receipt_dynamo.utils.private_files import open_private
+from receipt_dynamo.cli.files import write_new, write_whole
 from receipt_label.reporting.period import Period, read_zone
 from receipt_label.reporting.selection import Selection
 from receipt_label.tracking.usage_log import to_line
@@ -117,13 +117,14 @@ class ExportFile:
         if self.path.exists():
             raise CommandError(f"FILE is {self.path}, which exists; accepted is a new file")
         try:
-            os.close(open_private(self.part, os.O_WRONLY | os.O_EXCL))
+            with write_new(self.part):
+                pass
         except FileExistsError:
             raise CommandError(
                 f"{self.part} is left of an export that was interrupted; --resume goes on with "
                 "it, or remove it"
             ) from None
-        self._note_down(checkpoint)
+        self._write_note(checkpoint)
 
     def resume(self, table: str) -> Checkpoint:
         """Return how far an interrupted export is.
@@ -169,7 +170,7 @@ class ExportFile:
             size=size,
             records=checkpoint.records + count,
         )
-        self._note_down(done)
+        self._write_note(done)
         return done
 
     def finish(self) -> None:
@@ -188,12 +189,7 @@ class ExportFile:
             stream.seek(size)
             yield stream
 
-    def _note_down(self, checkpoint: Checkpoint) -> None:
-        # In one step: a note of which half is written would lose the export.
-        draft = self._note.with_suffix(".new")
-        draft.unlink(missing_ok=True)
-        with os.fdopen(open_private(draft, os.O_WRONLY), "w", encoding="utf-8") as stream:
+    def _write_note(self, checkpoint: Checkpoint) -> None:
+        # A note of which half is written would lose the export.
+        with write_whole(self._note) as stream:
             stream.write(checkpoint.to_json())
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(self._note)

@@ -16,6 +16,7 @@ from receipt_dynamo.cli.arguments import (
     CommandError,
     add_parser,
 )
+from receipt_dynamo.cli.files import open_output
 from receipt_dynamo.cli.output import remark, say_json
 from receipt_dynamo.cli.target import add_target, open_client
 from receipt_label.cli.progress import show_progress
@@ -23,7 +24,6 @@ from receipt_label.cli.report.documents import to_document, write_csv
 from receipt_label.cli.report.page import draw_page
 from receipt_label.cli.report.terminal import print_report
 from receipt_label.cli.selecting import add_selection, read_count, read_selection
-from receipt_label.cli.whole_file import write_whole
 from receipt_label.reporting.answer import ReportAnswer, describe_reading
 from receipt_label.reporting.course import choose_step
 from receipt_label.reporting.dimensions import DIMENSIONS, read_dimensions
@@ -103,7 +103,7 @@ def run(chosen: argparse.Namespace) -> int:
         _SHOW[_name_form(chosen)](answer, by, chosen.top)
     else:
         # Opened before the table is read: a long read that cannot be written is in vain.
-        with write_whole(chosen.html) as stream:
+        with open_output(chosen.html) as stream:
             course = (choose_step(selection.period, now), _PARTS)
             answer = _read(chosen, client, selection, [course, *_list_on_page(by)], now)
             stream.write(draw_page(answer, course, _list_on_page(by), chosen.top or _TOP))
