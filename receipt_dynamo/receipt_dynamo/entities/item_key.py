@@ -14,3 +14,9 @@ Key = tuple[str, str]
 def key_of(item: Item) -> Key:
     """Return the item's PK and SK."""
     return item["PK"]["S"], item["SK"]["S"]
+
+
+def to_attributes(key: Key) -> Item:
+    """Return a key as the low-level API takes it."""
+    partition_key, sort_key = key
+    return {"PK": {"S": partition_key}, "SK": {"S": sort_key}}

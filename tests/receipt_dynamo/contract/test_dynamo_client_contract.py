@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from engines.fixtures import Engine
-from receipt_dynamo import AIUsageMetric, DynamoClient, MissingIndexError, UnreadableReplyError
+from receipt_dynamo import (
+    AIUsageMetric,
+    DynamoClient,
+    MissingIndexError,
+    RetryExhaustedError,
+    UnreadableReplyError,
+)
 from receipt_dynamo.data.table.schema import describe_table
 from receipt_dynamo.entities.attribute_values import measure_item
 from receipt_dynamo.testing import (
     Corrupt,
     EmptyReply,
+    ErrorReply,
     Fault,
     FaultProxy,
     Truncated,
     UnprocessedItems,
     WrongChecksum,
 )
+from receipt_dynamo.utils.retry.policy import no_waits
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -64,18 +72,144 @@ def test_what_is_not_there_is_none(client: DynamoClient) -> None:
     assert client.get_ai_usage_metric("openai", "gpt-4o", NOON, "nobody") is None
 
 
-@pytest.mark.parametrize("asked", [NOON, NOON.replace(tzinfo=None)])
-def test_get_finds_a_record_under_a_naive_timestamp(
-    client: DynamoClient, raw: Any, asked: datetime
+ASKED: list[datetime | str] = [
+    NOON,
+    NOON.replace(tzinfo=None),
+    NOON.astimezone(timezone(timedelta(hours=9))),
+    "2026-03-01T12:00:00+00:00",
+    "2026-03-01T05:00:00-07:00",
+    "2026-03-01T12:00:00Z",
+    "2026-03-01 12:00:00.000",
+]
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "2026-03-01T12:00:00",
+        "2026-03-01T12:00:00Z",
+        "2026-03-01T12:00:00.000Z",
+        "2026-03-01T05:00:00-07:00",
+        "2026-03-01T05:00:00.000000-07:00",
+        "2026-03-01T17:45:00+05:45",
+        "2026-03-02T02:00:00+14:00",
+        "2026-03-01T00:00:00-12:00",
+    ],
+)
+def test_get_finds_a_record_under_each_form_of_its_time(
+    client: DynamoClient, raw: Any, stored: str
 ) -> None:
     item = make_metric().to_dynamodb_item()
-    item["SK"] = {"S": "USAGE#2026-03-01T12:00:00#id-0"}
-    item["timestamp"] = {"S": "2026-03-01T12:00:00"}
+    item["SK"] = {"S": f"USAGE#{stored}#id-0"}
+    item["timestamp"] = {"S": stored}
     raw.put_item(TableName=client.table_name, Item=item)
-    got = client.get_ai_usage_metric("openai", "gpt-4o", asked, "id-0")
-    assert got is not None
+    for asked in (*ASKED, stored):
+        got = client.get_ai_usage_metric("openai", "gpt-4o", asked, "id-0")
+        assert got is not None
+        assert (got.timestamp, got.key[1]) == (NOON, item["SK"]["S"])
+    assert client.get_ai_usage_metric("openai", "gpt-4o", stored, "id-1") is None
     client.put_ai_usage_metric(got)
     assert len(list(client.query_ai_usage_metrics_by_date("2026-03-01", "openai"))) == 1
+
+
+def test_get_takes_what_the_record_takes(client: DynamoClient) -> None:
+    """A record strips its names: what was written by a name is found by it."""
+    names = (" OpenAI ", " gpt-4o", NOON)
+    client.put_ai_usage_metric(AIUsageMetric(*names[:2], "o", NOON, request_id="id-0 "))
+    assert client.get_ai_usage_metric(*names, "id-0 ") is not None
+
+
+def test_get_reads_a_bounded_number_of_keys_and_no_more_than_it_needs(
+    client: DynamoClient, raw: Any
+) -> None:
+    asked: list[int] = []
+    raw.meta.events.register("before-call.dynamodb.GetItem", lambda **_: asked.append(1))
+    raw.meta.events.register(
+        "provide-client-params.dynamodb.BatchGetItem",
+        lambda params, **_: asked.append(len(params["RequestItems"][client.table_name]["Keys"])),
+    )
+    through = DynamoClient(client.table_name, client=raw)
+    client.put_ai_usage_metric(make_metric())
+    assert through.get_ai_usage_metric("openai", "gpt-4o", NOON, "id-0") is not None
+    assert asked == [1]
+    for moment, expected in (
+        (NOON, [1, 100, 100, 100, 20]),
+        (NOON.replace(microsecond=1), [1, 100, 6]),
+    ):
+        asked.clear()
+        assert through.get_ai_usage_metric("openai", "gpt-4o", moment, "nobody") is None
+        assert asked == expected
+
+
+def test_get_asks_again_for_what_a_reply_leaves_out(client: DynamoClient, raw: Any) -> None:
+    """A reply to BatchGetItem may be of some of the keys only."""
+    item = make_metric().to_dynamodb_item() | {"SK": {"S": "USAGE#2026-03-01T12:00:00#id-0"}}
+    raw.put_item(TableName=client.table_name, Item=item)
+    wanted: list[Any] = []
+
+    def leave_out(parsed: dict[str, Any], **_: object) -> None:
+        if len(wanted) == 1:
+            keys = wanted[0][client.table_name]["Keys"][:1]  # The naive one.
+            parsed |= {"Responses": {}, "UnprocessedKeys": {client.table_name: {"Keys": keys}}}
+
+    raw.meta.events.register(
+        "provide-client-params.dynamodb.BatchGetItem",
+        lambda params, **_: wanted.append(params["RequestItems"]),
+    )
+    raw.meta.events.register("after-call.dynamodb.BatchGetItem", leave_out)
+    through = DynamoClient(client.table_name, client=raw)
+    with no_waits():
+        assert through.get_ai_usage_metric("openai", "gpt-4o", NOON, "id-0") is not None
+    assert [len(each[client.table_name]["Keys"]) for each in wanted] == [100, 1]
+
+
+def test_keys_that_are_always_left_out_are_an_error_and_not_no_such_record(
+    client: DynamoClient, raw: Any
+) -> None:
+    def leave_out(parsed: dict[str, Any], **_: object) -> None:
+        keys = [{"PK": {"S": "a"}, "SK": {"S": "b"}}]
+        parsed |= {"Responses": {}, "UnprocessedKeys": {client.table_name: {"Keys": keys}}}
+
+    raw.meta.events.register("after-call.dynamodb.BatchGetItem", leave_out)
+    through = DynamoClient(client.table_name, client=raw)
+    with no_waits(), pytest.raises(RetryExhaustedError):
+        through.get_ai_usage_metric("openai", "gpt-4o", NOON, "id-0")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "UnknownOperationException"])
+def test_get_reads_earlier_keys_one_by_one_where_it_may_not_ask_for_many(
+    client: DynamoClient, engine: Engine, raw: Any, code: str
+) -> None:
+    """Roles that were made before, and engines that do not know BatchGetItem."""
+    item = make_metric().to_dynamodb_item() | {"SK": {"S": "USAGE#2026-03-01T05:00:00-07:00#id-0"}}
+    raw.put_item(TableName=client.table_name, Item=item)
+    with FaultProxy(engine.endpoint_url) as proxy:
+        through = DynamoClient(client.table_name, "us-east-1", proxy.endpoint_url)
+        proxy.always(
+            ErrorReply(status=400, code=code, message="not this"), operations=["BatchGetItem"]
+        )
+        found = through.get_ai_usage_metric("openai", "gpt-4o", NOON, "id-0")
+        assert found is not None
+        assert found.key[1] == item["SK"]["S"]
+
+
+@pytest.mark.parametrize("fault", [Truncated(full_length=True), EmptyReply()], ids=repr)
+def test_a_damaged_reply_is_never_taken_for_no_such_record(
+    client: DynamoClient, engine: Engine, fault: Fault
+) -> None:
+    client.put_ai_usage_metric(make_metric())
+    with FaultProxy(engine.endpoint_url) as proxy:
+        through = DynamoClient(client.table_name, "us-east-1", proxy.endpoint_url)
+        proxy.script(fault, operations=["GetItem"])
+        try:
+            found = through.get_ai_usage_metric("openai", "gpt-4o", NOON, "id-0")
+        except UnreadableReplyError:
+            pass  # The engine sends a checksum.
+        else:
+            assert found == make_metric()
+        proxy.always(fault, operations=["GetItem", "BatchGetItem"])
+        with pytest.raises(UnreadableReplyError):
+            through.get_ai_usage_metric("openai", "gpt-4o", NOON, "id-0")
 
 
 def test_numbers_at_dynamodbs_limits_are_stored(client: DynamoClient) -> None:

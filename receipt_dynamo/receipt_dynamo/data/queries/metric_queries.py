@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from receipt_dynamo.data.item_reads import find_item, read_item
 from receipt_dynamo.data.queries.arguments import (
     Day,
     Days,
@@ -16,6 +17,7 @@ from receipt_dynamo.data.queries.arguments import (
     check_reading,
 )
 from receipt_dynamo.data.queries.daily_costs import DailyCost, sum_by_day
+from receipt_dynamo.data.queries.earlier_keys import list_times
 from receipt_dynamo.data.queries.range_reader import (
     KeyedRecord,
     KeyRange,
@@ -84,35 +86,35 @@ class MetricQueries:
         return self._connection.table_name
 
     def get_ai_usage_metric(
-        self, service: str, model: str, timestamp: datetime, request_id: str
+        self, service: str, model: str, timestamp: datetime | str, request_id: str
     ) -> AIUsageMetric | None:
-        """Return one record by its key, read consistently, or None when there is none.
+        """Return one record by its key, or None when there is none.
+
+        The key of today is read consistently. Then the keys are tried that earlier writers may
+        have made of the same instant: naive, with ``Z``, with any whole quarter of an hour as
+        offset, with 3 or 6 digits of a second. That makes up to 4 requests of 100 keys.
 
         Args:
             service: Provider, in any case.
             model: Model that served the call.
-            timestamp: Start of the call; a naive time is taken as UTC. Records that
-                earlier writers stored under a naive timestamp are found as well.
+            timestamp: Start of the call: a datetime, or a text in ISO 8601 with any offset. A
+                naive time is taken as UTC.
             request_id: The record's request id.
+
+        Raises:
+            ValueError: An argument cannot be used; the message names it.
+            UnreadableReplyError: The replies do not say whether it is there.
+            RetryExhaustedError: DynamoDB left some of the keys out, 5 times.
+            botocore.exceptions.ClientError: DynamoDB refused it.
         """
         check_text(ValueError, service=service, model=model, request_id=request_id)
-        if not isinstance(timestamp, datetime):
-            raise ValueError(f"timestamp is {timestamp!r}; accepted is a datetime")  # noqa: TRY004
-        utc = timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp
-        utc = utc.astimezone(UTC)
-        partition_key = usage_partition_key(service.lower(), model)
-        for moment in (utc, utc.replace(tzinfo=None)):
-            reply = self._connection.client().get_item(
-                TableName=self.table_name,
-                Key={
-                    "PK": {"S": partition_key},
-                    "SK": {"S": usage_sort_key(moment.isoformat(), request_id)},
-                },
-                ConsistentRead=True,
-            )
-            if "Item" in reply:
-                return AIUsageMetric.from_dynamodb_item(reply["Item"])
-        return None
+        partition_key = usage_partition_key(service.strip().lower(), model.strip())
+        today, *earlier = [
+            (partition_key, usage_sort_key(time, request_id.strip()))
+            for time in list_times(timestamp)
+        ]
+        item = read_item(self._connection, today) or find_item(self._connection, earlier)
+        return None if item is None else AIUsageMetric.from_dynamodb_item(item)
 
     def query_ai_usage_metrics_by_date(
         self,

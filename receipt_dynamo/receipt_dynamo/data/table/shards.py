@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from receipt_dynamo.data.connection import UnreadableReplyError
 from receipt_dynamo.data.failures import FailureKind, classify_failure, summarize_failure
+from receipt_dynamo.data.item_reads import read_item
 from receipt_dynamo.entities.ai_usage_metric import InvalidItemError
 from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS
+from receipt_dynamo.entities.item_key import to_attributes
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.fork_safety import reset_in_child
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from receipt_dynamo.data.read_tally import ReadTally
 
 # Without any index key, and in no partition of a model: no query of records meets it.
-_KEY: Final = {"PK": {"S": "AI_USAGE_META"}, "SK": {"S": "GSI_SHARDS"}}
+_KEY: Final = ("AI_USAGE_META", "GSI_SHARDS")
 _TYPE: Final = "AIUsageMeta"
 _COUNT: Final = "gsiShards"
 
@@ -85,7 +87,7 @@ def _raise_count(connection: Connection, count: int) -> None:
     try:
         reply = client.update_item(
             TableName=connection.table_name,
-            Key=_KEY,
+            Key=to_attributes(_KEY),
             UpdateExpression=f"SET {_COUNT} = :count, #type = :type",
             ConditionExpression=f"attribute_not_exists({_COUNT}) OR {_COUNT} < :count",
             ExpressionAttributeNames={"#type": "TYPE"},
@@ -113,22 +115,13 @@ def read_shard_count(connection: Connection, tally: ReadTally) -> int:
         UnreadableReplyError: The reply does not tell.
         botocore.exceptions.ClientError: DynamoDB refused it.
     """
-    reply: Any = connection.client().get_item(
-        TableName=connection.table_name,
-        Key=_KEY,
-        ConsistentRead=True,
-        ReturnConsumedCapacity="TOTAL",
-    )
-    tally.note_units(reply)
-    if "Item" not in reply:
-        # A truncated body is parsed as {}, and taken for one shard it would make a wrong sum.
-        if "ConsumedCapacity" not in reply:
-            raise UnreadableReplyError("the reply does not say how many shards there are")
+    item: Any = read_item(connection, _KEY, tally)
+    if item is None:
         return 1
-    text = str(reply["Item"].get(_COUNT, {}).get("N"))
+    text = str(item.get(_COUNT, {}).get("N"))
     if not text.isdecimal() or not 1 <= int(text) <= MAX_GSI_SHARDS:
         raise InvalidItemError(
-            f"the item with PK {_KEY['PK']['S']!r} and SK {_KEY['SK']['S']!r} has {_COUNT} "
+            f"the item with PK {_KEY[0]!r} and SK {_KEY[1]!r} has {_COUNT} "
             f"{text}; accepted are whole numbers from 1 to {MAX_GSI_SHARDS}"
         )
     return int(text)

@@ -23,8 +23,8 @@ def client() -> DynamoClient:
     ("ask", "message"),
     [
         (
-            lambda client: client.get_ai_usage_metric("openai", "m", "2026-03-01", "r"),
-            "timestamp is '2026-03-01'; accepted is a datetime",
+            lambda client: client.get_ai_usage_metric("openai", "m", "March 1st", "r"),
+            "timestamp is 'March 1st'; accepted are a datetime and a text in ISO 8601",
         ),
         (
             lambda client: client.get_ai_usage_metric(None, "m", NOON, "r"),
