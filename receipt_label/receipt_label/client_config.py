@@ -13,6 +13,7 @@ from typing import Any, Final, Self, get_args
 from receipt_dynamo.data.delivery.settings import Durability
 from receipt_dynamo.data.endpoints import find_endpoint
 from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS
+from receipt_dynamo.utils.state_directory import find_state_directory
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.environment import (
     Environment,
@@ -273,14 +274,12 @@ class ClientConfig:
         """Return the settings of how items are written, by the names of both clients' arguments."""
         return {name: getattr(self, name) for name in _FORM}
 
-    def find_log_file(self) -> Path:
-        """Return where the copy of each record goes."""
+    def find_log_file(self) -> Path | None:
+        """Return where the copy of each record goes; None when this user has no place for it."""
         if self.ai_usage_log_file is not None:
             return self.ai_usage_log_file
-        given = os.environ.get("XDG_STATE_HOME", "")
-        # "If [...] relative, the path should be ignored": XDG Base Directory Specification 0.8.
-        state = Path(given) if Path(given).is_absolute() else Path.home() / ".local" / "state"
-        return state / "receipt_label" / "ai_usage.jsonl"
+        state = find_state_directory()
+        return None if state is None else state / "receipt_label" / "ai_usage.jsonl"
 
 
 def _keep_set(variables: Mapping[str, str]) -> dict[str, str]:

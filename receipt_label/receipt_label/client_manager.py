@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -248,7 +247,7 @@ class ClientManager:
             config.dynamo_table,
             config.user_id,
             environment=self.environment,
-            usage_log=_open_usage_log(config.find_log_file()) if config.track_to_file else None,
+            usage_log=_open_usage_log(config) if config.track_to_file else None,
             price_book=self._price_book,
         )
 
@@ -276,12 +275,19 @@ class ClientManager:
             method(timeout)
 
 
-def _open_usage_log(path: Path) -> UsageLogFile:
-    """Return the copy at ``path``, in a folder that is made for it, private to the user."""
+def _open_usage_log(config: ClientConfig) -> UsageLogFile | None:
+    """Return the copy of the records, in a folder that is made for it, private to the user."""
+    path = config.find_log_file()
+    # The copy is an extra: without it all goes on.
+    if path is None:
+        _logger.warning(
+            "no copy of usage records: this user has no home directory to write to; "
+            "set AI_USAGE_LOG_FILE"
+        )
+        return None
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        # The copy is an extra: the tracker counts what it cannot write, and goes on.
         _logger.warning("no folder for the copy of usage records: %s", error)
     return UsageLogFile(path)
 

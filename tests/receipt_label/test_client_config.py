@@ -374,6 +374,7 @@ def test_the_copy_goes_to_the_users_state_directory_by_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = ClientConfig.from_env(TABLE)
+    (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert config.find_log_file() == tmp_path / "state" / "receipt_label" / "ai_usage.jsonl"

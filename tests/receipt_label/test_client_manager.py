@@ -388,6 +388,22 @@ def test_a_copy_that_cannot_be_written_stops_nobody(
     assert "no folder for the copy of usage records" in caplog.text
 
 
+def test_a_user_without_a_home_has_no_copy_and_goes_on(
+    open_manager: Callable[..., ClientManager],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A container's user id of which the machine knows nothing: ``~`` stays ``~``."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "~")
+    manager = open_manager(track_to_file=True, dynamo_client=Recorder())
+    with caplog.at_level(logging.WARNING, "receipt_label"):
+        manager.usage_tracker.record(make_metric())
+    assert isinstance(manager.dynamo, Recorder)
+    assert len(manager.dynamo.records) == 1
+    assert "set AI_USAGE_LOG_FILE" in caplog.text
+
+
 def test_prices_of_the_users_own_come_from_the_file_that_the_variable_names(
     tmp_path: Path,
 ) -> None:

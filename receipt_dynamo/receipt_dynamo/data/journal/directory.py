@@ -27,6 +27,7 @@ from receipt_dynamo.data.journal.file import CorruptJournalError, list_files, li
 from receipt_dynamo.data.journal.journal import NOTHING, Journal, JournalCounts, was_inherited
 from receipt_dynamo.data.journal.lease import Lease, find_holder
 from receipt_dynamo.utils.private_files import make_private_directory
+from receipt_dynamo.utils.state_directory import find_state_directory
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Target
@@ -53,13 +54,9 @@ def find_directory(given: str | os.PathLike[str] | None) -> Path:
     chosen = given or os.environ.get("AI_USAGE_JOURNAL_DIR", "").strip()
     if chosen:
         return Path(chosen).expanduser()
-    state = Path(os.environ.get("XDG_STATE_HOME", ""))
-    # "If [...] relative, the path should be ignored": XDG Base Directory Specification 0.8.
-    if not state.is_absolute():
-        home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises without a home
-        if not home.is_absolute() or not os.access(home, os.W_OK):
-            return Path(tempfile.gettempdir()) / f"receipt_dynamo-{_user()}" / "journal"
-        state = home / ".local" / "state"
+    state = find_state_directory()
+    if state is None:
+        return Path(tempfile.gettempdir()) / f"receipt_dynamo-{_user()}" / "journal"
     return state / "receipt_dynamo" / "journal"
 
 
