@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from receipt_dynamo.data.connection import UnreadableReplyError
+    from receipt_dynamo.data.connection import UnreadableReplyError, is_boto3_client
     from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind
     from receipt_dynamo.data.delivery.lifecycle import flush_on_sigterm
     from receipt_dynamo.data.delivery.pending_record import DeliveryReport, Fate
@@ -55,6 +55,7 @@ __all__ = [
     "RetryExhaustedError",
     "UnreadableReplyError",
     "flush_on_sigterm",
+    "is_boto3_client",
     "retry_with_backoff",
 ]
 
@@ -83,6 +84,7 @@ _HOMES: Final = {
     "RetryExhaustedError": "utils.retry_with_backoff",
     "UnreadableReplyError": "data.connection",
     "flush_on_sigterm": "data.delivery.lifecycle",
+    "is_boto3_client": "data.connection",
     "retry_with_backoff": "utils.retry_with_backoff",
 }
 

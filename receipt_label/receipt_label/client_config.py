@@ -210,7 +210,7 @@ class ClientConfig:
 
     def __post_init__(self) -> None:
         """Check each value; a wrong one would show up later, in another thread."""
-        _check_table_name("dynamo_table", self.dynamo_table)
+        check_table_name("dynamo_table", self.dynamo_table)
         for name, setting in {**_CHECKED, **_PREFIXED}.items():
             value = getattr(self, name)
             if value is not None or name not in _MAY_BE_OPEN:
@@ -238,7 +238,7 @@ class ClientConfig:
             UserWarning: ``ENVIRONMENT`` is unknown.
         """
         given = _keep_set(os.environ if variables is None else variables)
-        table = _read_table(given)
+        table = read_table_name(given)
         checked = {
             name: setting.read(name.upper(), given[name.upper()])
             for name, setting in _CHECKED.items()
@@ -290,7 +290,20 @@ def _keep_set(variables: Mapping[str, str]) -> dict[str, str]:
     return {name: text.strip() for name, text in variables.items() if text.strip()}
 
 
-def _read_table(given: Mapping[str, str]) -> str:
+def read_table_name(variables: Mapping[str, str] | None = None) -> str:
+    """Return the table that ``DYNAMODB_TABLE_NAME`` names, else ``DYNAMO_TABLE_NAME``.
+
+    Args:
+        variables: Environment variables; by default those of the process.
+
+    Raises:
+        KeyError: Neither is set.
+        ConfigurationError: It is no name of a table.
+
+    Warns:
+        DeprecationWarning: Only ``DYNAMO_TABLE_NAME`` is set.
+    """
+    given = _keep_set(os.environ if variables is None else variables)
     variable = "DYNAMODB_TABLE_NAME"
     if variable not in given:
         variable = "DYNAMO_TABLE_NAME"
@@ -300,10 +313,19 @@ def _read_table(given: Mapping[str, str]) -> str:
             "DYNAMO_TABLE_NAME is deprecated. Use DYNAMODB_TABLE_NAME instead.",
             DeprecationWarning,
         )
-    return _check_table_name(variable, given[variable])
+    return check_table_name(variable, given[variable])
 
 
-def _check_table_name(name: str, value: object) -> str:
+def check_table_name(name: str, value: object) -> str:
+    """Return a table's name or ARN.
+
+    Args:
+        name: Of the argument or variable, for the error.
+        value: What it holds.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
     if not isinstance(value, str) or not _TABLE_NAME.fullmatch(value):
         raise ConfigurationError(
             f"{name} is {value!r}; accepted are a table's name, which is 3 to 255 of the "

@@ -19,7 +19,7 @@ from receipt_label.environment import (
     validate_table,
 )
 from receipt_label.errors import ConfigurationError, MissingPackageError
-from receipt_label.injected_client import MetricWriter, adopt_client, adopt_direct_client
+from receipt_label.injected_client import MetricWriter, accept_client, accept_direct_client
 from receipt_label.lazy_part import LazyPart
 from receipt_label.pricing import PriceBook
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
@@ -76,8 +76,8 @@ class ClientManager:
         )
         self._injected = dynamo_client
         # Now, not late: an unfit client is the mistake of who makes the manager.
-        self._adopted = None if dynamo_client is None else self._adopt(dynamo_client)
-        # Likewise a mistake in the prices.
+        self._accepted = None if dynamo_client is None else self._accept(dynamo_client)
+        # A mistake in the prices is as well.
         self._price_book = PriceBook.from_file(config.price_file) if config.price_file else None
         self._dynamo: LazyPart[MetricWriter] = LazyPart(self._make_dynamo)
         self._tracker: LazyPart[AIUsageTracker] = LazyPart(self._make_tracker)
@@ -209,16 +209,16 @@ class ClientManager:
     ) -> None:
         await self.aclose()
 
-    def _adopt(self, client: object) -> MetricWriter:
+    def _accept(self, client: object) -> MetricWriter:
         config = self.config
         if not config.use_resilient_tracker:
-            return adopt_direct_client(
+            return accept_direct_client(
                 client,
                 environment=self.environment,
                 table_name=config.dynamo_table,
                 **config.item_form(),
             )
-        return adopt_client(
+        return accept_client(
             client,
             environment=self.environment,
             table_name=config.dynamo_table,
@@ -227,8 +227,8 @@ class ClientManager:
 
     def _make_dynamo(self) -> MetricWriter:
         config = self.config
-        if self._adopted is not None:
-            return self._adopted
+        if self._accepted is not None:
+            return self._accepted
         if not config.use_resilient_tracker:
             return receipt_dynamo.DynamoClient(
                 config.dynamo_table, endpoint_url=self._endpoint_url, **config.item_form()
@@ -269,7 +269,7 @@ class ClientManager:
         return self.config.track_ai_usage
 
     def _close_dynamo(self, timeout: float | None) -> None:
-        client = self._dynamo.close() or self._adopted
+        client = self._dynamo.close() or self._accepted
         end = "flush" if client is self._injected else "close"
         if (method := getattr(client, end, None)) is not None:
             method(timeout)

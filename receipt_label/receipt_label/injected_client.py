@@ -6,10 +6,15 @@ right would bypass the resilience that the rest of the program counts on.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeGuard
+import inspect
+import logging
+from enum import Enum, auto
+from typing import Any, Protocol
 
 import receipt_dynamo
 from receipt_label.environment import Environment
+
+_logger = logging.getLogger(__name__)
 
 
 class MetricWriter(Protocol):
@@ -19,8 +24,15 @@ class MetricWriter(Protocol):
         """Write the record, or accept it for delivery."""
 
 
-def adopt_client(
-    client: object,
+class _Kind(Enum):
+    RESILIENT = auto()
+    PLAIN = auto()
+    BOTO3 = auto()
+    OF_A_TEST = auto()
+
+
+def accept_client(
+    client: Any,
     *,
     environment: Environment,
     table_name: str | None,
@@ -45,49 +57,112 @@ def adopt_client(
         TypeError: ``client`` is something else.
         ValueError: A boto3 client without ``table_name``, or a bad setting.
     """
-    if isinstance(client, receipt_dynamo.ResilientDynamoClient):
-        return client
-    if environment is Environment.TEST and _takes_metrics(client):
-        return client
-    if isinstance(client, receipt_dynamo.DynamoClient):
-        return receipt_dynamo.ResilientDynamoClient.from_client(client, **settings)
-    if is_boto3_client(client):
+    kind = _judge(client, environment)
+    _log_another_table(client, kind, table_name)
+    if kind in (_Kind.RESILIENT, _Kind.OF_A_TEST):
+        writer: MetricWriter = client
+        return writer
+    if kind is _Kind.BOTO3:
         return receipt_dynamo.ResilientDynamoClient.from_client(client, table_name, **settings)
-    raise _refuse(client)
+    _log_lost_methods(client)
+    return receipt_dynamo.ResilientDynamoClient.from_client(client, **settings)
 
 
-def adopt_direct_client(
-    client: object, *, environment: Environment, table_name: str | None, **form: Any
+def accept_direct_client(
+    client: Any, *, environment: Environment, table_name: str | None, **form: Any
 ) -> MetricWriter:
-    """As :func:`adopt_client`, for those who chose to write straight through.
+    """Return the client through which an injected one writes straight through.
+
+    The same clients are accepted as by :func:`accept_client`; none is made resilient.
+
+    Args:
+        client: What the user brought.
+        environment: As for :func:`accept_client`.
+        table_name: The table for a boto3 client, which has none of its own.
+        **form: How items are written, of a :class:`~receipt_dynamo.DynamoClient` that has to
+            be made.
 
     Returns:
         ``client`` itself, or a ``DynamoClient`` that uses the boto3 client.
+
+    Raises:
+        TypeError: ``client`` is something else.
+        ValueError: A boto3 client without ``table_name``, or a bad form.
     """
-    if isinstance(client, (receipt_dynamo.DynamoClient, receipt_dynamo.ResilientDynamoClient)):
-        return client
+    kind = _judge(client, environment)
+    _log_another_table(client, kind, table_name)
+    if kind is not _Kind.BOTO3:
+        writer: MetricWriter = client
+        return writer
+    if table_name is None:
+        raise ValueError("table_name is None; with a boto3 client it is needed")
+    return receipt_dynamo.DynamoClient(table_name, client=client, **form)
+
+
+def _judge(client: Any, environment: Environment) -> _Kind:
+    """Return what kind of client this is, by its class: a mock with a spec lies to isinstance.
+
+    Raises:
+        TypeError: It is none that is accepted here.
+    """
+    if receipt_dynamo.is_boto3_client(client):
+        return _Kind.BOTO3
+    # One whose class skipped the constructor reaches no table.
+    reaches_table = isinstance(getattr(client, "table_name", None), str)
+    if issubclass(type(client), receipt_dynamo.ResilientDynamoClient) and reaches_table:
+        return _Kind.RESILIENT
     if environment is Environment.TEST and _takes_metrics(client):
-        return client
-    if is_boto3_client(client):
-        if table_name is None:
-            raise ValueError("table_name is None; with a boto3 client it is needed")
-        return receipt_dynamo.DynamoClient(table_name, client=client, **form)
-    raise _refuse(client)
-
-
-def is_boto3_client(client: object) -> TypeGuard[Any]:
-    """Tell whether this is a boto3 client for DynamoDB, without importing boto3."""
-    model = getattr(getattr(client, "meta", None), "service_model", None)
-    return getattr(model, "service_name", None) == "dynamodb"
-
-
-def _takes_metrics(client: object) -> TypeGuard[MetricWriter]:
-    return callable(getattr(client, "put_ai_usage_metric", None))
-
-
-def _refuse(client: object) -> TypeError:
-    return TypeError(
+        return _Kind.OF_A_TEST
+    if issubclass(type(client), receipt_dynamo.DynamoClient) and _has_target(client):
+        return _Kind.PLAIN
+    raise TypeError(
         f"dynamo_client is of type {type(client).__name__}; accepted are "
         "ResilientDynamoClient, DynamoClient and a boto3 DynamoDB client, and in the test "
         "environment any object with a method put_ai_usage_metric"
     )
+
+
+def _has_target(client: receipt_dynamo.DynamoClient) -> bool:
+    """Whether a plain client knows where to go, and was not made around an invented client."""
+    try:
+        return bool(client.target)
+    except AttributeError:  # A class of the user's own that skipped the constructor.
+        return False
+    except TypeError as error:
+        raise TypeError(f"dynamo_client was made around another one: its {error}") from None
+
+
+def _takes_metrics(client: object) -> bool:
+    method = getattr(client, "put_ai_usage_metric", None)
+    if inspect.iscoroutinefunction(method):
+        raise TypeError(
+            f"dynamo_client is of type {type(client).__name__}, whose put_ai_usage_metric is "
+            "async, so that nobody would wait for it; accepted is a plain method"
+        )
+    return callable(method) and not isinstance(client, type)
+
+
+def _log_another_table(client: Any, kind: _Kind, table_name: str | None) -> None:
+    """Say that a client's own table is the one that is written to."""
+    if kind not in (_Kind.RESILIENT, _Kind.PLAIN) or table_name is None:
+        return
+    if _read_name(client.table_name) != _read_name(table_name):
+        _logger.warning(
+            "dynamo_client is for the table %s, where records go; the table %s is not used",
+            client.table_name,
+            table_name,
+        )
+
+
+def _read_name(table: str) -> str:
+    return table.rpartition("/")[2]
+
+
+def _log_lost_methods(client: object) -> None:
+    kind = type(client)
+    if kind is not receipt_dynamo.DynamoClient:
+        _logger.warning(
+            "dynamo_client is of type %s, and a ResilientDynamoClient takes its place: what the "
+            "class changes of DynamoClient is not done",
+            kind.__name__,
+        )

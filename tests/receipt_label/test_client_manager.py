@@ -270,7 +270,7 @@ def test_in_production_a_plain_client_is_rebuilt_and_closed_with_the_manager(kin
 def test_a_rebuilt_client_is_closed_even_if_it_was_never_used() -> None:
     plain = DynamoClient("receipts", "eu-central-1", DEAD_ENDPOINT)
     manager = ClientManager(ClientConfig(dynamo_table="receipts"), dynamo_client=plain)
-    rebuilt = manager._adopted
+    rebuilt = manager._accepted
     assert isinstance(rebuilt, ResilientDynamoClient)
     manager.close()
     assert rebuilt.put_ai_usage_metric(make_metric()) is False

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock, MagicMock, Mock, create_autospec
 
 import boto3
+import botocore.client
 import pytest
 from botocore.credentials import RefreshableCredentials
 
 from engines.inside import read_writer
 from engines.memory_writer import MemoryWriter
-from receipt_dynamo import DynamoClient, ResilientDynamoClient
+from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient, is_boto3_client
 from receipt_dynamo.entities.item_form import ItemForm
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
-from receipt_label.injected_client import adopt_client, adopt_direct_client, is_boto3_client
+from receipt_label.injected_client import accept_client, accept_direct_client
 
 ELSEWHERE = [environment for environment in Environment if environment is not Environment.TEST]
 ENDPOINT = "http://127.0.0.1:9"
-"""Nothing listens there: adopting a client needs no network."""
+"""Nothing listens there: accepting a client needs no network."""
 
-both_paths = pytest.mark.parametrize("adopt", [adopt_client, adopt_direct_client])
+both_paths = pytest.mark.parametrize("accept", [accept_client, accept_direct_client])
 elsewhere = pytest.mark.parametrize("environment", ELSEWHERE)
 
 
@@ -35,6 +40,31 @@ class AnythingGoes:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return AnythingGoes()
+
+
+class AsyncWriter:
+    async def put_ai_usage_metric(self, metric: AIUsageMetric) -> None: ...
+
+
+class UnmadeClient(DynamoClient):
+    """A double that skips the constructor."""
+
+    def __init__(self) -> None:
+        self.records: list[AIUsageMetric] = []
+
+    def put_ai_usage_metric(self, metric: AIUsageMetric) -> None:
+        self.records.append(metric)
+
+
+class UnmadeResilientClient(ResilientDynamoClient):
+    """Another one."""
+
+    def __init__(self) -> None:
+        self.records: list[AIUsageMetric] = []
+
+
+class Audited(DynamoClient):
+    """A class of the user's own that does more."""
 
 
 @pytest.fixture
@@ -54,6 +84,17 @@ def make_boto3_client(**options: Any) -> Any:
             **options,
         },
     )
+
+
+def make_asyncio_client() -> Any:
+    """As aiobotocore makes them: of botocore's own class, with calls that return coroutines."""
+
+    class AioClient(botocore.client.BaseClient):
+        async def _make_api_call(self, operation_name: str, api_params: Any) -> Any: ...
+
+    client = AioClient.__new__(AioClient)
+    client.__dict__.update(make_boto3_client().__dict__)
+    return client
 
 
 def make_dynamo_client(table: str = "its-table") -> DynamoClient:
@@ -76,25 +117,25 @@ def assert_reaches_the_same(client: object) -> None:
 
 
 @both_paths
-def test_in_a_test_any_object_with_the_method_is_used_as_it_is(adopt: Any) -> None:
+def test_in_a_test_any_object_with_the_method_is_used_as_it_is(accept: Any) -> None:
     writer = MemoryWriter()
-    adopted = adopt(writer, environment=Environment.TEST, table_name="receipts")
-    assert adopted is writer
+    accepted = accept(writer, environment=Environment.TEST, table_name="receipts")
+    assert accepted is writer
 
 
 @both_paths
-def test_in_a_test_a_plain_client_stays_plain(adopt: Any) -> None:
+def test_in_a_test_a_plain_client_stays_plain(accept: Any) -> None:
     client = make_dynamo_client()
-    assert adopt(client, environment=Environment.TEST, table_name="receipts") is client
+    assert accept(client, environment=Environment.TEST, table_name="receipts") is client
 
 
 @both_paths
 @pytest.mark.parametrize("environment", Environment)
 def test_a_resilient_client_is_used_as_it_is(
-    adopt: Any, environment: Environment, closing: ExitStack
+    accept: Any, environment: Environment, closing: ExitStack
 ) -> None:
     client = closing.enter_context(ResilientDynamoClient("its-table", "eu-central-1"))
-    assert adopt(client, environment=environment, table_name="receipts") is client
+    assert accept(client, environment=environment, table_name="receipts") is client
 
 
 def test_a_class_of_its_own_that_is_a_resilient_client_is_used_as_it_is(closing: ExitStack) -> None:
@@ -102,35 +143,35 @@ def test_a_class_of_its_own_that_is_a_resilient_client_is_used_as_it_is(closing:
         pass
 
     client = closing.enter_context(Metered("its-table", "eu-central-1"))
-    adopted = adopt_client(client, environment=Environment.PRODUCTION, table_name=None)
-    assert adopted is client
+    accepted = accept_client(client, environment=Environment.PRODUCTION, table_name=None)
+    assert accepted is client
 
 
 @elsewhere
 def test_elsewhere_a_plain_client_is_rebuilt_with_endpoint_region_and_credentials(
     environment: Environment, closing: ExitStack
 ) -> None:
-    adopted = adopt_client(make_dynamo_client(), environment=environment, table_name="receipts")
-    closing.callback(adopted.close, 0)
-    assert_reaches_the_same(adopted)
-    assert adopted.table_name == "its-table"
+    accepted = accept_client(make_dynamo_client(), environment=environment, table_name="receipts")
+    closing.callback(accepted.close, 0)
+    assert_reaches_the_same(accepted)
+    assert accepted.table_name == "its-table"
 
 
 @elsewhere
 def test_elsewhere_a_boto3_client_is_rebuilt_with_endpoint_region_and_credentials(
     environment: Environment, closing: ExitStack
 ) -> None:
-    adopted = adopt_client(make_boto3_client(), environment=environment, table_name="receipts")
-    closing.callback(adopted.close, 0)
-    assert_reaches_the_same(adopted)
-    assert adopted.table_name == "receipts"
+    accepted = accept_client(make_boto3_client(), environment=environment, table_name="receipts")
+    closing.callback(accepted.close, 0)
+    assert_reaches_the_same(accepted)
+    assert accepted.table_name == "receipts"
 
 
 def test_a_plain_client_around_a_boto3_client_is_rebuilt_too(closing: ExitStack) -> None:
     client = DynamoClient("its-table", client=make_boto3_client())
-    adopted = adopt_client(client, environment=Environment.PRODUCTION, table_name=None)
-    closing.callback(adopted.close, 0)
-    assert_reaches_the_same(adopted)
+    accepted = accept_client(client, environment=Environment.PRODUCTION, table_name=None)
+    closing.callback(accepted.close, 0)
+    assert_reaches_the_same(accepted)
 
 
 def test_credentials_that_refresh_themselves_go_on_doing_so(closing: ExitStack) -> None:
@@ -147,23 +188,25 @@ def test_credentials_that_refresh_themselves_go_on_doing_so(closing: ExitStack) 
     )
     boto3_client = make_boto3_client()
     boto3_client._request_signer._credentials = refreshable
-    adopted = adopt_client(boto3_client, environment=Environment.PRODUCTION, table_name="receipts")
-    closing.callback(adopted.close, 0)
-    assert read_writer(adopted)._request_signer._credentials is refreshable
+    accepted = accept_client(
+        boto3_client, environment=Environment.PRODUCTION, table_name="receipts"
+    )
+    closing.callback(accepted.close, 0)
+    assert read_writer(accepted)._request_signer._credentials is refreshable
 
 
 def test_the_rebuilt_client_makes_one_wire_attempt_at_a_time(closing: ExitStack) -> None:
     """The trap: the SDK's retries would multiply ours."""
-    adopted = adopt_client(
+    accepted = accept_client(
         make_boto3_client(), environment=Environment.PRODUCTION, table_name="receipts"
     )
-    closing.callback(adopted.close, 0)
-    assert read_writer(adopted).meta.config.retries["total_max_attempts"] == 1
+    closing.callback(accepted.close, 0)
+    assert read_writer(accepted).meta.config.retries["total_max_attempts"] == 1
 
 
 def test_the_settings_reach_the_rebuilt_client() -> None:
     with pytest.raises(ValueError, match="batch_size is 26"):
-        adopt_client(
+        accept_client(
             make_dynamo_client(),
             environment=Environment.PRODUCTION,
             table_name=None,
@@ -174,31 +217,33 @@ def test_the_settings_reach_the_rebuilt_client() -> None:
 def test_in_a_test_a_boto3_client_is_rebuilt_because_it_takes_no_records(
     closing: ExitStack,
 ) -> None:
-    adopted = adopt_client(make_boto3_client(), environment=Environment.TEST, table_name="my-test")
-    closing.callback(adopted.close, 0)
-    assert_reaches_the_same(adopted)
+    accepted = accept_client(
+        make_boto3_client(), environment=Environment.TEST, table_name="my-test"
+    )
+    closing.callback(accepted.close, 0)
+    assert_reaches_the_same(accepted)
 
 
 def test_straight_through_a_boto3_client_is_used_by_a_plain_client() -> None:
     boto3_client = make_boto3_client()
-    adopted = adopt_direct_client(
+    accepted = accept_direct_client(
         boto3_client, environment=Environment.PRODUCTION, table_name="receipts"
     )
-    assert isinstance(adopted, DynamoClient)
-    assert adopted.table_name == "receipts"
-    assert adopted.target.endpoint_url == ENDPOINT
+    assert isinstance(accepted, DynamoClient)
+    assert accepted.table_name == "receipts"
+    assert accepted.target.endpoint_url == ENDPOINT
 
 
 def test_straight_through_a_plain_client_stays_plain() -> None:
     client = make_dynamo_client()
-    adopted = adopt_direct_client(client, environment=Environment.PRODUCTION, table_name=None)
-    assert adopted is client
+    accepted = accept_direct_client(client, environment=Environment.PRODUCTION, table_name=None)
+    assert accepted is client
 
 
 @both_paths
-def test_a_boto3_client_needs_a_table_name(adopt: Any) -> None:
+def test_a_boto3_client_needs_a_table_name(accept: Any) -> None:
     with pytest.raises(ValueError, match="table_name is None"):
-        adopt(make_boto3_client(), environment=Environment.PRODUCTION, table_name=None)
+        accept(make_boto3_client(), environment=Environment.PRODUCTION, table_name=None)
 
 
 @both_paths
@@ -217,48 +262,167 @@ def test_a_boto3_client_needs_a_table_name(adopt: Any) -> None:
             .resource("dynamodb", region_name="eu-central-1")
             .Table("receipts")
         ),
+        lambda: boto3.session.Session().resource("dynamodb", region_name="eu-central-1"),
+        make_asyncio_client,
+        Mock,
+        MagicMock,
+        AsyncMock,
+        lambda: Mock(spec=DynamoClient),
+        lambda: Mock(spec=ResilientDynamoClient),
+        lambda: create_autospec(ResilientDynamoClient, instance=True),
+        lambda: Mock(spec=make_boto3_client()),
+        lambda: SimpleNamespace(put_ai_usage_metric=print, table_name="receipts"),
+        lambda: SimpleNamespace(meta=make_boto3_client().meta),
+        UnmadeClient,
+        UnmadeResilientClient,
+        lambda: ResilientDynamoClient,
     ],
-    ids=["writer", "mock", "object", "text", "s3", "streams", "table resource"],
+    ids=[
+        "writer",
+        "anything",
+        "object",
+        "text",
+        "s3",
+        "streams",
+        "table resource",
+        "resource",
+        "asyncio client",
+        "mock",
+        "magic mock",
+        "async mock",
+        "mock of a plain client",
+        "mock of a resilient client",
+        "autospec of a resilient client",
+        "mock of a boto3 client",
+        "namespace",
+        "namespace with boto3's meta",
+        "plain client that was never made",
+        "resilient client that was never made",
+        "class",
+    ],
 )
 def test_elsewhere_anything_else_is_a_type_error_that_says_what_is_accepted(
-    adopt: Any, environment: Environment, make: Any
+    accept: Any, environment: Environment, make: Any
 ) -> None:
     """Resilience cannot be bypassed by accident."""
     client = make()
     with pytest.raises(TypeError) as caught:
-        adopt(client, environment=environment, table_name="receipts")
+        accept(client, environment=environment, table_name="receipts")
     assert f"of type {type(client).__name__};" in str(caught.value)
     assert "ResilientDynamoClient, DynamoClient and a boto3 DynamoDB client" in str(caught.value)
 
 
 @both_paths
-@pytest.mark.parametrize("client", [object(), "receipts", None])
-def test_in_a_test_an_object_without_the_method_is_a_type_error(adopt: Any, client: object) -> None:
+@elsewhere
+@pytest.mark.parametrize("invented", [MagicMock(), make_asyncio_client()])
+def test_elsewhere_a_plain_client_around_an_invented_one_is_refused(
+    accept: Any, environment: Environment, invented: Any
+) -> None:
+    client = DynamoClient("receipts", client=invented)
+    with pytest.raises(TypeError, match=f"client is of type {type(invented).__name__}"):
+        accept(client, environment=environment, table_name="receipts")
+
+
+def test_a_plain_client_is_not_made_resilient_around_an_invented_one() -> None:
+    with pytest.raises(TypeError, match="client is of type MagicMock"):
+        ResilientDynamoClient.from_client(DynamoClient("receipts", client=MagicMock()))
+    with pytest.raises(TypeError, match="client is of type Mock; accepted are DynamoClient"):
+        ResilientDynamoClient.from_client(Mock(spec=DynamoClient))
+
+
+@elsewhere
+def test_a_class_of_its_own_is_rebuilt_and_what_it_changes_is_said_to_be_lost(
+    environment: Environment, closing: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = Audited(
+        "its-table",
+        "eu-central-1",
+        ENDPOINT,
+        aws_access_key_id="its-key",
+        aws_secret_access_key="its-secret",
+    )
+    accepted = accept_client(plain, environment=environment, table_name=None)
+    closing.callback(accepted.close, 0)
+    assert_reaches_the_same(accepted)
+    assert "dynamo_client is of type Audited" in caplog.text
+
+
+@both_paths
+def test_a_client_for_another_table_is_said(
+    accept: Any, closing: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its rows would be looked for in the other table."""
+    production = Environment.PRODUCTION
+    for table in (None, "its-table", "arn:aws:dynamodb:eu-central-1:1:table/its-table", "another"):
+        accepted = accept(make_dynamo_client(), environment=production, table_name=table)
+        if isinstance(accepted, ResilientDynamoClient):
+            closing.callback(accepted.close, 0)
+    (line,) = caplog.messages
+    assert "for the table its-table, where records go; the table another is not used" in line
+
+
+@both_paths
+@pytest.mark.parametrize("make", [Mock, MagicMock, UnmadeClient, lambda: Mock(spec=DynamoClient)])
+def test_in_a_test_a_double_of_any_kind_is_used_as_it_is(accept: Any, make: Any) -> None:
+    double = make()
+    assert accept(double, environment=Environment.TEST, table_name="receipts") is double
+
+
+@both_paths
+@pytest.mark.parametrize("make", [AsyncMock, lambda: Mock(spec=AsyncWriter)])
+def test_in_a_test_a_client_that_would_have_to_be_awaited_is_refused(
+    accept: Any, make: Any
+) -> None:
+    with pytest.raises(TypeError, match="put_ai_usage_metric is async"):
+        accept(make(), environment=Environment.TEST, table_name="receipts")
+
+
+@both_paths
+@pytest.mark.parametrize("client", [object(), "receipts", None, MemoryWriter])
+def test_in_a_test_an_object_without_the_method_is_a_type_error(
+    accept: Any, client: object
+) -> None:
     with pytest.raises(TypeError, match="any object with a method put_ai_usage_metric"):
-        adopt(client, environment=Environment.TEST, table_name="receipts")
+        accept(client, environment=Environment.TEST, table_name="receipts")
 
 
 def test_a_boto3_client_for_dynamodb_is_told_from_all_else() -> None:
     assert is_boto3_client(make_boto3_client())
     assert not is_boto3_client(AnythingGoes())
     assert not is_boto3_client(make_dynamo_client())
+    assert not is_boto3_client(make_asyncio_client())
+    assert not is_boto3_client(Mock(spec=make_boto3_client()))
+    assert not is_boto3_client(create_autospec(make_boto3_client()))
+    assert not is_boto3_client(SimpleNamespace(meta=make_boto3_client().meta))
+    assert not is_boto3_client(type(make_boto3_client()))
     assert not is_boto3_client(None)
+
+
+def test_the_question_imports_no_boto3() -> None:
+    program = (
+        "import sys, receipt_dynamo; "
+        "print(receipt_dynamo.is_boto3_client(object()), 'botocore' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
 
 
 @both_paths
 def test_the_form_of_items_reaches_a_client_made_of_a_boto3_client(
-    adopt: Any, closing: ExitStack
+    accept: Any, closing: ExitStack
 ) -> None:
-    adopted = adopt(
+    accepted = accept(
         make_boto3_client(),
         environment=Environment.PRODUCTION,
         table_name="receipts",
         gsi_shards=4,
         retention_days=30,
     )
-    if isinstance(adopted, ResilientDynamoClient):
-        closing.callback(adopted.close, 0)
-    assert adopted.item_form == ItemForm(4, 30)
+    if isinstance(accepted, ResilientDynamoClient):
+        closing.callback(accepted.close, 0)
+    assert accepted.item_form == ItemForm(4, 30)
 
 
 @pytest.mark.parametrize(
@@ -275,16 +439,16 @@ def test_a_rebuilt_plain_client_keeps_its_shards_and_the_end_of_its_items(
 ) -> None:
     """Rows that should have an end, and have none, are kept for ever."""
     plain = DynamoClient("its-table", gsi_shards=its.gsi_shards, retention_days=its.retention_days)
-    adopted = adopt_client(
+    accepted = accept_client(
         plain,
         environment=Environment.PRODUCTION,
         table_name=None,
         gsi_shards=asked.gsi_shards,
         retention_days=asked.retention_days,
     )
-    assert isinstance(adopted, ResilientDynamoClient)
-    closing.callback(adopted.close, 0)
-    assert adopted.item_form == expected
+    assert isinstance(accepted, ResilientDynamoClient)
+    closing.callback(accepted.close, 0)
+    assert accepted.item_form == expected
 
 
 @pytest.mark.parametrize("is_resilient", [True, False])

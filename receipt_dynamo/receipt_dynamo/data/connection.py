@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import ssl
+import sys
 import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from receipt_dynamo.data.endpoints import find_region
 from receipt_dynamo.errors import ReceiptDynamoError
@@ -268,8 +270,35 @@ def make_credentials(
     return Credentials(access_key_id, secret_access_key, session_token)
 
 
+def is_boto3_client(client: object) -> TypeGuard[DynamoDBClient]:
+    """Tell whether this is a boto3 client for DynamoDB, a real one whose calls return replies.
+
+    Its class is asked, not its attributes: an invented object may have each of those, and a
+    mock with a ``spec`` answers ``isinstance`` as if it were one. An asyncio client, as
+    aiobotocore makes, is none: its calls return coroutines.
+
+    Args:
+        client: Any object. Neither boto3 nor botocore is imported for the answer: where
+            they are not, there is no client of theirs.
+    """
+    base = getattr(sys.modules.get("botocore.client"), "BaseClient", None)
+    if base is None or not issubclass(type(client), base):
+        return False
+    real: Any = client
+    is_async = inspect.iscoroutinefunction(real._make_api_call)  # noqa: SLF001
+    return not is_async and real.meta.service_model.service_name == "dynamodb"
+
+
 def read_target(client: DynamoDBClient, table_name: str) -> Target:
-    """Return where a boto3 client points and as whom, for making another client of it."""
+    """Return where a boto3 client points and as whom, for making another client of it.
+
+    Raises:
+        TypeError: ``client`` is something else.
+    """
+    if not is_boto3_client(client):
+        raise TypeError(
+            f"client is of type {type(client).__name__}; accepted is a boto3 DynamoDB client"
+        )
     signer: Any = client._request_signer  # type: ignore[attr-defined]  # noqa: SLF001
     return Target(
         table_name,

@@ -82,7 +82,11 @@ class DynamoClient(MetricQueries):
 
     @property
     def target(self) -> Target:
-        """Which table this client reaches, where, and as whom."""
+        """Which table this client reaches, where, and as whom.
+
+        Raises:
+            TypeError: It was made around a ``client`` that is no boto3 client.
+        """
         return self._connection.read_target()
 
     def put_ai_usage_metric(self, metric: AIUsageMetric) -> None:

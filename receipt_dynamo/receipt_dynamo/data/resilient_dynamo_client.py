@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from pydantic_core import from_json
 
@@ -16,6 +16,7 @@ from receipt_dynamo.data.connection import (
     Connection,
     SdkSettings,
     Target,
+    is_boto3_client,
     make_credentials,
     prepare_process,
     read_target,
@@ -188,10 +189,11 @@ class ResilientDynamoClient(MetricQueries):
             TypeError: ``client`` is of another type.
             ValueError: A boto3 client without ``table_name``, or a bad setting.
         """
-        if isinstance(client, DynamoClient):
-            target = replace(client.target, table_name=table_name or client.table_name)
-            settings = _keep_form(client.item_form, settings)
-        elif _is_boto3_client(client):
+        if issubclass(type(client), DynamoClient):  # A mock may lie to isinstance.
+            plain = cast("DynamoClient", client)
+            target = replace(plain.target, table_name=table_name or plain.table_name)
+            settings = _keep_form(plain.item_form, settings)
+        elif is_boto3_client(client):
             if table_name is None:
                 raise ValueError("table_name is None; with a boto3 client it is needed")
             target = read_target(client, table_name)
@@ -392,8 +394,3 @@ def _keep_form(form: ItemForm, settings: dict[str, Any]) -> dict[str, Any]:
         "gsi_shards": max(asked.gsi_shards, form.gsi_shards),
         "retention_days": asked.retention_days or form.retention_days,
     }
-
-
-def _is_boto3_client(client: object) -> bool:
-    meta = getattr(client, "meta", None)
-    return getattr(getattr(meta, "service_model", None), "service_name", None) == "dynamodb"

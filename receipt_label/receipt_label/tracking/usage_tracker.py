@@ -11,13 +11,14 @@ from typing import Any, Final, Self, TypeVar
 import receipt_dynamo
 from receipt_label.arguments import check_bool, check_text, check_type
 from receipt_label.calls.recorded import is_recorded, mark_recorded
+from receipt_label.client_config import check_table_name, read_table_name
 from receipt_label.environment import (
     Environment,
     detect_environment,
     parse_environment,
     validate_table,
 )
-from receipt_label.injected_client import MetricWriter, adopt_direct_client
+from receipt_label.injected_client import MetricWriter, accept_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
 from receipt_label.providers import (
     wrap_anthropic_client,
@@ -45,22 +46,28 @@ class AIUsageTracker(CallDecorators):
     :class:`ResilientAIUsageTracker` does neither.
 
     Args:
-        dynamo_client: Takes the records: an object with ``put_ai_usage_metric``, or a
-            boto3 DynamoDB client. By default a ``DynamoClient`` is made.
-        table_name: The table; needed without ``dynamo_client`` and with a boto3 client.
-        user_id: On whose behalf, where nothing else says it.
-        environment: Stored with each record; by default detected from ``ENVIRONMENT`` and
-            the table's name.
+        dynamo_client: Takes the records: a ``DynamoClient``, a ``ResilientDynamoClient`` or a
+            boto3 DynamoDB client; in the test environment any object with
+            ``put_ai_usage_metric``. By default a ``DynamoClient`` is made.
+        table_name: Name or ARN of the table, for the client that is made and for a boto3
+            client; another client has its own. By default ``DYNAMODB_TABLE_NAME``, else the
+            deprecated ``DYNAMO_TABLE_NAME``.
+        user_id: On whose behalf calls are made, where nothing else says it.
+        environment: Stored with each record: an :class:`Environment`, its value or a short
+            form such as "prod". By default detected from ``ENVIRONMENT`` and the table's name.
         usage_log: Gets a copy of each record; by default there is none.
         price_book: Prices the calls; by default by ``genai-prices``.
 
     Raises:
-        ValueError: Neither ``dynamo_client`` nor ``table_name`` is given; or a test
-            environment with a table that may hold production data (``ConfigurationError``).
-        TypeError: An argument is of a wrong type.
+        KeyError: There is neither ``dynamo_client`` nor ``table_name`` nor one of the variables.
+        ValueError: ``table_name`` or ``environment`` is none, or a test environment with a
+            table that may hold production data (``ConfigurationError``).
+        TypeError: ``dynamo_client`` is nothing that is accepted, or another argument is of a
+            wrong type.
 
     Warns:
         UserWarning: Production with a table that looks like a test table.
+        DeprecationWarning: The table is that of ``DYNAMO_TABLE_NAME``.
     """
 
     def __init__(
@@ -69,22 +76,24 @@ class AIUsageTracker(CallDecorators):
         table_name: str | None = None,
         user_id: str | None = None,
         *,
-        environment: Environment | None = None,
+        environment: Environment | str | None = None,
         usage_log: UsageLogFile | None = None,
         price_book: PriceBook | None = None,
     ) -> None:
         check_type("table_name", table_name, str)
-        check_type("environment", environment, Environment)
         check_type("usage_log", usage_log, UsageLogFile)
         check_type("price_book", price_book, PriceBook)
-        found = environment or detect_environment(table_name or _read_table_name(dynamo_client))
-        if dynamo_client is not None:
-            client = self._adopt_client(dynamo_client, found, table_name)
-        elif table_name:
-            validate_table(table_name, found)
-            client = self._make_client(table_name, found)
+        if table_name is not None:
+            check_table_name("table_name", table_name)
+        if dynamo_client is None:
+            made_for = table_name or read_table_name()
+            found = _find_environment(environment, made_for)
+            validate_table(made_for, found)
+            client = self._make_client(made_for, found)
         else:
-            raise ValueError("neither dynamo_client nor table_name is given; one is needed")
+            table = table_name or _find_table(dynamo_client)
+            found = _find_environment(environment, table)
+            client = self._accept_client(dynamo_client, found, table)
         self._client = client
         self._owns_client = client is not dynamo_client
         self._base_context = UsageContext(user_id=user_id)
@@ -99,14 +108,10 @@ class AIUsageTracker(CallDecorators):
         )
         self._recorder.defaults = self._base_context
 
-    def _adopt_client(
+    def _accept_client(
         self, client: object, environment: Environment, table_name: str | None
     ) -> MetricWriter:
-        writer: Any = client
-        if callable(getattr(writer, "put_ai_usage_metric", None)):
-            taken: MetricWriter = writer
-            return taken
-        return adopt_direct_client(client, environment=environment, table_name=table_name)
+        return accept_direct_client(client, environment=environment, table_name=table_name)
 
     def _make_client(self, table_name: str, environment: Environment) -> MetricWriter:  # noqa: ARG002
         return receipt_dynamo.DynamoClient(table_name)
@@ -376,10 +381,19 @@ class AIUsageTracker(CallDecorators):
         self.close()
 
 
-def _read_table_name(client: object) -> str | None:
-    """Return the table that a client is for; an object of the user's own may say none."""
-    name = getattr(client, "table_name", None)
-    return name if isinstance(name, str) else None
+def _find_environment(given: Environment | str | None, table: str | None) -> Environment:
+    return detect_environment(table) if given is None else parse_environment(given)
+
+
+def _find_table(client: object) -> str | None:
+    """Return the table that a client is for, else the variable's; it may need none."""
+    own = getattr(client, "table_name", None)
+    if isinstance(own, str):  # An object of the user's own may have something else.
+        return own
+    try:
+        return read_table_name()
+    except KeyError:
+        return None
 
 
 def _check_parts(whole: int, parts: Mapping[str, object]) -> None:

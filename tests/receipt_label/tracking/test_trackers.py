@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock
+from unittest.mock import MagicMock, Mock
 
 import boto3
 import pytest
@@ -15,6 +17,7 @@ import pytest
 from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric, CloseReport, DynamoClient, ResilientDynamoClient
 from receipt_label.environment import Environment
+from receipt_label.errors import ConfigurationError
 from receipt_label.pricing import PriceBook, TokenPrice
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker, UsageLogFile
 
@@ -43,6 +46,17 @@ class Closable(MemoryWriter):
         return CloseReport(0, 0, 0)
 
 
+class KeepingClient(DynamoClient):
+    """A client of the user's own that keeps the records."""
+
+    def __init__(self) -> None:
+        super().__init__("receipts", "eu-central-1", NOWHERE)
+        self.records: list[AIUsageMetric] = []
+
+    def put_ai_usage_metric(self, metric: AIUsageMetric) -> None:
+        self.records.append(metric)
+
+
 @pytest.mark.parametrize("kind", TRACKERS)
 @pytest.mark.parametrize("environment", list(Environment))
 def test_the_environment_is_filled_in(
@@ -54,22 +68,85 @@ def test_the_environment_is_filled_in(
     assert writer.only.environment == "test"
 
     monkeypatch.setenv("ENVIRONMENT", environment.value)
-    direct = AIUsageTracker(writer)
-    direct.record(make_metric())
-    assert writer.records[-1].environment == environment.value
+    keeping = KeepingClient()
+    AIUsageTracker(keeping).record(make_metric())
+    assert keeping.records[-1].environment == environment.value
 
 
-def test_the_environment_can_be_given_and_is_never_guessed_over(writer: MemoryWriter) -> None:
-    tracker = AIUsageTracker(writer, environment=Environment.STAGING)
+@pytest.mark.parametrize("given", [Environment.STAGING, "staging", "Stage"])
+def test_the_environment_can_be_given_and_is_never_guessed_over(given: Any) -> None:
+    client = KeepingClient()
+    tracker = AIUsageTracker(client, environment=given)
     tracker.record(make_metric())
     tracker.record(make_metric(environment="elsewhere"))
-    assert [record.environment for record in writer.records] == ["staging", "elsewhere"]
+    assert [record.environment for record in client.records] == ["staging", "elsewhere"]
 
 
 @pytest.mark.parametrize("kind", TRACKERS)
 def test_without_a_client_and_a_table_it_says_what_is_needed(kind: type[AIUsageTracker]) -> None:
-    with pytest.raises(ValueError, match="neither dynamo_client nor table_name is given"):
+    with pytest.raises(KeyError, match="Either DYNAMODB_TABLE_NAME or DYNAMO_TABLE_NAME must be"):
         kind()
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_without_arguments_the_table_is_the_variables(
+    kind: type[AIUsageTracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE)
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", " my-app-test\n")
+    with kind() as tracker:
+        assert tracker._client.table_name == "my-app-test"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_the_earlier_variable_works_and_warns_at_the_callers_line(
+    kind: type[AIUsageTracker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", NOWHERE)
+    monkeypatch.setenv("DYNAMO_TABLE_NAME", "my-app-test")
+    with pytest.warns(DeprecationWarning, match="Use DYNAMODB_TABLE_NAME instead") as caught:
+        tracker = kind()
+    tracker.close(0)
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+@pytest.mark.parametrize(
+    ("given", "variable", "expected"),
+    [
+        ("mine-test", "other-test", "mine-test"),
+        (None, "other-test", "other-test"),
+        ("mine-test", None, "mine-test"),
+    ],
+)
+def test_a_boto3_client_is_used_for_the_table_that_is_named(
+    kind: type[AIUsageTracker],
+    given: str | None,
+    variable: str | None,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv("DYNAMODB_TABLE_NAME", variable)
+    client = boto3.client("dynamodb", "us-east-1", endpoint_url=NOWHERE)
+    with kind(client, given) as tracker:
+        assert tracker._client.table_name == expected  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_a_boto3_client_without_any_table_is_refused(kind: type[AIUsageTracker]) -> None:
+    with pytest.raises(ValueError, match="table_name is None"):
+        kind(boto3.client("dynamodb", "us-east-1", endpoint_url=NOWHERE))
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+@pytest.mark.parametrize("name", ["", "  ", "a b", "x"])
+def test_a_table_name_that_is_none_is_refused_by_name_and_value(
+    kind: type[AIUsageTracker], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DYNAMODB_TABLE_NAME", "my-app-test")
+    with pytest.raises(ConfigurationError, match=re.escape(f"table_name is {name!r}; accepted")):
+        kind(table_name=name)
 
 
 @pytest.mark.parametrize("kind", TRACKERS)
@@ -93,6 +170,28 @@ def test_the_client_is_made_for_the_table(
         assert tracker._client.table_name == "my-app-test"
 
 
+@pytest.mark.parametrize("settings", [{"nonsense": 1}, {"batch_size": 5, "max_retries": 2}])
+def test_an_unknown_setting_is_refused_also_where_a_client_is_given(
+    writer: MemoryWriter, settings: dict[str, Any]
+) -> None:
+    name = list(settings)[-1]
+    resilient = ResilientDynamoClient("my-app-test", "us-east-1", endpoint_url=NOWHERE)
+    clients = [writer, resilient, DynamoClient("my-app-test", "us-east-1", NOWHERE)]
+    for client in clients:
+        with pytest.raises(TypeError, match=f"{name} is no setting; accepted are region, "):
+            ResilientAIUsageTracker(client, "my-app-test", **settings)
+    resilient.close(0)
+
+
+def test_settings_that_a_given_client_does_not_take_are_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with ResilientDynamoClient("my-app-test", "us-east-1", endpoint_url=NOWHERE) as client:
+        tracker = ResilientAIUsageTracker(client, batch_size=5, senders=1)
+        assert tracker._client is client
+    assert "keeps its own settings; not used: batch_size, senders" in caplog.text
+
+
 def test_settings_go_to_the_client_that_is_made() -> None:
     with pytest.raises(ValueError, match="batch_size"):
         ResilientAIUsageTracker(None, "my-app-test", batch_size=26)
@@ -100,9 +199,30 @@ def test_settings_go_to_the_client_that_is_made() -> None:
         ResilientAIUsageTracker(None, "my-app-test", no_such_setting=1)
 
 
-def test_the_resilience_cannot_be_bypassed_outside_of_tests(writer: MemoryWriter) -> None:
-    with pytest.raises(TypeError, match="dynamo_client is of type MemoryWriter"):
-        ResilientAIUsageTracker(writer, environment=Environment.PRODUCTION)
+@pytest.mark.parametrize("kind", TRACKERS)
+@pytest.mark.parametrize("environment", [Environment.PRODUCTION, "prod", "staging", None])
+@pytest.mark.parametrize(
+    "client",
+    [
+        MemoryWriter(),
+        Mock(),
+        MagicMock(),
+        Mock(spec=DynamoClient),
+        Mock(spec=ResilientDynamoClient),
+        SimpleNamespace(put_ai_usage_metric=print),
+        SimpleNamespace(put_ai_usage_metric=print, table_name="receipts"),
+    ],
+    ids=["writer", "mock", "magic", "as plain", "as resilient", "namespace", "with a table"],
+)
+def test_an_invented_client_stays_out_of_production(
+    kind: type[AIUsageTracker],
+    environment: Environment | str | None,
+    client: object,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("ENVIRONMENT")
+    with pytest.raises(TypeError, match=f"dynamo_client is of type {type(client).__name__};"):
+        kind(client, environment=environment)
 
 
 def test_a_plain_client_is_rebuilt_into_a_resilient_one_and_closed_with_the_tracker() -> None:
@@ -125,8 +245,10 @@ def test_what_takes_no_records_is_refused(kind: type[AIUsageTracker], client: ob
 
 @pytest.mark.parametrize("kind", TRACKERS)
 def test_bad_arguments_are_refused(kind: type[AIUsageTracker], writer: MemoryWriter) -> None:
-    with pytest.raises(TypeError, match="environment is of type str"):
-        kind(writer, environment="production")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="environment is of type int; accepted are Environment"):
+        kind(writer, environment=7)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="environment is 'qa7'; accepted are production"):
+        kind(writer, environment="qa7")
     with pytest.raises(TypeError, match="user_id is of type int"):
         kind(writer, user_id=7)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="table_name is of type int; accepted are str and None"):
@@ -153,13 +275,13 @@ def test_a_tracker_in_a_test_leaves_no_journal(
         tracker.close(0)
 
 
-def test_a_client_that_can_do_everything_names_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_a_client_that_can_do_everything_names_no_table(kind: type[AIUsageTracker]) -> None:
     """A MagicMock has a ``table_name`` too, which is no text."""
-    monkeypatch.delenv("ENVIRONMENT", raising=False)
     client = MagicMock()
-    assert AIUsageTracker(client).record(make_metric())
+    assert kind(client).record(make_metric())
     (metric,) = client.put_ai_usage_metric.call_args.args
-    assert metric.environment == "production"
+    assert metric.environment == "test"
 
 
 @pytest.mark.parametrize("kind", TRACKERS)
