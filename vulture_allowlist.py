@@ -20,6 +20,7 @@ _.aflush
 _.cancel
 _.submit_ai_usage_metric
 no_waits
+_.collect
 
 # What statistics, events and snapshots say.
 _.flushes

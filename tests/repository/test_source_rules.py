@@ -67,6 +67,7 @@ SDK = {"boto3", "botocore", "pydantic", "pydantic_core"}
     ("package", "late"),
     [
         ("receipt_dynamo", SDK),
+        ("receipt_dynamo.metrics", {*SDK, "opentelemetry", "prometheus_client"}),
         (
             "receipt_label",
             {*SDK, "openai", "anthropic", "genai_prices", "moto", "rich"},

@@ -209,6 +209,7 @@ class ResilientDynamoClient(MetricQueries):
     def _start(self, target: Target, settings: DeliverySettings) -> None:
         prepare_process()
         super().__init__(Connection(target, SdkSettings()))
+        self._accept_listeners: tuple[Callable[[AIUsageMetric], object], ...] = ()
         # One wire attempt: botocore's own retries would multiply ours and hide from the breaker.
         writer = SdkSettings(
             total_max_attempts=1,
@@ -245,6 +246,20 @@ class ResilientDynamoClient(MetricQueries):
         """Call ``listener`` no more."""
         self._delivery.events.remove(listener)
 
+    def add_accept_listener(self, listener: Callable[[AIUsageMetric], object]) -> None:
+        """Have ``listener`` called with each record that this process accepts, once.
+
+        It runs in the caller's thread, with no lock held: keep it short. What it raises is
+        logged by type, and harms nobody. :mod:`receipt_dynamo.metrics` counts calls with it.
+        """
+        self._accept_listeners = (*self._accept_listeners, listener)
+
+    def remove_accept_listener(self, listener: Callable[[AIUsageMetric], object]) -> None:
+        """Call ``listener`` no more."""
+        self._accept_listeners = tuple(
+            known for known in self._accept_listeners if known != listener
+        )
+
     def put_ai_usage_metric(
         self,
         metric: AIUsageMetric,
@@ -267,7 +282,7 @@ class ResilientDynamoClient(MetricQueries):
             QueueFullError: The bounds are reached, with ``overflow="raise"`` only.
         """
         checked = check_metric(metric)
-        refusal = self._delivery.accept(checked.key, self._encode(checked), on_settled)
+        refusal = self._accept(checked, on_settled)
         if refusal == "full" and self._raises:
             raise QueueFullError(_FULL)
         return refusal is None
@@ -284,7 +299,7 @@ class ResilientDynamoClient(MetricQueries):
         future: Future[DeliveryReport] = Future()
         future.set_running_or_notify_cancel()
         checked = check_metric(metric)
-        refusal = self._delivery.accept(checked.key, self._encode(checked), future.set_result)
+        refusal = self._accept(checked, future.set_result)
         if refusal is not None:
             future.set_exception(QueueFullError(f"the record was refused: {refusal}"))
         return future
@@ -299,9 +314,17 @@ class ResilientDynamoClient(MetricQueries):
         checked = [check_metric(metric) for metric in metrics]
         return [metric for metric in checked if not self.put_ai_usage_metric(metric)]
 
-    def _encode(self, metric: AIUsageMetric) -> bytes:
+    def _accept(
+        self, metric: AIUsageMetric, on_settled: Callable[[DeliveryReport], object] | None
+    ) -> str | None:
+        """Hand a record to delivery; return why it was refused, or None."""
         form = self.item_form
-        return metric.to_dynamodb_json(form.gsi_shards, form.retention_days)
+        body = metric.to_dynamodb_json(form.gsi_shards, form.retention_days)
+        refusal = self._delivery.accept(metric.key, body, on_settled)
+        if refusal is None:
+            for listener in self._accept_listeners:
+                self._delivery.events.call(listener, metric)
+        return refusal
 
     def create_table(self) -> None:
         """Create the table with its indexes and wait; see :meth:`DynamoClient.create_table`."""
