@@ -151,7 +151,10 @@ class ClientManager:
         user_id: str | None = None,
         environment: Environment | str | None = None,
     ) -> None:
-        """Set what this manager's records belong to, where no ``ai_usage_context`` says it."""
+        """Add to what this manager's records belong to where no ``ai_usage_context`` says it.
+
+        The arguments and errors are those of :meth:`AIUsageTracker.set_tracking_context`.
+        """
         self.usage_tracker.set_tracking_context(
             job_id=job_id,
             batch_id=batch_id,
@@ -159,6 +162,10 @@ class ClientManager:
             user_id=user_id,
             environment=environment,
         )
+
+    def clear_tracking_context(self) -> None:
+        """Forget what :meth:`set_tracking_context` set; the configured user stays."""
+        self.usage_tracker.clear_tracking_context()
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Close the clients that this manager made, and deliver what is pending.

@@ -11,17 +11,22 @@ import contextlib
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
+from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_label.arguments import check_count, check_mapping, check_text
 from receipt_label.environment import Environment, parse_environment
 
 P = ParamSpec("P")
 R = TypeVar("R")
-TrackerT = TypeVar("TrackerT")
+TrackerT = TypeVar("TrackerT", bound="RecordMaker")
+
+
+class RecordMaker:
+    """Whose records a block may be meant for: the base class of the trackers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +34,10 @@ class UsageContext:
     """What calls belong to; None where it is not said.
 
     Attributes:
-        job_id: Of which job.
-        batch_id: Of which batch.
-        github_pr: For which pull request.
-        user_id: On whose behalf.
+        job_id: The job that they are part of.
+        batch_id: The batch that they are part of.
+        github_pr: Number of the pull request that they are made for.
+        user_id: The user on whose behalf they are made.
         environment: Where they are made.
         metadata: Goes into each record's metadata.
     """
@@ -61,6 +66,37 @@ class UsageContext:
             if (value := getattr(self, field_.name)) is not None
         }
         return replace(base, **said | {"metadata": {**base.metadata, **self.metadata}})
+
+
+class ContextDefaults:
+    """What a tracker's calls belong to where no block says it. Thread-safe.
+
+    Args:
+        base: What holds when nothing is set.
+
+    Attributes:
+        current: What holds now; another object after each change.
+    """
+
+    def __init__(self, base: UsageContext) -> None:
+        self._base = base
+        self.current = base
+        self.reset_after_fork()
+        reset_in_child(self)
+
+    def reset_after_fork(self) -> None:
+        """Take a new lock; a thread of the parent may hold the old one for ever."""
+        self._lock = threading.RLock()
+
+    def add(self, context: UsageContext) -> None:
+        """Set what ``context`` says; what it does not say stays as it is."""
+        with self._lock:
+            self.current = context.over(self.current)
+
+    def clear(self) -> None:
+        """Forget all that was added."""
+        with self._lock:
+            self.current = self._base
 
 
 @dataclass(slots=True, eq=False)
@@ -165,7 +201,63 @@ def bind_usage_context(function: Callable[P, R]) -> Callable[P, R]:
     return bound
 
 
-@contextlib.contextmanager
+class UsageBlock(contextlib.AbstractContextManager[TrackerT | None]):
+    """What :func:`ai_usage_context` returns: a block for ``with``, or a decorator.
+
+    Each ``with`` takes a block of its own. A decorated function, async or not, gets a new one
+    for each call.
+    """
+
+    def __init__(self, tracker: TrackerT | None, context: UsageContext) -> None:
+        self._tracker = tracker
+        self._context = context
+        self._block: _Block | None = None
+
+    def __enter__(self) -> TrackerT | None:
+        if self._block is not None:
+            raise RuntimeError("this block was entered before; call ai_usage_context for each")
+        self._block = _Block(self._tracker, self._context, _find_place())
+        _open_blocks.set(_OpenBlocks((*_open_blocks.get().blocks, self._block)))
+        return self._tracker
+
+    def __exit__(self, *exc_info: object) -> None:
+        block = self._block
+        if block is None:
+            return
+        # Not by a token: that fails where a generator is closed in another context, and
+        # would also remove blocks which were opened in the meantime.
+        here = _open_blocks.get()
+        block.is_stranded = block not in here.blocks or block.place != _find_place()
+        _open_blocks.set(here.without(block))
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate a function, so that each of its calls is a block.
+
+        Raises:
+            TypeError: ``function`` is not callable, or a generator, whose body runs after
+                the call: open the block inside of it.
+        """
+        target: Any = function
+        if not callable(target) or _makes_generator(target):
+            raise TypeError(
+                f"function is {'a generator' if callable(target) else 'not callable'}; "
+                "accepted is a function that does its work when it is called or awaited"
+            )
+
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            with UsageBlock(self._tracker, self._context):
+                return function(*args, **kwargs)
+
+        @functools.wraps(function)
+        async def run_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            with UsageBlock(self._tracker, self._context):
+                return await target(*args, **kwargs)
+
+        decorated: Any = run_async if inspect.iscoroutinefunction(target) else run
+        return cast("Callable[P, R]", decorated)
+
+
 def ai_usage_context(
     operation_type: str,
     tracker: TrackerT | None = None,
@@ -177,34 +269,36 @@ def ai_usage_context(
     environment: Environment | str | None = None,
     metadata: Mapping[str, Any] | None = None,
     **tags: Any,
-) -> Iterator[TrackerT | None]:
+) -> UsageBlock[TrackerT]:
     """Say what the calls in the block belong to.
 
-    Blocks nest: an inner one adds to the outer one, and overrides it. After the block all is
-    as before. It changes no price: a batch discount belongs to what the provider's Batch
-    API served, not to each call in a block.
+    Blocks nest: an inner one adds to the outer one, and overrides it; None is the same as
+    left out. After the block all is as before. It changes no price: a batch discount belongs
+    to what the provider's Batch API served, not to each call in a block.
 
     Args:
         operation_type: What the block does, such as "receipt_labeling"; goes to the
             records' metadata as ``operation_type``.
         tracker: Whose records are meant; by default those of every tracker.
-        job_id: Of which job.
-        batch_id: Of which batch.
-        github_pr: For which pull request.
-        user_id: On whose behalf.
+        job_id: The job that the calls are part of.
+        batch_id: The batch that they are part of.
+        github_pr: Number of the pull request that they are made for.
+        user_id: The user on whose behalf they are made.
         environment: Where they are made, where that is not the tracker's environment; an
             :class:`Environment`, its value or a short form such as "prod".
         metadata: More for the records' metadata.
-        **tags: The same, by name.
+        **tags: The same, by name. A value that no record can hold is left out, and named in
+            the record's ``invalid_fields``.
 
-    Yields:
-        The tracker, as given.
+    Returns:
+        A context manager that gives the tracker, as given; it may decorate a function too.
 
     Raises:
         TypeError: An argument is of a wrong type.
         ValueError: An argument is empty or negative, or no environment.
     """
     check_text("operation_type", operation_type)
+    _check_tracker(tracker)
     if metadata is not None:
         check_mapping("metadata", metadata)
     context = UsageContext(
@@ -215,28 +309,25 @@ def ai_usage_context(
         environment=None if environment is None else parse_environment(environment),
         metadata={**(metadata or {}), **tags, "operation_type": operation_type},
     )
-    block = _Block(tracker, context, _find_place())
-    _open_blocks.set(_OpenBlocks((*_open_blocks.get().blocks, block)))
-    try:
-        yield tracker
-    finally:
-        # Not by a token: that fails where a generator is closed in another context, and
-        # would also remove blocks which were opened in the meantime.
-        here = _open_blocks.get()
-        block.is_stranded = block not in here.blocks or block.place != _find_place()
-        _open_blocks.set(here.without(block))
+    return UsageBlock(tracker, context)
 
 
 def batch_ai_usage_context(
-    batch_id: str, tracker: TrackerT | None = None, *, operation_type: str = "batch", **kwargs: Any
-) -> contextlib.AbstractContextManager[TrackerT | None]:
+    batch_id: str,
+    operation_type: str = "batch",
+    tracker: TrackerT | None = None,
+    **kwargs: Any,
+) -> UsageBlock[TrackerT]:
     """Say that the calls in the block belong to a batch; see :func:`ai_usage_context`.
 
     Args:
-        batch_id: Of which batch.
-        tracker: Whose records are meant; by default those of every tracker.
+        batch_id: The batch that the calls are part of.
         operation_type: What the block does.
-        **kwargs: As of :func:`ai_usage_context`.
+        tracker: Whose records are meant; by default those of every tracker.
+        **kwargs: Arguments and tags of :func:`ai_usage_context`.
+
+    Returns:
+        A context manager that gives the tracker, as given; it may decorate a function too.
 
     Raises:
         TypeError: An argument is of a wrong type.
@@ -244,6 +335,14 @@ def batch_ai_usage_context(
     """
     check_text("batch_id", batch_id)
     return ai_usage_context(operation_type, tracker, batch_id=batch_id, **kwargs)
+
+
+def _check_tracker(tracker: object) -> None:
+    if tracker is not None and not isinstance(tracker, RecordMaker):
+        raise TypeError(
+            f"tracker is of type {type(tracker).__name__}; accepted are AIUsageTracker, "
+            "ResilientAIUsageTracker and None"
+        )
 
 
 def _find_place() -> tuple[int, object]:

@@ -336,8 +336,11 @@ def test_records_carry_user_and_environment(
         job_id="job-1", batch_id="batch-2", github_pr=3, user_id="user-8", environment="staging"
     )
     look_up()
+    manager.clear_tracking_context()
+    look_up()
     assert isinstance(manager.dynamo, Recorder)
-    first, second = manager.dynamo.records
+    first, second, third = manager.dynamo.records
+    assert (third.user_id, third.environment, third.job_id) == ("user-7", "test", None)
     assert (first.user_id, first.environment, first.job_id) == ("user-7", "test", None)
     assert (second.user_id, second.job_id, second.batch_id) == ("user-8", "job-1", "batch-2")
     assert (second.github_pr, second.environment) == (3, "staging")

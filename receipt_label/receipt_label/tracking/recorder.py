@@ -19,7 +19,7 @@ from receipt_label.calls.reply import Reply
 from receipt_label.pricing import Price, PriceBook, TokenUsage
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
 from receipt_label.tracking.stats import DistinctTimes, OutcomeCounter
-from receipt_label.usage_context import UsageContext, find_context
+from receipt_label.usage_context import ContextDefaults, UsageContext, find_context
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric
@@ -36,6 +36,7 @@ class CallRecorder:
     Args:
         client: Takes the records.
         owner: The tracker, as ``ai_usage_context`` knows it.
+        defaults: What calls belong to where no block says it.
         environment: Stored with each record.
         price_book: Prices the calls.
         usage_log: Gets a copy of each record; None for none.
@@ -54,11 +55,12 @@ class CallRecorder:
         price_book: PriceBook,
         usage_log: UsageLogFile | None,
         *,
+        defaults: ContextDefaults,
         waits: bool,
         is_direct: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self.defaults = UsageContext()
+        self.defaults = defaults
         self.outcomes = OutcomeCounter()
         self.price_book = price_book
         self._client = client
@@ -74,7 +76,7 @@ class CallRecorder:
 
     def start(self) -> Start:
         """Return the beginning of a call that is about to be made."""
-        context = find_context(self._owner(), self.defaults)
+        context = find_context(self._owner(), self.defaults.current)
         return Start(self._times.take(), self._clock(), context)
 
     def read_clock(self) -> float:
@@ -165,7 +167,7 @@ class CallRecorder:
 
     def _complete(self, metric: AIUsageMetric) -> AIUsageMetric:
         """Fill in what the record does not say."""
-        context = find_context(self._owner(), self.defaults)
+        context = find_context(self._owner(), self.defaults.current)
         known = self._read_owner(context)
         changes: dict[str, Any] = {
             name: value

@@ -29,7 +29,7 @@ from receipt_label.tracking.batch_results import check_response, read_told_respo
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.stats import TrackerStats, utc_now
 from receipt_label.tracking.usage_log import UsageLogFile
-from receipt_label.usage_context import UsageContext
+from receipt_label.usage_context import ContextDefaults, RecordMaker, UsageContext
 from receipt_label.watching.call_decorators import CallDecorators
 
 ClientT = TypeVar("ClientT")
@@ -38,7 +38,7 @@ CLOSE_TIMEOUT: Final = 10.0
 """Seconds that ``close`` waits for what is pending, by default."""
 
 
-class AIUsageTracker(CallDecorators):
+class AIUsageTracker(CallDecorators, RecordMaker):
     """Records AI calls, and writes each record straight through, in the caller's thread.
 
     A call waits for DynamoDB here, in asyncio code without blocking the loop. It never
@@ -96,17 +96,16 @@ class AIUsageTracker(CallDecorators):
             client = self._accept_client(dynamo_client, found, table)
         self._client = client
         self._owns_client = client is not dynamo_client
-        self._base_context = UsageContext(user_id=user_id)
         self._recorder = CallRecorder(
             client,
             self,
             found,
             price_book or PriceBook(),
             usage_log,
+            defaults=ContextDefaults(UsageContext(user_id=user_id)),
             waits=not isinstance(client, receipt_dynamo.ResilientDynamoClient),
             is_direct=isinstance(client, receipt_dynamo.DynamoClient),
         )
-        self._recorder.defaults = self._base_context
 
     def _accept_client(
         self, client: object, environment: Environment, table_name: str | None
@@ -309,15 +308,19 @@ class AIUsageTracker(CallDecorators):
     ) -> None:
         """Set what this tracker's records belong to where no ``ai_usage_context`` says it.
 
-        It replaces all that an earlier call set; what is not given is not said. It holds
-        for every thread and task.
+        It adds to what earlier calls set, for every thread and task::
+
+            tracker.set_tracking_context(job_id="job-7")
+            tracker.set_tracking_context(batch_id="b1")  # job-7 and b1 from here on
+
+        None is the same as left out; :meth:`clear_tracking_context` forgets all of it.
 
         Args:
-            job_id: Of which job.
-            batch_id: Of which batch.
-            github_pr: For which pull request.
-            user_id: On whose behalf; by default the tracker's own ``user_id``.
-            environment: Where calls are made; by default the tracker's own environment.
+            job_id: The job that the calls are part of.
+            batch_id: The batch that they are part of.
+            github_pr: Number of the pull request that they are made for.
+            user_id: The user on whose behalf they are made, in place of the tracker's own.
+            environment: Where they are made, in place of the tracker's own environment.
 
         Raises:
             TypeError: An argument is of a wrong type.
@@ -330,7 +333,11 @@ class AIUsageTracker(CallDecorators):
             user_id=user_id,
             environment=None if environment is None else parse_environment(environment),
         )
-        self._recorder.defaults = context.over(self._base_context)
+        self._recorder.defaults.add(context)
+
+    def clear_tracking_context(self) -> None:
+        """Forget what :meth:`set_tracking_context` set; the tracker's own user stays."""
+        self._recorder.defaults.clear()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until every record taken before this call is settled.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -302,16 +303,49 @@ def test_defaults_reach_every_record(kind: type[AIUsageTracker], writer: MemoryW
     assert {record.environment for record in writer.records} == {"test"}
 
 
-def test_set_tracking_context_replaces_what_was_set(writer: MemoryWriter) -> None:
-    tracker = AIUsageTracker(writer, user_id="ann")
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_what_set_tracking_context_sets_adds_up(
+    kind: type[AIUsageTracker], writer: MemoryWriter
+) -> None:
+    """The second call dropped the job of the first."""
+    tracker = kind(writer, user_id="ann")
     tracker.set_tracking_context(job_id="job", user_id="bob")
+    tracker.set_tracking_context(batch_id="batch", job_id=None)
+    tracker.set_tracking_context(github_pr=0, environment="staging")
+    tracker.set_tracking_context(batch_id="other")
     tracker.record(make_metric())
-    tracker.set_tracking_context(batch_id="batch")
+    tracker.clear_tracking_context()
     tracker.record(make_metric())
 
     first, second = writer.records
-    assert (first.job_id, first.user_id) == ("job", "bob")
-    assert (second.job_id, second.batch_id, second.user_id) == (None, "batch", "ann")
+    assert (first.job_id, first.batch_id, first.user_id) == ("job", "other", "bob")
+    assert (first.github_pr, first.environment) == (0, "staging")
+    assert (second.job_id, second.batch_id, second.user_id) == (None, None, "ann")
+    assert (second.github_pr, second.environment) == (None, "test")
+
+
+def test_a_bad_argument_changes_nothing_that_was_set(writer: MemoryWriter) -> None:
+    tracker = AIUsageTracker(writer)
+    tracker.set_tracking_context(job_id="job")
+    for bad in ({"batch_id": ""}, {"github_pr": "7"}, {"environment": "nowhere"}):
+        with pytest.raises((TypeError, ValueError), match=next(iter(bad))):
+            tracker.set_tracking_context(**{"user_id": "ann", **bad})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="shop"):
+        tracker.set_tracking_context(shop="a")  # type: ignore[call-arg]
+    tracker.record(make_metric())
+    assert (writer.only.job_id, writer.only.user_id) == ("job", None)
+
+
+def test_threads_that_set_something_at_once_lose_nothing(writer: MemoryWriter) -> None:
+    tracker = AIUsageTracker(writer)
+    names = ["job_id", "batch_id", "user_id"]
+    with ThreadPoolExecutor(3) as pool:
+        for number in range(200):
+            list(pool.map(lambda name: tracker.set_tracking_context(**{name: name}), names))
+            tracker.record(make_metric(request_id=str(number)))
+            tracker.clear_tracking_context()
+    found = {(metric.job_id, metric.batch_id, metric.user_id) for metric in writer.records}
+    assert found == {("job_id", "batch_id", "user_id")}
 
 
 @pytest.mark.parametrize("kind", TRACKERS)

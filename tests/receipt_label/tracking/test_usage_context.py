@@ -38,6 +38,17 @@ def record(tracker: ResilientAIUsageTracker, writer: MemoryWriter) -> Callable[[
     return record_and_return
 
 
+async def _work_later() -> None: ...
+
+
+def _generate() -> Iterator[None]:
+    yield
+
+
+async def _generate_later() -> AsyncIterator[None]:
+    yield
+
+
 def test_all_that_a_block_says_reaches_the_record(record: Callable[[], AIUsageMetric]) -> None:
     with ai_usage_context(
         "receipt_labeling",
@@ -84,6 +95,79 @@ def test_a_batch_block_says_the_batch(record: Callable[[], AIUsageMetric]) -> No
         metric = record()
     assert (metric.batch_id, metric.job_id) == ("batch-7", "job")
     assert metric.metadata["operation_type"] == "batch"
+
+
+def test_a_batch_block_takes_the_operation_as_second_argument(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
+    """It was taken for the tracker, and batch and tags were on no record."""
+    with batch_ai_usage_context("b1", "nightly", shop="a") as given:
+        tracker.record(make_metric())
+    with batch_ai_usage_context("b2", "nightly", tracker, github_pr=3) as named:
+        tracker.record(make_metric())
+
+    first, second = writer.records
+    assert (first.batch_id, first.metadata) == ("b1", {"shop": "a", "operation_type": "nightly"})
+    assert (second.batch_id, second.github_pr) == ("b2", 3)
+    assert (given, named) == (None, tracker)
+
+
+@pytest.mark.parametrize("tracker", ["nightly", 7, object(), MemoryWriter(), {}, False])
+def test_a_tracker_of_a_wrong_type_is_refused_by_name(tracker: Any) -> None:
+    message = f"tracker is of type {type(tracker).__name__}; accepted are AIUsageTracker"
+    with pytest.raises(TypeError, match=message):
+        ai_usage_context("labeling", tracker)
+    with pytest.raises(TypeError, match=message):
+        batch_ai_usage_context("b1", tracker=tracker)
+
+
+def test_a_tracker_in_the_place_of_the_operation_is_refused(
+    tracker: ResilientAIUsageTracker,
+) -> None:
+    with pytest.raises(TypeError, match="operation_type is of type ResilientAIUsageTracker"):
+        batch_ai_usage_context("b1", tracker)  # type: ignore[arg-type]
+
+
+def test_none_is_the_same_as_left_out(record: Callable[[], AIUsageMetric]) -> None:
+    with (
+        ai_usage_context("outer", job_id="one", github_pr=3, environment="staging"),
+        ai_usage_context("inner", job_id=None, github_pr=None, environment=None, metadata=None),
+    ):
+        metric = record()
+    assert (metric.job_id, metric.github_pr, metric.environment) == ("one", 3, "staging")
+
+
+async def test_a_decorated_function_is_a_block_for_each_call(
+    record: Callable[[], AIUsageMetric],
+) -> None:
+    """An async one would have left the block before its body ran."""
+
+    @ai_usage_context("labeling", job_id="job")
+    def work(depth: int) -> AIUsageMetric:
+        return work(depth - 1) if depth else record()
+
+    @batch_ai_usage_context("b1", "nightly")
+    async def work_later() -> AIUsageMetric:
+        await asyncio.sleep(0)
+        return record()
+
+    assert [work(0).job_id, work(2).job_id] == ["job", "job"]
+    several = await asyncio.gather(work_later(), work_later())
+    assert [metric.batch_id for metric in several] == ["b1", "b1"]
+    assert (work.__name__, record().job_id, record().batch_id) == ("work", None, None)
+
+
+@pytest.mark.parametrize("function", [None, 7, _generate, _generate_later])
+def test_what_runs_after_the_call_cannot_be_decorated(function: Any) -> None:
+    with pytest.raises(TypeError, match="accepted is a function that does its work"):
+        ai_usage_context("labeling")(function)
+
+
+def test_a_block_is_entered_once(record: Callable[[], AIUsageMetric]) -> None:
+    block = ai_usage_context("labeling", job_id="job")
+    with block, pytest.raises(RuntimeError, match="entered before"), block:
+        pass
+    assert record().job_id is None
 
 
 def test_what_the_record_says_itself_comes_first(
@@ -211,13 +295,6 @@ async def test_a_bound_function_carries_the_context_into_a_loops_executor(
     assert (without.job_id, bound.job_id) == (None, "job")
 
 
-async def _work_later() -> None: ...
-
-
-def _generate() -> Iterator[None]:
-    yield
-
-
 @pytest.mark.parametrize("function", [None, 7, _work_later, _generate])
 def test_what_does_not_run_when_it_is_called_cannot_be_bound(function: Any) -> None:
     with pytest.raises(TypeError, match="accepted is a function"):
@@ -244,6 +321,8 @@ def test_what_is_set_for_the_tracker_replaces_its_environment(
     tracker.set_tracking_context(environment="ci")
     assert record().environment == "cicd"
     tracker.set_tracking_context()
+    assert record().environment == "cicd"
+    tracker.clear_tracking_context()
     assert record().environment == "test"
 
 
