@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from receipt_dynamo.data.connection import UnreadableReplyError, is_boto3_client
     from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind
     from receipt_dynamo.data.delivery.lifecycle import flush_on_sigterm
-    from receipt_dynamo.data.delivery.pending_record import DeliveryReport, Fate
+    from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
     from receipt_dynamo.data.delivery.stats import CloseReport, DeliveryStats
     from receipt_dynamo.data.dynamo_client import DynamoClient
     from receipt_dynamo.data.queries.daily_costs import DailyCost
@@ -70,10 +70,10 @@ _HOMES: Final = {
     "DeadRecord": "data.resilient_dynamo_client",
     "DeliveryEvent": "data.delivery.events",
     "DeliveryEventKind": "data.delivery.events",
-    "DeliveryReport": "data.delivery.pending_record",
+    "DeliveryReport": "data.delivery.reports",
     "DeliveryStats": "data.delivery.stats",
     "DynamoClient": "data.dynamo_client",
-    "Fate": "data.delivery.pending_record",
+    "Fate": "data.delivery.reports",
     "FlushResult": "utils.batch_queue",
     "InvalidItemError": "entities.ai_usage_metric",
     "MissingIndexError": "data.queries.range_reader",

@@ -15,7 +15,7 @@ def read_writer(client: ResilientDynamoClient) -> Any:
 
 def wait_for_proof(client: ResilientDynamoClient) -> None:
     """Wait until the client has asked DynamoDB which table it is, as its first record made it."""
-    looks = client._delivery._looks
+    looks = client._delivery._chores.looks
     assert looks.flush(60), looks.get_stats()
 
 

@@ -55,11 +55,6 @@ def test_production_code_knows_nothing_of_mocks_or_test_runs(path: Path) -> None
     assert "PYTEST_CURRENT_TEST" not in text
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_holds_one_idea(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
-
-
 SDK = {"boto3", "botocore", "pydantic", "pydantic_core"}
 
 

@@ -169,7 +169,7 @@ DAMAGES: dict[str, Callable[[Path, Path], object]] = {
 def _write_and_die(path: str, table: str, endpoint: str, arn: str) -> None:
     target = JournalTarget(table, "us-east-1", endpoint)
     journal = JournalDirectory(Path(path)).create(target, sync=False).journal
-    journal.note_target([(TABLE_ARN, arn)])
+    journal.write_notes([(TABLE_ARN, arn)])
     for number in range(1, RECORDS + 1):
         assert journal.append(make_metric(number).to_dynamodb_json()) == number
         if number == _IN_THE_DATABASE:

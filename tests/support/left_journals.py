@@ -123,7 +123,7 @@ def make_journal(
     for number in range(dead, dead + pending):
         held.journal.append(ITEM % number)
     if arn is not None:
-        held.journal.note_target([("table_arn", arn)])
+        held.journal.write_notes([("table_arn", arn)])
     held.journal.close()
     held.lease.release(unlink=False)
     return held.journal.path

@@ -39,7 +39,7 @@ def put(client, count, first=0):
     assert client.batch_put_ai_usage_metrics(make_metrics(count, first)) == []
 
 def wait_for_proof(client):
-    assert client._delivery._looks.flush(30)
+    assert client._delivery._chores.looks.flush(30)
 
 def run_child(check):
     '''Have a forked child run 'check', and end it by os._exit; it must not hang.'''

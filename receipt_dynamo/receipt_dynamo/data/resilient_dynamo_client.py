@@ -24,7 +24,7 @@ from receipt_dynamo.data.connection import (
 from receipt_dynamo.data.delivery import lifecycle
 from receipt_dynamo.data.delivery.delivery import Delivery
 from receipt_dynamo.data.delivery.events import EventListener
-from receipt_dynamo.data.delivery.pending_record import DeliveryReport
+from receipt_dynamo.data.delivery.reports import DeliveryReport
 from receipt_dynamo.data.delivery.settings import DeliverySettings, Durability
 from receipt_dynamo.data.delivery.stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.dynamo_client import DynamoClient, check_metric
@@ -220,11 +220,12 @@ class ResilientDynamoClient(MetricQueries):
         )
         self._raises = settings.overflow == "raise"
         self.item_form = settings.item_form()
-        self._syncs = settings.find_durability() == "journal-sync"
+        durability = settings.find_durability()
+        self._syncs = durability == "journal-sync"
         self._delivery = Delivery(
             Connection(target, writer, prepare=accept_prepared_bodies),
             settings,
-            open_directory(settings),
+            None if durability == "memory" else open_directory(settings.journal_dir),
             describe_target(target),
         )
         lifecycle.close_at_exit(self._delivery)

@@ -40,7 +40,7 @@ def main() -> None:
         put("first")
         assert client.flush()
         # The first record makes it ask DynamoDB, in the background, which table that is.
-        assert client._delivery._looks.flush()
+        assert client._delivery._chores.looks.flush()
     for number in range(plan["dead"]):
         put(f"dead-{number}")
         assert client.flush()

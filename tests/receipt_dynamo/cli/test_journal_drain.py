@@ -75,7 +75,7 @@ def test_a_journal_proven_for_another_account_is_never_delivered(
     (view,) = survey(directory)
     other = f"arn:aws:dynamodb:us-east-1:999999999999:table/{table.table_name}"
     journal = Journal.open(view.path)
-    journal.note_target([("table_arn", other)])
+    journal.write_notes([("table_arn", other)])
     journal.close()
 
     drained = run("drain", "--json", "--adopt-unproven", "--timeout", "30")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from receipt_dynamo import DeliveryEvent, DeliveryEventKind, DynamoClient, QueueFullError
-from receipt_dynamo.data.delivery.pending_record import DeliveryReport, Fate
+from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.testing import FaultProxy, ServerErrorAfterApply, Throttle, UnprocessedItems
 from support.faulty_table import balances, open_client, read_ids
 from support.records import make_metrics

@@ -48,7 +48,7 @@ def leave(
         held = directory.create(target, sync=False)
         for number in numbers:
             held.journal.append(make_metric(number).to_dynamodb_json())
-        held.journal.note_target([(TABLE_ARN, arn)])
+        held.journal.write_notes([(TABLE_ARN, arn)])
         held.close()
         return held.journal.path
 
@@ -88,7 +88,7 @@ def count_rows(path: Path) -> int:
 
 
 def wait_for_adoption(client: ResilientDynamoClient) -> None:
-    assert client._delivery._looks.flush(30)
+    assert client._delivery._chores.looks.flush(30)
 
 
 def test_recovery_deletes_nothing_before_it_is_delivered_and_inserts_nothing_again(
@@ -308,11 +308,11 @@ def test_looking_and_keeping_and_adopting_drop_none_of_sqlites_locks(
     check_locks()
     leave(1, 2)
     survey(directory)
-    client._delivery._store.keep_own()
+    client._delivery._store.check_own()
     client._delivery._adoption.look()  # type: ignore[union-attr]
     client.dead_letters()
     directory.sweep()
-    assert own.held.lease.keep()
+    assert own.held.lease.is_still_ours()
     assert client.get_stats().adopted == 2
     check_locks()
 

@@ -16,7 +16,7 @@ from receipt_dynamo import (
 )
 from receipt_dynamo.data.batch_write import accept_prepared_bodies
 from receipt_dynamo.data.connection import Connection, SdkSettings
-from receipt_dynamo.data.delivery.pending_record import PendingRecord
+from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.sender import ConnectionWriter
 from receipt_dynamo.entities.wire_form import find_shard
 from receipt_dynamo.testing import (

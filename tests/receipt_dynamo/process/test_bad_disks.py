@@ -23,9 +23,9 @@ BODY = """
 import resource, time
 from pathlib import Path
 from receipt_dynamo.data.journal import file as journal_file
-from receipt_dynamo.data.delivery import journal_health
+from receipt_dynamo.data.delivery import record_store
 
-journal_health.RETRY_DELAY = 0.05  # Not the 30 s that a test cannot wait for.
+record_store.RETRY_DELAY = 0.05  # Not the 30 s that a test cannot wait for.
 journals = Path(os.environ["AI_USAGE_JOURNAL_DIR"])
 degraded = []
 

@@ -137,10 +137,9 @@ def test_a_fork_by_a_thread_that_holds_our_locks_does_not_deadlock(
         client = open_client(batch_flush_interval=60)
         put(client, 1)
         delivery = client._delivery
-        store, queue, ledger = delivery._store, delivery._queue, delivery._ledger
+        store, queue, chores = delivery._store, delivery._queue, delivery._chores.disk
         journal = store._own.journal
-        admission = delivery._admission
-        locks = [each._lock for each in (admission, store, journal, queue, ledger)]
+        locks = [each._lock for each in (store, journal, queue, chores)]
 
         def check():
             thread = threading.Thread(target=put, args=(client, 1, 1), daemon=True)
@@ -148,7 +147,7 @@ def test_a_fork_by_a_thread_that_holds_our_locks_does_not_deadlock(
             thread.join(30)
             assert client.flush(30)
 
-        with locks[0], locks[1], locks[2], journal._reading, locks[3], locks[4]:
+        with locks[0], locks[1], journal._reading, locks[2], locks[3]:
             pid = run_child(check)
         end_well(pid)
         """

@@ -37,7 +37,7 @@ def put(*names):
         assert client.put_ai_usage_metric(metric)
 
 def wait_for_proof():
-    assert client._delivery._looks.flush(30)
+    assert client._delivery._chores.looks.flush(30)
 
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -108,13 +108,13 @@ def test_a_proof_that_could_not_be_written_is_written_with_the_next_look(
     table: DynamoClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a disk that was full for a moment. Left unproven, the journal would not be adopted."""
-    target, note_target = table.target, Journal.note_target
+    target, write_notes = table.target, Journal.write_notes
 
     def fail(self: Journal, values: Iterable[tuple[str, str]]) -> None:
         noted = dict(values)
         if TABLE_ARN in noted:
             raise sqlite3.OperationalError("database or disk is full")
-        note_target(self, noted.items())
+        write_notes(self, noted.items())
 
     def read_proof() -> str | None:
         (path,) = (tmp_path / "journal").glob("*.db")
@@ -126,7 +126,7 @@ def test_a_proof_that_could_not_be_written_is_written_with_the_next_look(
     ) as client:
         metric = AIUsageMetric("openai", "gpt-4o", "completion", datetime.now(UTC))
         with monkeypatch.context() as full_disk:
-            full_disk.setattr(Journal, "note_target", fail)
+            full_disk.setattr(Journal, "write_notes", fail)
             assert client.put_ai_usage_metric(metric)
             wait_for_proof(client)
             assert read_proof() is None

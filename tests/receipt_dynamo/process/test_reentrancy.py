@@ -104,8 +104,8 @@ def test_a_finalizer_that_puts_while_a_sender_deletes_does_not_deadlock_with_ano
                 return
             other.start()
             # Until the other put is inside of its lock.
-            while delivery._admission._lock.acquire(blocking=False):
-                delivery._admission._lock.release()
+            while delivery._store._lock.acquire(blocking=False):
+                delivery._store._lock.release()
                 time.sleep(0.001)
             Cycle()
             gc.collect()
@@ -124,7 +124,14 @@ def test_a_finalizer_that_puts_while_a_sender_deletes_does_not_deadlock_with_ano
 
 @pytest.mark.parametrize(
     "method",
-    [Admission._try_to_admit, Backlog.append, Journal.append, Ledger.count],
+    [
+        Admission._admit,
+        RecordStore.accept,
+        RecordStore._take_in,
+        Backlog.append,
+        Journal.append,
+        Ledger.count,
+    ],
     ids=lambda method: method.__qualname__,
 )
 def test_a_finalizer_that_puts_at_any_step_of_a_put_loses_and_doubles_nothing(
@@ -136,7 +143,7 @@ def test_a_finalizer_that_puts_at_any_step_of_a_put_loses_and_doubles_nothing(
 
 @pytest.mark.parametrize(
     "method",
-    [Journal._change, Ledger.count, RecordStore.forget, BatchBuffer.settle_batch],
+    [Journal._change, Ledger.count, RecordStore.settle, BatchBuffer.settle_batch],
     ids=lambda method: method.__qualname__,
 )
 def test_a_finalizer_that_puts_at_any_step_of_a_sender_loses_and_doubles_nothing(
@@ -148,7 +155,7 @@ def test_a_finalizer_that_puts_at_any_step_of_a_sender_loses_and_doubles_nothing
 
 @pytest.mark.parametrize(
     "method",
-    [BatchSender._write_once, BatchSender._note_reply],
+    [BatchSender._write_once, BatchSender._record_reply],
     ids=lambda method: method.__qualname__,
 )
 def test_a_finalizer_that_asks_for_the_figures_at_any_step_does_not_deadlock(
@@ -241,7 +248,7 @@ def test_listeners_that_flush_in_a_sender_and_in_the_adoption_do_not_wait_for_ea
         client = ResilientDynamoClient(
             target.table_name, "us-east-1", endpoint_url=proxy.endpoint_url, batch_flush_interval=0
         )
-        looks, told, flushed = client._delivery._looks, threading.Event(), threading.Event()
+        looks, told, flushed = client._delivery._chores.looks, threading.Event(), threading.Event()
 
         def listen(event: DeliveryEvent) -> None:
             if event.kind is DeliveryEventKind.DELIVERED:

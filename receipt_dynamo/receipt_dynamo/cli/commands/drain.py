@@ -184,7 +184,7 @@ def _note_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> N
     def note(held: HeldJournal) -> int:
         # What is proven stays as it is.
         if TABLE_ARN not in held.journal.read_target():
-            held.journal.note_target([(TABLE_ARN, arn)])
+            held.journal.write_notes([(TABLE_ARN, arn)])
         return 0
 
     visit_abandoned(directory, lambda: _list_abandoned(directory, None, target), note)

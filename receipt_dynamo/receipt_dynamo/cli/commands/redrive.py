@@ -69,7 +69,7 @@ def _revive(held: HeldJournal, key: Key | None) -> int:
     revived = 0
     for row in iterate(held.journal.read_dead):
         if key is None or find_key(row.item) == key:
-            revived += held.journal.revive(row) is not None
+            revived += held.journal.redrive(row) is not None
     return revived
 
 

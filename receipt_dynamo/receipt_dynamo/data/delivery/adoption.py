@@ -17,11 +17,8 @@ from receipt_dynamo.utils.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
-    from receipt_dynamo.data.journal.directory import (
-        HeldJournal,
-        JournalDirectory,
-        JournalTarget,
-    )
+    from receipt_dynamo.data.delivery.record_store import RecordStore
+    from receipt_dynamo.data.journal.directory import JournalDirectory, JournalTarget
 
 _logger = logging.getLogger(__name__)
 
@@ -36,11 +33,8 @@ class Adoption:
         directory: Where journals are.
         target: This process's table, as configured.
         connection: To prove which table that is.
-        is_held: Tells whether this process holds a journal already.
-        has_room: Tells whether one more may be taken over now.
-        adopt: Takes an open journal over; False when it is too late.
-        on_set_aside: Told of each damaged journal that was set aside, and why.
-        note_arn: Told the table's ARN at each look, once it is proven.
+        store: Takes the journals over, and remembers which table it is.
+        on_adopted: Called after each journal that was taken over.
         clock: Monotonic time in seconds.
     """
 
@@ -49,22 +43,16 @@ class Adoption:
         directory: JournalDirectory,
         target: JournalTarget,
         connection: Connection,
+        store: RecordStore,
         *,
-        is_held: Callable[[Path], bool],
-        has_room: Callable[[], bool],
-        adopt: Callable[[HeldJournal], bool],
-        on_set_aside: Callable[[str], object],
-        note_arn: Callable[[str], object],
+        on_adopted: Callable[[], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._target = target
         self._connection = connection
-        self._is_held = is_held
-        self._has_room = has_room
-        self._adopt = adopt
-        self._on_set_aside = on_set_aside
-        self._note_arn = note_arn
+        self._store = store
+        self._on_adopted = on_adopted
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
         self._begin()
@@ -82,11 +70,11 @@ class Adoption:
     @property
     def is_due(self) -> bool:
         """Whether a look is worth it: a minute has passed, or there was no room for all."""
-        return self._clock() >= self._next_look and self._has_room()
+        return self._clock() >= self._next_look and self._store.has_room
 
     def has_candidates(self) -> bool:
         """Whether there are other processes' journals for this table, as configured."""
-        return any(not self._is_held(path) for path in self._directory.list(self._target))
+        return any(not self._store.holds(path) for path in self._directory.list(self._target))
 
     def look(self) -> None:
         """Prove which table this is, and take over what dead processes left for it.
@@ -102,7 +90,7 @@ class Adoption:
             except UnprovenTableError as error:
                 self._log.warn("unproven", f"journals of dead processes are left alone: {error}")
                 return
-        self._note_arn(self._arn)  # Each time: the disk may have been full the last time.
+        self._store.remember_arn(self._arn)  # Each time: the disk may have been full the last time.
         while self._look_through(self._arn):
             pass  # What was whole in a damaged journal is in another one now.
         self._directory.sweep()
@@ -111,16 +99,16 @@ class Adoption:
         """Take over what is there; tell whether damaged journals were set aside."""
         has_set_aside = False
         for path in self._directory.list(self._target):
-            if self._is_held(path):
+            if self._store.holds(path):
                 continue
-            if not self._has_room():
+            if not self._store.has_room:
                 self._next_look = -math.inf  # As soon as there is.
                 break
             try:
                 self._look_at(path, arn)
             except CorruptJournalError as error:
                 has_set_aside = True
-                self._on_set_aside(str(error))
+                self._store.report_set_aside(str(error))
             except (JournalError, OSError, sqlite3.Error) as error:
                 self._say(path, f"{type(error).__name__}: {error}")
         return has_set_aside
@@ -135,7 +123,9 @@ class Adoption:
 
         held = self._directory.open_abandoned(path, is_ours)
         if held is not None:
-            if not (held.counts.pending or held.counts.dead) or not self._adopt(held):
+            if (held.counts.pending or held.counts.dead) and self._store.adopt(held):
+                self._on_adopted()
+            else:
                 held.close()
         elif why is not None:
             self._say(path, why)

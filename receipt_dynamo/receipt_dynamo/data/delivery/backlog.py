@@ -1,21 +1,87 @@
-"""A journal that this process holds, and how far its records have been handed to the queue."""
+"""The records of one journal, and how far they have been handed to the queue."""
 
 from __future__ import annotations
 
-from receipt_dynamo.data.delivery.pending_record import PendingRecord, Watch
+from collections.abc import Iterator
+
+from receipt_dynamo.data.delivery.reports import Watch
 from receipt_dynamo.data.journal.directory import HeldJournal
-from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow, PendingRow
+from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.entities.stored_item import find_key
 
 
+class PendingRecord:
+    """One accepted record, as the bytes that go on the wire.
+
+    Attributes:
+        key: Its PK and SK.
+        body: DynamoDB's JSON of its item.
+        size: Of that, in bytes.
+        watch: Who wants to know what becomes of it, if anybody does.
+        backlog: Whose row it is; None when it is in memory only.
+        seq: Number of the row.
+        order: The number under which it was accepted: a dead letter that comes back has
+            a new one, and is not newer for that.
+        attempts: How often it was sent.
+        earlier: The record that it replaced, of the same key, which is settled with it.
+    """
+
+    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "order", "seq", "size", "watch")
+
+    def __init__(self, key: Key, body: bytes, watch: Watch | None = None) -> None:
+        self.key = key
+        self.body = body
+        self.size = len(body)
+        self.watch = watch
+        self.backlog: Backlog | None = None
+        self.seq = self.order = 0
+        self.attempts = 0
+        self.earlier: PendingRecord | None = None
+
+    def __repr__(self) -> str:
+        return f"<PendingRecord of {self.size} bytes>"
+
+    def is_newer_than(self, other: PendingRecord) -> bool:
+        """Whether the journals say so, in whatever order the two came from there."""
+        if self.backlog is other.backlog:
+            return self.order > other.order
+        # What a dead process left is older than what this one accepts.
+        return other.is_adopted and not self.is_adopted
+
+    @property
+    def is_adopted(self) -> bool:
+        """Whether another process accepted it."""
+        return self.backlog is not None and self.backlog.is_adopted
+
+    def chain(self) -> Iterator[PendingRecord]:
+        """Iterate over the record and those that it replaced."""
+        record: PendingRecord | None = self
+        while record is not None:
+            yield record
+            record = record.earlier
+
+
+def merge_records(earlier: PendingRecord, later: PendingRecord) -> PendingRecord:
+    """Return the later record, which now stands for both: the last write wins."""
+    if earlier.is_newer_than(later):
+        earlier, later = later, earlier
+    oldest = later
+    while oldest.earlier is not None:
+        oldest = oldest.earlier
+    oldest.earlier = earlier
+    return later
+
+
 class Backlog:
-    """The rows of one journal. Not thread-safe by itself.
+    """The rows of one journal. Not thread-safe: its owner has the lock.
 
     Attributes:
         held: The journal and its lease.
+        journal: The journal itself.
         is_adopted: Whether another process wrote it.
         is_lost: Whether the file was damaged and set aside.
-        waiting: Pending rows that are not in memory.
+        on_disk: Pending rows that are not in memory.
         rows: All rows, dead letters included.
         bytes: What they take, roughly.
         watches: Who wants to know of a row that is not in memory, by its number.
@@ -25,55 +91,41 @@ class Backlog:
     def __init__(self, held: HeldJournal, *, is_adopted: bool = False) -> None:
         counts = held.counts
         self.held = held
+        self.journal = held.journal
         self.is_adopted = is_adopted
         self.is_lost = False
-        self.waiting = counts.pending
+        self.on_disk = counts.pending
         self.rows = counts.pending + counts.dead
         self.bytes = counts.bytes
         self.watches: dict[int, Watch] = {}
         self.handed_out: int | None = None
-        self._unplaced: int | None = None
         # Of dead letters that came back, by their new numbers.
         self._orders: dict[int, int] = {}
 
-    @property
-    def journal(self) -> Journal:
-        """The journal itself."""
-        return self.held.journal
-
     def append(self, record: PendingRecord) -> None:
-        """Commit ``record``; :meth:`keep_in_memory` or :meth:`spill` is to follow.
-
-        Nobody else hands it out in between.
-        """
-        record.seq = record.order = self._unplaced = self.journal.append(record.body)
+        """Commit ``record``, which is then either kept in memory or left on disk."""
+        record.seq = record.order = self.journal.append(record.body)
         record.backlog = self
         self.rows += 1
         self.bytes += record.size + ROW_OVERHEAD
 
-    def keep_in_memory(self, record: PendingRecord) -> None:
-        """Note that the record just appended is with the queue."""
-        self.handed_out = record.seq
-        self._unplaced = None
-
-    def spill(self, record: PendingRecord) -> None:
-        """Note that the record just appended is on disk only."""
-        self.waiting += 1
-        self._unplaced = None
+    def leave_on_disk(self, record: PendingRecord) -> None:
+        """Note that the record just appended is not in memory."""
+        self.on_disk += 1
         if record.watch is not None:
             self.watches[record.seq] = record.watch
 
-    def revive(self, row: DeadRow) -> bool:
-        """Make a dead letter wait again, behind all others; False when it is damaged."""
-        seq = self.journal.revive(row)
+    def redrive(self, row: DeadRow) -> bool:
+        """Make a dead letter pending again, behind all others; False when it is damaged."""
+        seq = self.journal.redrive(row)
         if seq is None:
             return False
-        self.waiting += 1
+        self.on_disk += 1
         self._orders[seq] = self._orders.pop(row.seq, row.seq)
         return True
 
     def read(self, limit: int) -> list[PendingRow]:
-        """Return the next waiting rows, in order; they wait until :meth:`hand_out`."""
+        """Return the next rows on disk, in order; they stay there until :meth:`hand_out`."""
         return self.journal.read_pending(self.handed_out, limit)
 
     def hand_out(self, rows: list[PendingRow]) -> tuple[list[PendingRecord], list[PendingRow]]:
@@ -85,37 +137,39 @@ class Backlog:
         records: list[PendingRecord] = []
         damaged: list[PendingRow] = []
         for row in rows:
-            if row.seq == self._unplaced:
-                break
             if self.handed_out is not None and row.seq <= self.handed_out:
                 continue
             key = find_key(row.item) if row.is_whole else None
             if key is None:
                 damaged.append(row)
             else:
-                watch = self.watches.pop(row.seq, None)
-                record = PendingRecord(key, row.item, self, row.seq, watch)
-                record.order = self._orders.get(row.seq, row.seq)
-                records.append(record)
+                records.append(self._make_record(key, row))
             self.handed_out = row.seq
-        self.waiting = max(0, self.waiting - len(records) - len(damaged))
+        self.on_disk = max(0, self.on_disk - len(records) - len(damaged))
         return records, damaged
 
+    def _make_record(self, key: Key, row: PendingRow) -> PendingRecord:
+        record = PendingRecord(key, row.item, self.watches.pop(row.seq, None))
+        record.backlog = self
+        record.seq = row.seq
+        record.order = self._orders.get(row.seq, row.seq)
+        return record
+
     def continue_in(self, held: HeldJournal) -> Backlog:
-        """Return the backlog of the journal that holds by now what waits in this damaged one."""
+        """Return the backlog of the journal that holds by now what this damaged one held."""
         backlog = Backlog(held, is_adopted=self.is_adopted)
         backlog.watches, self.watches = self.watches, {}
         return backlog
 
     def take_lost_watches(self) -> list[Watch]:
-        """Return who still watches rows when none waits any more: they were damaged."""
-        if self.waiting or not self.watches:
+        """Return who still watches rows when none is on disk any more: they were damaged."""
+        if self.on_disk or not self.watches:
             return []
-        return self.give_up_waiting()[1]
+        return self.give_up()[1]
 
-    def give_up_waiting(self) -> tuple[int, list[Watch]]:
-        """Note that what waits cannot be read; return how many rows, and who watches them."""
-        lost, self.waiting = self.waiting, 0
+    def give_up(self) -> tuple[int, list[Watch]]:
+        """Note that what is on disk cannot be read; return how many rows, and who watches them."""
+        lost, self.on_disk = self.on_disk, 0
         watches = list(self.watches.values())
         self.watches.clear()
         return lost, watches

@@ -1,12 +1,9 @@
-"""The accounts: how many records came, and what became of them."""
+"""The accounts: how many records came, and what became of them. Pure."""
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
-
-from receipt_dynamo.utils.interruption import make_check
 
 
 class Accounts(NamedTuple):
@@ -25,33 +22,22 @@ class Accounts(NamedTuple):
 
 
 class Ledger:
-    """Counts records. Thread-safe: each change and each snapshot is one step.
+    """Counts records, under its owner's lock.
+
+    Whoever reads needs no lock: each change makes a new snapshot.
 
     Attributes:
-        is_inside: Tells whether the calling thread was interrupted in here.
+        accounts: The accounts.
+        refused: Records that were not accepted, by the reason.
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin at zero."""
-        # Re-entrant: a finalizer may put a record in the thread that is counting one.
-        self._lock = threading.RLock()
-        self._accepted = self._adopted = self._delivered = self._dead = self._dropped = 0
-        self._refused: Counter[str] = Counter()
-        self.is_inside = make_check(self._lock)
-
-    @property
-    def refused(self) -> dict[str, int]:
-        """Records that were not accepted, by the reason."""
-        with self._lock:
-            return dict(self._refused)
+        self.accounts = Accounts()
+        self.refused: Mapping[str, int] = {}
 
     def refuse(self, reason: str) -> None:
         """Count a record that was not accepted."""
-        with self._lock:
-            self._refused[reason] += 1
+        self.refused = {**self.refused, reason: self.refused.get(reason, 0) + 1}
 
     def count(
         self,
@@ -63,16 +49,11 @@ class Ledger:
         dropped: int = 0,
     ) -> None:
         """Add to the accounts."""
-        with self._lock:
-            self._accepted += accepted
-            self._adopted += adopted
-            self._delivered += delivered
-            self._dead += dead
-            self._dropped += dropped
-
-    def snapshot(self) -> Accounts:
-        """Return the accounts."""
-        with self._lock:
-            return Accounts(
-                self._accepted, self._adopted, self._delivered, self._dead, self._dropped
-            )
+        before = self.accounts
+        self.accounts = Accounts(
+            before.accepted + accepted,
+            before.adopted + adopted,
+            before.delivered + delivered,
+            before.dead + dead,
+            before.dropped + dropped,
+        )

@@ -1,4 +1,7 @@
-"""Where accepted records are kept on disk: this process's journal and those that it adopted."""
+"""Where accepted records are kept until they are settled, and counted.
+
+On disk, where that can be: in this process's journal, or in one that it adopted.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,25 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from receipt_dynamo.data.delivery.backlog import Backlog
-from receipt_dynamo.data.delivery.backlog_reader import BacklogReader
-from receipt_dynamo.data.delivery.journal_health import JournalHealth
-from receipt_dynamo.data.delivery.pending_record import PendingRecord, Watch
+from receipt_dynamo.data.delivery.backlog import Backlog, PendingRecord
+from receipt_dynamo.data.delivery.chores import Chore
+from receipt_dynamo.data.delivery.events import DeliveryEventKind
+from receipt_dynamo.data.delivery.ledger import Ledger
+from receipt_dynamo.data.delivery.reports import Fate, Reports, Watch
 from receipt_dynamo.data.journal.directory import (
     HeldJournal,
     JournalDirectory,
     JournalTarget,
 )
 from receipt_dynamo.data.journal.file import JournalError, is_corruption
-from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow
+from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow, PendingRow
 from receipt_dynamo.data.journal.peek import iterate
 from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.entities.item_key import Key
+from receipt_dynamo.entities.stored_item import find_key
 from receipt_dynamo.utils.fork_safety import no_fork
 from receipt_dynamo.utils.interruption import make_check
 from receipt_dynamo.utils.log_limiter import LogLimiter
@@ -37,31 +42,33 @@ DELETES_AT_ONCE: Final = 250
 MAX_ADOPTED: Final = 32
 """Journals of dead processes that one process delivers at a time; six open files each."""
 
+RETRY_DELAY: Final = 30.0
+"""Seconds before a journal that could not be made or written is tried again."""
 
-class Placement(Enum):
-    """Where a record was put."""
-
-    JOURNAL = auto()
-    MEMORY = auto()
-    NOWHERE = auto()
+DAMAGED: Final = "damaged on disk: its bytes are not those that were accepted"
+"""The reason of a dead letter that DynamoDB has never seen."""
 
 
 class RecordStore:
-    """This process's journal, made with the first record, and adopted ones. Thread-safe.
+    """This process's journal, made with the first record, adopted ones, and the accounts.
 
-    When the journal cannot be written, records go to memory only: loudly, counted, and
-    until it can be written again.
+    Thread-safe. When the journal cannot be written, records go to memory only: loudly,
+    counted, and until it can be written again.
 
     Args:
         directory: Where journals are; None keeps everything in memory, by choice.
         target: The table that they are for.
         sync: Whether a commit also survives a loss of power.
         max_bytes: Bound of this process's journal.
-        on_degraded: Told why a record is in memory only.
-        on_damaged: Told how many pending records are damaged, why they are called so, and who
-            watches them.
-        on_set_aside: Told of each damaged journal that was set aside.
+        reports: Told what becomes of records and journals; never with a lock held.
+        ask: Has a chore done in the background.
         clock: Monotonic time in seconds.
+
+    Attributes:
+        ledger: The accounts; they are changed in here only.
+        is_degraded: Whether new records are in memory only although a journal is wanted.
+        undurable: Records that are in memory only although a journal was wanted.
+        set_aside: Damaged journals that were moved out of the way.
     """
 
     def __init__(
@@ -71,40 +78,39 @@ class RecordStore:
         *,
         sync: bool,
         max_bytes: int,
-        on_degraded: Callable[[str], object],
-        on_damaged: Callable[[int, str, Iterable[Watch]], object],
-        on_set_aside: Callable[[str], object],
+        reports: Reports,
+        ask: Callable[[Chore], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._target = target
         self._sync = sync
         self._max_bytes = max_bytes
-        self._on_degraded = on_degraded
-        self._on_damaged = on_damaged
-        self._on_set_aside = on_set_aside
+        self._reports = reports
+        self._ask = ask
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
         self._arn: str | None = None
-        self._is_closed = False
+        self._refuses = self._is_closed = False
         self._begin()
 
     def _begin(self) -> None:
+        # Re-entrant: a finalizer may come back here in the thread that is inside.
         self._lock = threading.RLock()
         self._is_locked, self._is_opening = make_check(self._lock), make_check(no_fork())
-        self._reader = BacklogReader(
-            self._lock, on_failure=self._handle, on_damaged=self._on_damaged, clock=self._clock
-        )
+        self.ledger = Ledger()
         self._own: Backlog | None = None
         self._adopted: list[Backlog] = []
         self._lost: list[Backlog] = []
         self._is_taking = False
-        self._health = JournalHealth(self._clock)
         self._settled: list[PendingRecord] = []
-        self.set_aside = 0
+        self.is_degraded = False
+        self._try_again_at = 0.0
+        self._news: Exception | str | None = None
+        self.undurable = self.set_aside = 0
 
     def reset_after_fork(self) -> None:
-        """Begin anew in a forked child: the parent's journals are the parent's.
+        """Begin anew in a forked child: the parent's journals and accounts are the parent's.
 
         What was proven of the table holds here too, and what was closed stays closed.
         """
@@ -129,115 +135,227 @@ class RecordStore:
         )
 
     @property
-    def waiting(self) -> int:
+    def on_disk(self) -> int:
         """Pending records that are on disk only."""
-        return sum(backlog.waiting for backlog in (*self._backlogs(), *self._lost))
+        return sum(backlog.on_disk for backlog in (*self._backlogs(), *self._lost))
 
     @property
     def bytes(self) -> int:
         """What all held records take on disk, roughly."""
         return sum(backlog.bytes for backlog in self._backlogs())
 
-    @property
-    def is_degraded(self) -> bool:
-        """Whether new records are in memory only although a journal is wanted."""
-        return self._health.is_degraded
+    def accept(
+        self,
+        record: PendingRecord,
+        offer: Callable[[PendingRecord], bool],
+        *,
+        is_late: bool = False,
+    ) -> str | None:
+        """Commit a record to the journal and hand it to the queue; return why not, or None.
 
-    @property
-    def undurable(self) -> int:
-        """Records that were accepted into memory only although a journal is wanted."""
-        return self._health.undurable
+        What the queue has no room for, or what follows others that are on disk only, is on
+        disk only. All of it is one step: nobody sees a record that is committed and has no
+        place, nor one that is counted and then refused.
 
-    @property
-    def spills(self) -> bool:
-        """Whether new records wait on disk only, behind others that do."""
-        own = self._own
-        return own is not None and own.waiting > 0
-
-    @property
-    def wants_checkpoint(self) -> bool:
-        """Whether :meth:`checkpoint` is due."""
-        own = self._own
-        return own is not None and own.journal.wants_checkpoint
-
-    def append(self, record: PendingRecord) -> Placement:
-        """Commit ``record`` to this process's journal, if that can be."""
-        if self._directory is None:
-            return Placement.MEMORY
+        Args:
+            record: The record.
+            offer: Takes it into the queue; False when that has no room.
+            is_late: Whether it was promised to its caller before this store refused new ones.
+        """
         with self._lock:
-            try:
-                own = self._find_own(self._directory)
-                if own is not None:
-                    if own.bytes + record.size + ROW_OVERHEAD > self._max_bytes:
-                        return Placement.NOWHERE
-                    own.append(record)
-                    if self._health.is_degraded:
-                        self._health.note_recovery()
-                    return Placement.JOURNAL
-            except (OSError, sqlite3.Error, JournalError) as error:
-                self._health.note_failure(error)
-                if self._own is not None:
-                    self._own.journal.want_checkpoint()
-            self._health.undurable += 1
-        return Placement.MEMORY
+            refusal = self._take_in(record, offer, is_late)
+            own = self._own
+        if self._news is not None:
+            self._report_trouble()
+        if own is not None:
+            self._ask_for_chores(own)
+        return refusal
 
-    def report_trouble(self) -> None:
-        """Say why records are in memory only, or no more; for after the locks are free."""
-        news, own = self._health.news, self._own
-        if news is None:
-            return
-        self._health.news = None
+    def _take_in(
+        self, record: PendingRecord, offer: Callable[[PendingRecord], bool], is_late: bool
+    ) -> str | None:
+        if self._refuses and not is_late:
+            return "stopped"
+        own = None if self._directory is None else self._find_own(self._directory)
+        if own is not None:
+            if own.bytes + record.size + ROW_OVERHEAD > self._max_bytes:
+                return "full"
+            if self._commit(own, record):
+                self.ledger.count(accepted=1)
+                if own.on_disk or not offer(record):
+                    own.leave_on_disk(record)
+                else:
+                    own.handed_out = record.seq
+                return None
+        if not offer(record):
+            return "full"
+        self.ledger.count(accepted=1)
+        if self._directory is not None:
+            self.undurable += 1
+        return None
+
+    def _find_own(self, directory: JournalDirectory) -> Backlog | None:
+        """Return this process's journal, making it if need be; None while it cannot be."""
+        if self.is_degraded and self._clock() < self._try_again_at:
+            return None
+        if self._own is None:
+            try:
+                self._own = Backlog(directory.create(self._target, sync=self._sync))
+            except (OSError, sqlite3.Error, JournalError) as error:
+                self._degrade(error)
+                return None
+            self._stamp(self._own)
+        return self._own
+
+    def _commit(self, own: Backlog, record: PendingRecord) -> bool:
+        try:
+            own.append(record)
+        except (OSError, sqlite3.Error, JournalError) as error:
+            self._degrade(error)
+            own.journal.want_checkpoint()
+            return False
+        if self.is_degraded:
+            self.is_degraded = False
+            self._news = (
+                f"the journal is written again; so far {self.undurable} records were in memory only"
+            )
+        return True
+
+    def _degrade(self, error: Exception) -> None:
+        """Have records go to memory only for a while."""
+        self.is_degraded, self._news = True, error
+        self._try_again_at = self._clock() + RETRY_DELAY
+
+    def _report_trouble(self) -> None:
+        """Say why records are in memory only, or no more."""
+        with self._lock:
+            news, self._news, own = self._news, None, self._own
         if isinstance(news, str):
             self._log.warn("recovery", news)
-            return
-        if own is None:
-            self._warn("make", news)
-        else:
-            self._handle("write", news, own)
-        self._on_degraded(f"{type(news).__name__}: {news}")
+        elif news is not None:
+            if own is None:
+                self._warn("make", news)
+            else:
+                self._handle("write", news, own)
+            self._tell_degraded(f"{type(news).__name__}: {news}")
 
-    def keep_in_memory(self, record: PendingRecord) -> None:
-        """Note that the record just appended is with the queue."""
-        if record.backlog is not None:
-            record.backlog.keep_in_memory(record)
+    def _tell_degraded(self, why: str) -> None:
+        self._reports.events.tell(DeliveryEventKind.DEGRADED, 1, why)
 
-    def spill(self, record: PendingRecord) -> None:
-        """Note that the record just appended is on disk only."""
-        if record.backlog is not None:
-            with self._lock:
-                record.backlog.spill(record)
+    def _ask_for_chores(self, own: Backlog) -> None:
+        if own.journal.wants_checkpoint:
+            self._ask(Chore.CHECKPOINT)
+        # Else the next batch pulls.
+        if own.on_disk and self.on_disk >= self.ledger.accounts.pending:
+            self._ask(Chore.PULL)
+
+    def count_refusal(self, reason: str) -> None:
+        """Count a record that was not accepted."""
+        with self._lock:
+            self.ledger.refuse(reason)
+
+    def refuse_new(self) -> None:
+        """Accept only what is late from now on."""
+        with self._lock:
+            self._refuses = True
 
     def take(self, limit: int) -> list[PendingRecord]:
-        """Hand out waiting records, those of dead processes first."""
+        """Hand out records that are on disk only, those of dead processes first.
+
+        To one thread at a time; and to none that was interrupted in here.
+        """
+        if self._is_locked():
+            return []
         with self._lock:
             if self._is_taking or self._is_closed:
                 return []
             self._is_taking = True
         try:
-            return self._reader.read_first(self._backlogs(), limit)
+            return self._take_first(limit)
         finally:
             self._is_taking = False
 
-    def forget(self, records: Iterable[PendingRecord], *, at_once: bool) -> bool:
-        """Delete the rows of records that are settled, or given up.
+    def _take_first(self, limit: int) -> list[PendingRecord]:
+        for backlog in self._backlogs():
+            if backlog.on_disk:
+                try:
+                    records = self._take_from(backlog, limit)
+                except sqlite3.Error as error:
+                    self._handle("read", error, backlog)
+                    continue
+                if records:
+                    return records
+        return []
 
-        Args:
-            records: Which ones.
-            at_once: False lets them wait for others: one commit for many rows costs half.
-                After a crash in between they are sent once more, under their keys.
+    def _take_from(self, backlog: Backlog, limit: int) -> list[PendingRecord]:
+        while True:
+            rows = backlog.read(limit)  # Without the lock: a long read must not stop a caller.
+            with self._lock:
+                records, damaged = backlog.hand_out(rows)
+                lost_watches = [] if damaged else backlog.take_lost_watches()
+            self._reports.tell(Fate.DEAD, 0, lost_watches, DAMAGED)
+            for row in damaged:
+                self._bury_damaged(backlog, row)
+            if records:
+                return records
+            if not damaged:
+                self._give_up_missing(backlog)
+                return []
+
+    def _bury_damaged(self, backlog: Backlog, row: PendingRow) -> None:
+        """Keep a damaged row as a dead letter: what it says now, nobody has put."""
+        try:
+            backlog.journal.bury(row.seq, DAMAGED, 0)
+        except sqlite3.Error as error:
+            self._handle("mark a damaged record in", error, backlog)
+        name = backlog.journal.path.name
+        self._log.warn(
+            "damaged", f"record {row.seq} in journal {name} is damaged: kept as a dead letter"
+        )
+        self._count_dead(1, [backlog.watches.pop(row.seq, None)], DAMAGED)
+
+    def _give_up_missing(self, backlog: Backlog) -> None:
+        """Count what was there and is not: gone with a damaged page, or deleted by hand."""
+        with self._lock:
+            # Nothing is appended meanwhile: what is on disk and is not found never will be.
+            if backlog.read(1):
+                return
+            missing, watches = backlog.give_up()
+        if missing:
+            self._count_dead(missing, watches, f"not found in journal {backlog.journal.path.name}")
+
+    def _count_dead(self, records: int, watches: Iterable[Watch | None], reason: str) -> None:
+        """Count records that are dead letters from now on, and tell."""
+        with self._lock:
+            self.ledger.count(dead=records)
+        self._reports.tell(Fate.DEAD, records, watches, reason)
+
+    def settle(self, records: list[PendingRecord], fate: Fate) -> bool:
+        """Count records as delivered or dropped, delete their rows, and tell.
+
+        Rows of delivered ones may wait for others, as long as some are pending: one commit for
+        many rows costs half. After a crash in between they are sent once more, under their keys.
 
         Returns:
             False when rows are still to be deleted.
         """
+        count = len(records)
+        is_delivered = fate is Fate.DELIVERED
         with self._lock:
+            if is_delivered:
+                self.ledger.count(delivered=count)
+            else:
+                self.ledger.count(dropped=count)
             self._settled += [
                 record
                 for record in records
                 if record.backlog is not None and not record.backlog.is_lost
             ]
-            waits = not at_once and len(self._settled) < DELETES_AT_ONCE
+            is_last = not (is_delivered and self.ledger.accounts.pending)
+            waits = not is_last and len(self._settled) < DELETES_AT_ONCE
         if not waits:
             self.delete_settled()
+        self._reports.tell(fate, count, (record.watch for record in records))
         return not self._settled
 
     def delete_settled(self) -> bool:
@@ -273,10 +391,22 @@ class RecordStore:
                 self._adopted.remove(backlog)
         if is_done:
             backlog.held.close()
+        elif backlog is self._own and backlog.journal.wants_checkpoint:
+            self._ask(Chore.CHECKPOINT)
         return True
 
     def bury(self, record: PendingRecord, reason: str) -> bool:
-        """Make the record's row a dead letter; False when it has none, or cannot be written."""
+        """Make a record and those that it replaced dead letters, and tell.
+
+        Returns:
+            False when the record has no row, or cannot be written: the queue is to keep it.
+        """
+        chain = list(record.chain())
+        buried = [each for each in chain if self._bury_row(each, reason)]
+        self._count_dead(len(chain), [each.watch for each in chain], reason)
+        return record in buried
+
+    def _bury_row(self, record: PendingRecord, reason: str) -> bool:
         if record.backlog is None or record.backlog.is_lost:
             return False
         try:
@@ -292,31 +422,51 @@ class RecordStore:
             backlogs = self._backlogs()
         found: list[tuple[Backlog, DeadRow]] = []
         for backlog in backlogs:
-            with suppress(sqlite3.Error):
+            try:
                 found += [(backlog, row) for row in iterate(backlog.journal.read_dead)]
+            except sqlite3.Error as error:
+                self._handle("read dead letters of", error, backlog)
         return found
 
-    def revive(self, letters: Iterable[tuple[Backlog, DeadRow]]) -> int:
-        """Make dead letters pending again, except damaged ones; return how many."""
-        revived = 0
-        for backlog, row in letters:
-            try:
-                with self._lock:
-                    revived += backlog.revive(row)
-            except sqlite3.Error as error:
-                self._handle("redrive dead letters of", error, backlog)
-        return revived
+    def redrive(self, match: Callable[[Key], bool] | None, redrive_queue: Callable[[], int]) -> int:
+        """Make dead letters pending again, except damaged ones; return how many.
+
+        Args:
+            match: Tells by PK and SK which ones; None is all.
+            redrive_queue: Does the same for those that the queue keeps.
+        """
+        redriven = 0
+        for backlog, row in self.read_dead():
+            if match is None or ((key := find_key(row.item)) is not None and match(key)):
+                redriven += self._redrive_row(backlog, row)
+        with self._lock:
+            in_memory = redrive_queue()
+            self.ledger.count(dead=-in_memory)
+        return redriven + in_memory
+
+    def _redrive_row(self, backlog: Backlog, row: DeadRow) -> bool:
+        try:
+            with self._lock:
+                is_redriven = backlog.redrive(row)
+                self.ledger.count(dead=-is_redriven)
+                return is_redriven
+        except sqlite3.Error as error:
+            self._handle("redrive dead letters of", error, backlog)
+            return False
 
     def adopt(self, held: HeldJournal) -> bool:
         """Deliver a dead process's records as one's own; False when this store is closed."""
+        records = held.counts.pending + held.counts.dead
         with self._lock:
             if self._is_closed:
                 return False
+            self.ledger.count(adopted=records, dead=held.counts.dead)
             self._adopted.append(Backlog(held, is_adopted=True))
+        self._reports.events.tell(DeliveryEventKind.ADOPTED, records)
         return True
 
-    def note_arn(self, arn: str) -> None:
-        """Note which table this process's records are for, by proof."""
+    def remember_arn(self, arn: str) -> None:
+        """Remember, here and in the journal, which table these records are for, by proof."""
         with self._lock:
             self._arn = arn
             own = self._own
@@ -328,11 +478,11 @@ class RecordStore:
         """Whether another journal may be adopted: each keeps some files open."""
         return len(self._adopted) < MAX_ADOPTED
 
-    def keep_own(self) -> None:
+    def check_own(self) -> None:
         """Begin a new journal when somebody moved or deleted this one; for now and then."""
         own = self._own
         try:
-            if own is None or own.held.keep():
+            if own is None or own.held.is_still_ours():
                 return
         except OSError as error:
             self._warn("look after", error)
@@ -341,11 +491,11 @@ class RecordStore:
             if own is not self._own:
                 return
             self._own = None
-            self._adopted.append(own)  # What of it waits on disk can still be read.
-            self._health.undurable += own.rows
+            self._adopted.append(own)  # What of it is on disk only can still be read.
+            self.undurable += own.rows
         what = f"journal {own.journal.path.name} was moved or deleted by somebody"
         self._log.warn("place", f"{what}: its {own.rows} records end with this process")
-        self._on_degraded(what)
+        self._tell_degraded(what)
 
     def checkpoint(self) -> None:
         """Copy the journal's write-ahead log into its database."""
@@ -370,28 +520,15 @@ class RecordStore:
         pending = 0
         for backlog in backlogs:
             with suppress(sqlite3.Error, OSError):
-                if backlog.rows and backlog.held.keep():  # Else nobody will find it.
+                if backlog.rows and backlog.held.is_still_ours():  # Else nobody will find it.
                     pending += backlog.journal.count().pending
             backlog.held.close()
         return pending
 
-    def _find_own(self, directory: JournalDirectory) -> Backlog | None:
-        """Return this process's journal, making it if need be; with the lock held.
-
-        None while it is not yet time to try again.
-        """
-        if self._health.is_degraded and not self._health.is_time_to_try:
-            return None
-        if self._own is None:
-            held = directory.create(self._target, sync=self._sync)
-            self._own = Backlog(held)
-            self._stamp(self._own)
-        return self._own
-
     def _stamp(self, own: Backlog) -> None:
         if self._arn is not None:
             with suppress(sqlite3.Error):  # Unproven, it is left alone until it is proven.
-                own.journal.note_target([(TABLE_ARN, self._arn)])
+                own.journal.write_notes([(TABLE_ARN, self._arn)])
 
     def _set_aside(self, backlog: Backlog) -> None:
         """Move a damaged journal out of the way; what is whole in it, or in memory, goes on."""
@@ -403,7 +540,7 @@ class RecordStore:
             self._settled = [each for each in self._settled if each.backlog is not backlog]
             if backlog is self._own:
                 self._own = None  # The next record begins a new one.
-                self._health.begin_anew()
+                self.is_degraded = False
             elif backlog in self._adopted:
                 self._adopted.remove(backlog)
         # Not closed: SQLite would copy the log into a damaged database, and delete it.
@@ -411,17 +548,17 @@ class RecordStore:
         rescued = self._rescue(self._directory, backlog)
         backlog.held.lease.release(unlink=True)
         with self._lock:
-            missing = backlog.waiting
+            missing = backlog.on_disk
             if rescued is not None:
                 missing = max(0, missing - rescued.counts.pending)
                 self._adopted.append(backlog.continue_in(rescued))
-            _, watches = backlog.give_up_waiting()
+            _, watches = backlog.give_up()
             self._lost.remove(backlog)
             if rescued is not None and self._is_closed:
                 rescued.close()  # For the next process.
         what = f"journal {backlog.journal.path.name} is damaged"
-        self.note_set_aside(what)
-        self._on_damaged(missing, what, watches)
+        self.report_set_aside(what)
+        self._count_dead(missing, watches, what)
 
     def _rescue(self, directory: JournalDirectory, backlog: Backlog) -> HeldJournal | None:
         try:
@@ -432,12 +569,12 @@ class RecordStore:
             directory.set_aside(backlog.journal.path)
         return None
 
-    def note_set_aside(self, why: str) -> None:
-        """Say and count that a damaged journal was set aside."""
+    def report_set_aside(self, why: str) -> None:
+        """Count and say that a damaged journal was set aside."""
         with self._lock:
             self.set_aside += 1
         _logger.warning("%s; it is set aside, see docs/journal.md", why)
-        self._on_set_aside(why)
+        self._reports.events.tell(DeliveryEventKind.SET_ASIDE, 0, why)
 
     def _handle(self, what: str, error: Exception, backlog: Backlog) -> None:
         """Say what went wrong with a journal, and set it aside if it is damaged."""

@@ -1,54 +1,114 @@
-"""Those who want to know what becomes of a record are told, once."""
+"""What became of the records, for those who want to know: each of them is told once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
 
-from receipt_dynamo.data.delivery.pending_record import (
-    DeliveryReport,
-    Fate,
-    Listener,
-    PendingRecord,
-    Watch,
-)
+from receipt_dynamo.data.delivery.events import DeliveryEventKind, EventHub
+from receipt_dynamo.entities.item_key import Key
 
 
-class Watches:
-    """Who has not been told yet. Thread-safe: each change is one step.
+class Fate(Enum):
+    """What became of an accepted record."""
 
-    Args:
-        call: Calls a listener with its report; what it raises must harm nobody.
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    DROPPED = "dropped"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReport:
+    """What became of one accepted record.
+
+    Attributes:
+        key: The record's PK and SK.
+        fate: Delivered (DynamoDB confirmed it), dead (rejected for good), dropped (by the
+            policy "drop_oldest"), or pending (the client closed before it was settled).
+        reason: Of a dead one, DynamoDB's answer.
     """
 
-    def __init__(self, call: Callable[[Listener, DeliveryReport], object]) -> None:
-        self._call = call
+    key: Key
+    fate: Fate
+    reason: str | None = None
+
+
+Listener: TypeAlias = Callable[[DeliveryReport], object]
+
+_KINDS: Final = {
+    Fate.DELIVERED: DeliveryEventKind.DELIVERED,
+    Fate.DEAD: DeliveryEventKind.DEAD,
+    Fate.DROPPED: DeliveryEventKind.DROPPED,
+}
+
+
+class Watch:
+    """Somebody who wants to know what becomes of one record.
+
+    Attributes:
+        key: The record's PK and SK.
+        listener: Whom to tell.
+    """
+
+    __slots__ = ("key", "listener")
+
+    def __init__(self, key: Key, listener: Listener) -> None:
+        self.key = key
+        self.listener = listener
+
+
+class Reports:
+    """Tells listeners, and who watches a record, what became of it. Thread-safe.
+
+    It is called with no lock held: what it calls is the user's, and may call anything.
+
+    Args:
+        events: Whoever wants to know of all records.
+    """
+
+    def __init__(self, events: EventHub) -> None:
+        self.events = events
         self._watches: set[Watch] = set()
 
-    def clear(self) -> None:
-        """Tell nobody anything, in a forked child: the records are its parent's."""
+    def reset_after_fork(self) -> None:
+        """Tell nobody anything in a forked child: the records are its parent's."""
         self._watches.clear()
 
-    def add(self, watch: Watch) -> None:
-        """Tell ``watch`` one day."""
+    def watch(self, key: Key, listener: Listener | None) -> Watch | None:
+        """Tell ``listener`` one day; None is nobody."""
+        if listener is None:
+            return None
+        watch = Watch(key, listener)
         self._watches.add(watch)
+        return watch
 
-    def discard(self, watch: Watch) -> None:
+    def forget(self, watch: Watch | None) -> None:
         """Tell ``watch`` nothing: its record was not accepted."""
-        self._watches.discard(watch)
+        if watch is not None:
+            self._watches.discard(watch)
 
-    def report(
-        self, records: Iterable[PendingRecord], fate: Fate, reason: str | None = None
+    def tell(
+        self, fate: Fate, records: int, watches: Iterable[Watch | None], reason: str | None = None
     ) -> None:
-        """Tell those who watch the records."""
-        self.tell((record.watch for record in records if record.watch is not None), fate, reason)
+        """Tell that so many records were settled, and whoever watches one of them.
 
-    def tell(self, watches: Iterable[Watch], fate: Fate, reason: str | None = None) -> None:
-        """Tell once: a dead letter that is redriven has been reported."""
+        A watch is told once: a dead letter that is redriven has been reported.
+        """
+        if records:
+            self.events.tell(_KINDS[fate], records, reason)
+        self._tell_watches(fate, watches, reason)
+
+    def tell_the_rest(self) -> None:
+        """Tell everybody who is left that the record is still pending."""
+        self._tell_watches(Fate.PENDING, list(self._watches), None)
+
+    def _tell_watches(
+        self, fate: Fate, watches: Iterable[Watch | None], reason: str | None
+    ) -> None:
         for watch in watches:
-            if watch in self._watches:
+            if watch is not None and watch in self._watches:
                 self._watches.discard(watch)
-                self._call(watch.listener, DeliveryReport(watch.key, fate, reason))
-
-    def tell_all(self, fate: Fate) -> None:
-        """Tell everybody who is left."""
-        self.tell(list(self._watches), fate)
+                self.events.call(watch.listener, DeliveryReport(watch.key, fate, reason))

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from receipt_dynamo.data.batch_write import write_prepared_batch
+from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
 from receipt_dynamo.data.delivery.misconfiguration import Hold, RejectionStreak
 from receipt_dynamo.data.delivery.pacing import Pacer
-from receipt_dynamo.data.delivery.pending_record import PendingRecord
 from receipt_dynamo.data.failures import (
     FailureKind,
     classify_failure,
@@ -255,16 +255,16 @@ class BatchSender:
                     sent = part[:PROBE_RECORDS]
                 unwritten = self._writer.write(sent)
         except Exception as error:
-            self._note_failure(error, len(sent))
+            self._record_failure(error, len(sent))
             raise
-        self._note_reply(len(sent), len(unwritten))
+        self._record_reply(len(sent), len(unwritten))
         return [record for record in sent if record.key in unwritten] + part[len(sent) :]
 
     def _pause(self, seconds: float) -> None:
         if seconds > 0 and self._wait(seconds):
             raise SendingInterruptedError("the client is closing")
 
-    def _note_failure(self, error: Exception, records: int) -> None:
+    def _record_failure(self, error: Exception, records: int) -> None:
         if isinstance(error, CircuitBreakerOpenError):
             return  # Nothing was sent; the failures that opened it have been noted.
         kind, summary = classify_failure(error), summarize_failure(error)
@@ -283,7 +283,7 @@ class BatchSender:
         elif kind is FailureKind.OUTAGE:
             self._tell(DeliveryEventKind.FAILED, records, summary)
 
-    def _note_reply(self, sent: int, unwritten: int) -> None:
+    def _record_reply(self, sent: int, unwritten: int) -> None:
         with self._lock:
             if unwritten:
                 self._throttled += unwritten
@@ -292,9 +292,9 @@ class BatchSender:
         if unwritten:
             self._tell(DeliveryEventKind.THROTTLED, unwritten, UNPROCESSED)
         if unwritten < sent:
-            self._note_success()
+            self._record_success()
 
-    def _note_success(self) -> None:
+    def _record_success(self) -> None:
         with self._lock:
             exonerated = self._streak.blames_the_table
             wrongly_dead, self._streak = self._streak, self._streak.begin_anew()

@@ -31,7 +31,6 @@ from receipt_dynamo.utils.state_directory import find_state_directory
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Target
-    from receipt_dynamo.data.delivery.settings import DeliverySettings
 
 _logger = logging.getLogger(__name__)
 
@@ -60,11 +59,9 @@ def find_directory(given: str | os.PathLike[str] | None) -> Path:
     return state / "receipt_dynamo" / "journal"
 
 
-def open_directory(settings: DeliverySettings) -> JournalDirectory | None:
-    """Return the journals' directory, or None when all is to stay in memory."""
-    if settings.find_durability() == "memory":
-        return None
-    path = find_directory(settings.journal_dir)
+def open_directory(given: str | os.PathLike[str] | None) -> JournalDirectory:
+    """Return the journals' directory; ``given`` is that of :func:`find_directory`."""
+    path = find_directory(given)
     if is_in_memory(path):
         _logger.warning(
             "the journal directory %s is on a disk of memory: the journal survives the "
@@ -126,13 +123,13 @@ class HeldJournal:
         """Remember which file it is."""
         self._identity = _identify(self.journal.path)
 
-    def keep(self) -> bool:
+    def is_still_ours(self) -> bool:
         """Make sure that others find the journal and see its lease; False when they do not.
 
         Raises:
             OSError: The files cannot be reached.
         """
-        if _identify(self.journal.path) != self._identity or not self.lease.keep():
+        if _identify(self.journal.path) != self._identity or not self.lease.is_still_ours():
             return False
         # Not by opening it, which would drop SQLite's locks. It looks young to what cleans up.
         os.utime(self.journal.path)
@@ -143,7 +140,7 @@ class HeldJournal:
         is_gone = False
         with suppress(sqlite3.Error, OSError):
             # Looked up, not counted: what somebody else put there must not go with it.
-            is_gone = self.journal.is_empty() and self.keep()
+            is_gone = self.journal.is_empty() and self.is_still_ours()
         self.journal.close()
         if is_gone:
             _delete(self.journal.path)

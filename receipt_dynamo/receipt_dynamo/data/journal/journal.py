@@ -224,7 +224,7 @@ class Journal:
             "UPDATE records SET reason = ?, attempts = ? WHERE seq = ?", (reason, attempts, seq)
         )
 
-    def revive(self, row: DeadRow) -> int | None:
+    def redrive(self, row: DeadRow) -> int | None:
         """Make a dead letter a pending record, the last in order.
 
         Returns:
@@ -321,8 +321,8 @@ class Journal:
         """Return what was noted of the table that the records are for."""
         return dict(self._read("SELECT name, value FROM target", ()))
 
-    def note_target(self, values: Iterable[tuple[str, str]]) -> None:
-        """Note something of the table that the records are for."""
+    def write_notes(self, values: Iterable[tuple[str, str]]) -> None:
+        """Write down something of the table that the records are for."""
         for name, value in values:
             self._change("INSERT OR REPLACE INTO target (name, value) VALUES (?, ?)", (name, value))
 

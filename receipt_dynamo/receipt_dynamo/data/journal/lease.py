@@ -48,7 +48,7 @@ class Lease:
                 os.close(descriptor)
             return None
 
-    def keep(self) -> bool:
+    def is_still_ours(self) -> bool:
         """Make sure that others see the lease; False when another holder has it by now.
 
         What cleans up old files may have deleted the lock file.

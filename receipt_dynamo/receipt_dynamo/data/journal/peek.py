@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from receipt_dynamo.data.journal.damage.write_ahead_log import is_unreadable
 from receipt_dynamo.data.journal.file import (
     SCHEMA,
     CorruptJournalError,
@@ -23,6 +22,7 @@ from receipt_dynamo.data.journal.file import (
     run,
 )
 from receipt_dynamo.data.journal.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.write_ahead_log import is_unreadable
 from receipt_dynamo.utils.fork_safety import no_fork
 
 _PAGE: Final = 100

@@ -27,9 +27,9 @@ from receipt_dynamo import CircuitBreakerState, DeliveryEvent, DeliveryEventKind
 from receipt_dynamo.data.delivery import record_store
 from receipt_dynamo.data.delivery.adoption import INTERVAL
 from receipt_dynamo.data.delivery.delivery import Delivery
-from receipt_dynamo.data.delivery.journal_health import RETRY_DELAY
 from receipt_dynamo.data.delivery.pacing import FLOOR, STEP
-from receipt_dynamo.data.delivery.pending_record import DeliveryReport, Fate
+from receipt_dynamo.data.delivery.record_store import RETRY_DELAY
+from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.data.delivery.sender import PROBE_RECORDS
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.data.journal import journal

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from receipt_dynamo.data.delivery import record_store
+from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.delivery import Delivery
 from receipt_dynamo.data.delivery.misconfiguration import LONGEST_HOLD
 from receipt_dynamo.data.delivery.pacing import FLOOR, STEP
-from receipt_dynamo.data.delivery.pending_record import DeliveryReport, Fate, PendingRecord
 from receipt_dynamo.data.delivery.record_store import RecordStore
+from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.testing import Throttle
 from receipt_dynamo.utils.batch_queue import BatchQueue
@@ -148,7 +149,7 @@ def test_what_a_dead_process_left_does_not_replace_what_this_one_accepted(
     dead = open_delivery(simulation)
     put(dead, 0)
     assert dead.flush(60.0)
-    assert dead._looks.flush(0.0) or dead._looks.flush(1.0)
+    assert dead._chores.looks.flush(0.0) or dead._chores.looks.flush(1.0)
     put(dead, 1, name="same")
     simulation.disk.crash()
     delivery = open_delivery(simulation)
@@ -220,6 +221,6 @@ def test_nobody_wakes_up_when_all_is_delivered(simulation: Simulation) -> None:
     simulation.table.faults.append(Throttle())
     assert delivery.flush(600.0)
     run_for(delivery, simulation.host, 1.0)
-    queues: list[BatchQueue[Any]] = [delivery._queue, delivery._chores, delivery._looks]
+    queues: list[BatchQueue[Any]] = [delivery._queue, delivery._chores.disk, delivery._chores.looks]
     assert [take_turn(queue) for queue in queues] == [None, None, None]  # no time to wake up
     delivery.close(0.0)

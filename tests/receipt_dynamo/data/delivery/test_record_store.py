@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from receipt_dynamo.data.delivery.backlog_reader import DAMAGED
-from receipt_dynamo.data.delivery.journal_health import RETRY_DELAY
-from receipt_dynamo.data.delivery.pending_record import PendingRecord, Watch
+from receipt_dynamo.data.delivery.backlog import PendingRecord
+from receipt_dynamo.data.delivery.chores import Chore
+from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind, EventHub
 from receipt_dynamo.data.delivery.record_store import (
+    DAMAGED,
     DELETES_AT_ONCE,
     MAX_ADOPTED,
-    Placement,
+    RETRY_DELAY,
     RecordStore,
 )
+from receipt_dynamo.data.delivery.reports import Fate, Reports, Watch
 from receipt_dynamo.data.journal.directory import SET_ASIDE, JournalDirectory, JournalTarget
 from receipt_dynamo.data.journal.file import list_files
 from receipt_dynamo.data.journal.journal import JournalCounts
@@ -31,40 +33,69 @@ TARGET = JournalTarget("table", "us-east-1", "http://127.0.0.1:9")
 def make_record(number: int, watch: Watch | None = None) -> PendingRecord:
     key = ("p", str(number))
     body = b'{"PK":{"S":"p"},"SK":{"S":"%d"}}' % number
-    return PendingRecord(key, body, watch=watch)
+    return PendingRecord(key, body, watch)
+
+
+def watch(number: int) -> Watch:
+    return Watch(("p", str(number)), lambda report: None)
+
+
+class Heard(Reports):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(EventHub())
+        self.events.add(self.hear)
+        self.degraded: list[str | None] = []
+        self.set_aside: list[str | None] = []
+        self.dead: list[tuple[int, str | None]] = []
+        self.dead_watches: list[Watch] = []
+
+    def hear(self, event: DeliveryEvent) -> None:
+        if event.kind is DeliveryEventKind.DEGRADED:
+            self.degraded.append(event.detail)
+        elif event.kind is DeliveryEventKind.SET_ASIDE:
+            self.set_aside.append(event.detail)
+
+    def tell(
+        self, fate: Fate, records: int, watches: Iterable[Watch | None], reason: str | None = None
+    ) -> None:
+        super().tell(fate, records, ())
+        if fate is Fate.DEAD:
+            self.dead_watches += filter(None, watches)
+            if records:
+                self.dead.append((records, reason))
 
 
 class Bench:
-    """A store of its own clock, which notes what it is told."""
+    """A store of its own clock, with a queue that has room or not, and what it tells."""
 
     def __init__(self, path: Path, max_bytes: int = 10**9) -> None:
         self.directory = JournalDirectory(path)
         self.now = 0.0
-        self.degraded: list[str] = []
-        self.set_aside: list[str] = []
-        self.damaged: list[tuple[int, str]] = []
-        self.damaged_watches: list[Watch] = []
+        self.heard = Heard()
+        self.chores: list[Chore] = []
+        self.queue: list[PendingRecord] = []
         self.store = RecordStore(
             self.directory,
             TARGET,
             sync=False,
             max_bytes=max_bytes,
-            on_degraded=self.degraded.append,
-            on_damaged=self.note_damage,
-            on_set_aside=self.set_aside.append,
+            reports=self.heard,
+            ask=self.chores.append,
             clock=lambda: self.now,
         )
 
-    def note_damage(self, records: int, reason: str, watches: Iterable[Watch]) -> None:
-        self.damaged.append((records, reason))
-        self.damaged_watches += watches
+    def accept(self, record: PendingRecord, *, spill: bool = False) -> str:
+        """Put a record; return where it is: "journal", "memory" or why nowhere."""
 
-    def append(self, record: PendingRecord, *, spill: bool = False) -> Placement:
-        placement = self.store.append(record)
-        if placement is Placement.JOURNAL:
-            (self.store.spill if spill else self.store.keep_in_memory)(record)
-        self.store.report_trouble()
-        return placement
+        def offer(offered: PendingRecord) -> bool:
+            if not spill:
+                self.queue.append(offered)
+            return not spill
+
+        refusal = self.store.accept(record, offer)
+        return refusal or ("memory" if record.backlog is None else "journal")
 
     def adopt(self, path: Path) -> None:
         held = self.directory.open_abandoned(path)
@@ -110,41 +141,72 @@ def numbers(records: Iterable[PendingRecord]) -> list[int]:
 
 def test_nothing_is_made_before_the_first_record(bench: Bench) -> None:
     assert not bench.directory.path.exists()
-    assert bench.append(make_record(1)) is Placement.JOURNAL
+    assert bench.accept(make_record(1)) == "journal"
     assert len(bench.directory.list()) == 1
 
 
-def test_without_a_directory_records_are_in_memory_by_choice_and_not_counted(
-    tmp_path: Path,
-) -> None:
-    store = RecordStore(
-        None,
-        TARGET,
-        sync=False,
-        max_bytes=1,
-        on_degraded=pytest.fail,
-        on_damaged=pytest.fail,
-        on_set_aside=pytest.fail,
-    )
-    assert store.append(make_record(1)) is Placement.MEMORY
+def test_without_a_directory_records_are_in_memory_by_choice_and_not_counted_as_undurable() -> None:
+    heard, chores = Heard(), list[Chore]()
+    store = RecordStore(None, TARGET, sync=False, max_bytes=1, reports=heard, ask=chores.append)
+    assert store.accept(make_record(1), lambda record: True) is None
     assert (store.undurable, store.is_degraded, store.bytes) == (0, False, 0)
     assert store.close() == 0
+    assert (heard.degraded, chores) == ([], [])
+
+
+def test_what_is_refused_was_never_counted_as_accepted(
+    tmp_path: Path, open_bench: Callable[..., Bench]
+) -> None:
+    """It was counted, and taken back: whoever looked in between saw more than there was."""
+    seen: list[int] = []
+
+    def refuse(record: PendingRecord) -> bool:
+        seen.append(store.ledger.accounts.accepted)
+        return False
+
+    store = RecordStore(
+        None, TARGET, sync=False, max_bytes=1, reports=Heard(), ask=lambda chore: None
+    )
+    assert store.accept(make_record(1), refuse) == "full"
+    assert (seen, store.ledger.accounts.accepted) == ([0], 0)
+    bench = open_bench(tmp_path / "journal", max_bytes=1)
+    assert bench.accept(make_record(1)) == "full"
+    assert bench.store.ledger.accounts.accepted == 0
+
+
+def test_what_follows_others_on_disk_is_not_offered_to_the_queue(bench: Bench) -> None:
+    bench.accept(make_record(1), spill=True)
+    bench.accept(make_record(2))
+    assert (bench.queue, bench.store.on_disk) == ([], 2)
+    assert numbers(bench.store.take(9)) == [1, 2]
+    bench.accept(make_record(3))
+    assert numbers(bench.queue) == [3]
+
+
+def test_only_when_all_that_is_pending_is_on_disk_somebody_is_asked_to_fetch_it(
+    bench: Bench,
+) -> None:
+    """Else the next batch fetches it: a chore for each record would wake a thread for each."""
+    bench.accept(make_record(1))
+    bench.accept(make_record(2), spill=True)
+    assert bench.chores == []
+    bench.store.settle(bench.queue, Fate.DROPPED)
+    bench.accept(make_record(3))
+    assert bench.chores == [Chore.PULL]
 
 
 def test_what_is_spilled_is_handed_out_once_in_order_with_its_watch(bench: Bench) -> None:
-    watch = Watch(("p", "2"), lambda report: None)
-    bench.append(make_record(0))
-    bench.append(make_record(1), spill=True)
-    bench.append(make_record(2, watch), spill=True)
-    bench.append(make_record(3), spill=True)
-    assert bench.store.waiting == 3
-    assert bench.store.spills
+    second = watch(2)
+    bench.accept(make_record(0))
+    bench.accept(make_record(1), spill=True)
+    bench.accept(make_record(2, second), spill=True)
+    bench.accept(make_record(3), spill=True)
+    assert bench.store.on_disk == 3
     first = bench.store.take(2)
     assert numbers(first) == [1, 2]
-    assert first[1].watch is watch
+    assert first[1].watch is second
     assert numbers(bench.store.take(9)) == [3]
     assert bench.store.take(9) == []
-    assert not bench.store.spills
 
 
 def test_at_the_bound_there_is_no_place_until_rows_are_settled(
@@ -152,20 +214,20 @@ def test_at_the_bound_there_is_no_place_until_rows_are_settled(
 ) -> None:
     bench = open_bench(tmp_path, max_bytes=250)
     kept = [make_record(number) for number in range(2)]
-    assert [bench.append(record) for record in kept] == [Placement.JOURNAL] * 2
-    assert bench.append(make_record(9)) is Placement.NOWHERE
-    bench.store.forget(kept, at_once=True)
+    assert [bench.accept(record) for record in kept] == ["journal"] * 2
+    assert bench.accept(make_record(9)) == "full"
+    bench.store.settle(kept, Fate.DROPPED)
     assert bench.store.bytes == 0
-    assert bench.append(make_record(9)) is Placement.JOURNAL
+    assert bench.accept(make_record(9)) == "journal"
 
 
 def test_settled_rows_are_deleted_many_at_once_or_when_asked(bench: Bench) -> None:
     records = [make_record(number) for number in range(DELETES_AT_ONCE)]
     for record in records:
-        bench.append(record)
-    bench.store.forget(records[:-1], at_once=False)
+        bench.accept(record)
+    bench.store.settle(records[:-1], Fate.DELIVERED)
     assert bench.count().pending == DELETES_AT_ONCE
-    bench.store.forget(records[-1:], at_once=False)
+    bench.store.settle(records[-1:], Fate.DELIVERED)
     assert bench.count().pending == 0
     assert not bench.store.delete_settled()
 
@@ -175,15 +237,15 @@ def test_an_empty_journal_goes_when_the_store_closes_and_another_one_stays(
 ) -> None:
     records = [make_record(number) for number in range(3)]
     for record in records:
-        bench.append(record)
-    bench.store.forget(records[:2], at_once=False)
+        bench.accept(record)
+    bench.store.settle(records[:2], Fate.DELIVERED)
     assert bench.store.close() == 1
     later = open_bench(bench.directory.path)
     (path,) = later.directory.list()
     later.adopt(path)
     (record,) = later.store.take(9)
     assert record.body == records[2].body
-    later.store.forget([record], at_once=True)
+    later.store.settle([record], Fate.DROPPED)
     assert later.store.close() == 0
     assert list(bench.directory.path.iterdir()) == []
 
@@ -191,10 +253,10 @@ def test_an_empty_journal_goes_when_the_store_closes_and_another_one_stays(
 def test_records_of_dead_processes_come_before_this_ones(
     bench: Bench, open_bench: Callable[..., Bench]
 ) -> None:
-    bench.append(make_record(1), spill=True)
+    bench.accept(make_record(1), spill=True)
     bench.store.close()
     later = open_bench(bench.directory.path)
-    later.append(make_record(2), spill=True)
+    later.accept(make_record(2), spill=True)
     (path,) = [path for path in later.directory.list() if not later.store.holds(path)]
     later.adopt(path)
     assert numbers(later.store.take(9)) == [1]
@@ -202,66 +264,62 @@ def test_records_of_dead_processes_come_before_this_ones(
 
 
 def test_a_damaged_row_is_never_handed_out_but_kept_as_a_dead_letter(bench: Bench) -> None:
-    watch = Watch(("p", "2"), lambda report: None)
+    second = watch(2)
     for number in range(1, 6):
-        bench.append(make_record(number, watch if number == 2 else None), spill=True)
+        bench.accept(make_record(number, second if number == 2 else None), spill=True)
     bench.change("UPDATE records SET item = X'7b7d' WHERE seq IN (2, 4)")
     assert numbers(bench.store.take(9)) == [1, 3, 5]
-    assert bench.damaged == [(1, DAMAGED), (1, DAMAGED)]
-    assert bench.damaged_watches == [watch]
+    assert bench.heard.dead == [(1, DAMAGED), (1, DAMAGED)]
+    assert bench.heard.dead_watches == [second]
     assert (bench.count().pending, bench.count().dead) == (3, 2)
-    assert bench.store.revive(bench.store.read_dead()) == 0
-    assert (bench.store.waiting, bench.count().dead) == (0, 2)
+    assert bench.store.redrive(None, lambda: 0) == 0
+    assert (bench.store.on_disk, bench.count().dead) == (0, 2)
 
 
 def test_a_page_of_damaged_rows_does_not_hide_the_whole_ones_behind_it(bench: Bench) -> None:
     for number in range(1, 8):
-        bench.append(make_record(number), spill=True)
+        bench.accept(make_record(number), spill=True)
     bench.change("UPDATE records SET mark = 0 WHERE seq <= 5")
     assert numbers(bench.store.take(3)) == [6]
     assert numbers(bench.store.take(3)) == [7]
-    assert len(bench.damaged) == 5
+    assert len(bench.heard.dead) == 5
 
 
 def test_a_whole_row_that_is_no_record_is_damaged_too(bench: Bench) -> None:
     """An older release may have damaged it before it had a mark."""
-    bench.append(PendingRecord(("p", "1"), b"no json"), spill=True)
-    bench.append(make_record(2), spill=True)
+    bench.accept(PendingRecord(("p", "1"), b"no json"), spill=True)
+    bench.accept(make_record(2), spill=True)
     assert numbers(bench.store.take(9)) == [2]
-    assert bench.damaged == [(1, DAMAGED)]
+    assert bench.heard.dead == [(1, DAMAGED)]
 
 
 def test_rows_that_are_not_there_any_more_are_counted_and_nobody_waits_for_them(
     bench: Bench,
 ) -> None:
     for number in range(1, 4):
-        bench.append(make_record(number), spill=True)
+        bench.accept(make_record(number), spill=True)
     bench.change("DELETE FROM records WHERE seq > 1")
     assert numbers(bench.store.take(9)) == [1]
     assert bench.store.take(9) == []
-    assert bench.store.waiting == 0
-    assert [records for records, _ in bench.damaged] == [2]
+    assert bench.store.on_disk == 0
+    assert [records for records, _ in bench.heard.dead] == [2]
 
 
-def test_a_record_between_its_commit_and_its_place_is_handed_out_to_nobody(bench: Bench) -> None:
-    """Else it is in the queue twice, or counted as waiting although it has left."""
-    bench.append(make_record(1), spill=True)
-    committed = make_record(2)
-    bench.store.append(committed)
+def test_a_record_that_is_being_accepted_is_handed_out_to_nobody(bench: Bench) -> None:
+    """Else what interrupts its put, and flushes, has it in the queue twice."""
+    bench.accept(make_record(1), spill=True)
     assert numbers(bench.store.take(9)) == [1]
-    assert bench.store.take(9) == []
-    bench.store.spill(committed)
-    assert numbers(bench.store.take(9)) == [2]
-    assert bench.store.waiting == 0
+    taken: list[PendingRecord] = []
 
-    bench.append(make_record(3), spill=True)
-    committed = make_record(4)
-    bench.store.append(committed)
-    assert numbers(bench.store.take(9)) == [3]
-    bench.store.keep_in_memory(committed)
-    bench.append(make_record(5), spill=True)
-    assert numbers(bench.store.take(9)) == [5]
-    assert (bench.store.waiting, bench.damaged) == (0, [])
+    def offer(record: PendingRecord) -> bool:
+        taken.extend(bench.store.take(9))
+        return False
+
+    assert bench.store.accept(make_record(2), offer) is None
+    assert taken == []
+    assert bench.store.on_disk == 1
+    assert numbers(bench.store.take(9)) == [2]
+    assert bench.store.take(9) == []
 
 
 def block(bench: Bench) -> Path:
@@ -275,15 +333,15 @@ def test_a_journal_that_cannot_be_made_is_said_and_counted_and_tried_again(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     in_the_way = block(bench)
-    assert bench.append(make_record(1)) is Placement.MEMORY
+    assert bench.accept(make_record(1)) == "memory"
     assert (bench.store.is_degraded, bench.store.undurable) == (True, 1)
-    assert len(bench.degraded) == 1
+    assert len(bench.heard.degraded) == 1
     in_the_way.unlink()
     bench.now = RETRY_DELAY - 1
-    assert bench.append(make_record(2)) is Placement.MEMORY
-    assert (bench.store.undurable, len(bench.degraded)) == (2, 1)
+    assert bench.accept(make_record(2)) == "memory"
+    assert (bench.store.undurable, len(bench.heard.degraded)) == (2, 1)
     bench.now = RETRY_DELAY
-    assert bench.append(make_record(3)) is Placement.JOURNAL
+    assert bench.accept(make_record(3)) == "journal"
     assert (bench.store.is_degraded, bench.store.undurable) == (False, 2)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
@@ -296,10 +354,10 @@ def test_a_failure_that_lasts_is_said_once_a_minute(
 ) -> None:
     block(bench)
     for _ in range(5):
-        bench.append(make_record(1))
+        bench.accept(make_record(1))
         bench.now += RETRY_DELAY
     assert len(caplog.records) == 3
-    assert len(bench.degraded) == 5
+    assert len(bench.heard.degraded) == 5
 
 
 def damage_pages(path: Path) -> list[bytes]:
@@ -322,21 +380,21 @@ def test_this_processs_journal_damaged_below_it_is_set_aside_and_a_new_one_begin
 ) -> None:
     in_memory = [make_record(number) for number in range(2)]
     for record in in_memory:
-        bench.append(record)
+        bench.accept(record)
     for number in range(2, 5):
-        bench.append(make_record(number), spill=True)
+        bench.accept(make_record(number), spill=True)
     (path,) = bench.directory.list()
     content = damage_pages(path)
     assert bench.store.take(9) == []
-    assert [records for records, _ in bench.damaged] == [3]
-    assert bench.set_aside == [f"journal {path.name} is damaged"]
+    assert [records for records, _ in bench.heard.dead] == [3]
+    assert bench.heard.set_aside == [f"journal {path.name} is damaged"]
     assert bench.store.set_aside == bench.directory.count_set_aside() == 1
     aside = list_files(path.parent / SET_ASIDE / path.name)
     assert [name.read_bytes() for name in aside[:2]] == content
     assert "is set aside" in caplog.text
 
-    bench.store.forget(in_memory, at_once=True)  # They go on in memory, and are settled.
-    assert bench.append(make_record(9)) is Placement.JOURNAL
+    bench.store.settle(in_memory, Fate.DROPPED)  # They go on in memory, and are settled.
+    assert bench.accept(make_record(9)) == "journal"
     assert bench.store.undurable == 0
     assert bench.store.close() == 1
     (new,) = bench.directory.list()
@@ -346,74 +404,73 @@ def test_this_processs_journal_damaged_below_it_is_set_aside_and_a_new_one_begin
 @pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
 def test_what_waits_on_the_other_pages_of_a_damaged_journal_goes_on(bench: Bench) -> None:
     """A million records may wait there; and who watches a lost one is told."""
-    watches = [Watch(("p", str(number)), lambda report: None) for number in range(400)]
-    bench.append(make_record(1_000))
-    for number, watch in enumerate(watches):
-        bench.append(make_record(number, watch), spill=True)
+    watches = [watch(number) for number in range(400)]
+    bench.accept(make_record(1_000))
+    for number, each in enumerate(watches):
+        bench.accept(make_record(number, each), spill=True)
     bench.store.checkpoint()
     taken = bench.store.take(10)
     (path,) = bench.directory.list()
     flip(path, 4 * 4096, 4096)
     forget_pages(bench)
-    while bench.store.waiting:
+    while bench.store.on_disk:
         taken += bench.store.take(50)
     assert bench.store.take(1) == []
-    (missing,) = [records for records, _ in bench.damaged if records]
+    (missing,) = [records for records, _ in bench.heard.dead if records]
     assert len(taken) + missing == 400
     assert 10 < missing < 100
     assert numbers(taken) == sorted(set(numbers(taken)))
     assert all(record.body == make_record(int(record.key[1])).body for record in taken)
     found = {record.watch for record in taken}
-    assert set(bench.damaged_watches) == set(watches) - found
+    assert set(bench.heard.dead_watches) == set(watches) - found
     assert bench.store.set_aside == 1
-    bench.store.forget(taken, at_once=True)
+    bench.store.settle(taken, Fate.DROPPED)
     assert bench.store.close() == 0
     assert [name.name for name in path.parent.iterdir()] == [SET_ASIDE]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
-@pytest.mark.parametrize("work", ["append", "settle", "bury", "revive"])
+@pytest.mark.parametrize("work", ["accept", "settle", "bury", "redrive"])
 def test_damage_below_it_is_met_by_whatever_touches_the_journal_next(
     bench: Bench, work: str
 ) -> None:
     record = make_record(1)
-    bench.append(record)
+    bench.accept(record)
     letter = make_record(2)
-    bench.append(letter)
+    bench.accept(letter)
     assert bench.store.bury(letter, "why")
-    dead = bench.store.read_dead()
     (path,) = bench.directory.list()
     damage_pages(path)
     forget_pages(bench)
-    if work == "append":
-        bench.append(make_record(3))
+    if work == "accept":
+        bench.accept(make_record(3))
     elif work == "settle":
-        bench.store.forget([record], at_once=True)
+        bench.store.settle([record], Fate.DROPPED)
     elif work == "bury":
         assert not bench.store.bury(record, "why")
     else:
-        assert bench.store.revive(dead) == 0
+        assert bench.store.redrive(None, lambda: 0) == 0
     assert bench.store.set_aside == 1
     assert not bench.store.delete_settled()
-    assert bench.append(make_record(4)) is Placement.JOURNAL
+    assert bench.accept(make_record(4)) == "journal"
 
 
 def test_a_journal_that_somebody_deleted_is_missed_and_a_new_one_begins(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Commits to a file without a name succeed, and nobody finds them when the process ends."""
-    bench.append(make_record(1))
-    bench.append(make_record(2), spill=True)
+    bench.accept(make_record(1))
+    bench.accept(make_record(2), spill=True)
     (path,) = bench.directory.list()
-    bench.store.keep_own()
-    assert bench.degraded == []
+    bench.store.check_own()
+    assert bench.heard.degraded == []
     for name in path.parent.iterdir():
         name.unlink()
-    bench.store.keep_own()
+    bench.store.check_own()
     assert bench.store.undurable == 2
-    assert bench.degraded == [f"journal {path.name} was moved or deleted by somebody"]
+    assert bench.heard.degraded == [f"journal {path.name} was moved or deleted by somebody"]
     assert "its 2 records end with this process" in caplog.text
-    assert bench.append(make_record(3), spill=True) is Placement.JOURNAL
+    assert bench.accept(make_record(3), spill=True) == "journal"
     (new,) = bench.directory.list()
     assert new.name != path.name
     assert numbers(bench.store.take(9)) == [2]  # Still readable, from the nameless file.
@@ -425,13 +482,13 @@ def test_a_journal_that_somebody_deleted_is_missed_and_a_new_one_begins(
 @pytest.mark.skipif(sys.platform == "win32", reason="no lease there")
 def test_a_lock_file_that_somebody_deleted_is_made_again(bench: Bench) -> None:
     """What cleans up old files takes it for one; the journal would be adopted from the living."""
-    bench.append(make_record(1))
+    bench.accept(make_record(1))
     (path,) = bench.directory.list()
     path.with_suffix(".lock").unlink()
     assert bench.directory.find_owner(path) is None
-    bench.store.keep_own()
+    bench.store.check_own()
     assert bench.directory.find_owner(path) == os.getpid()
-    assert bench.degraded == []
+    assert bench.heard.degraded == []
     assert bench.directory.open_abandoned(path) is None
 
 
@@ -439,14 +496,14 @@ def test_a_lock_file_that_somebody_deleted_is_made_again(bench: Bench) -> None:
 def test_a_journal_that_somebody_else_holds_by_now_is_not_this_processs_any_more(
     bench: Bench,
 ) -> None:
-    bench.append(make_record(1))
+    bench.accept(make_record(1))
     (path,) = bench.directory.list()
     path.with_suffix(".lock").unlink()
     thief = bench.directory.open_abandoned(path)
     assert thief is not None
-    bench.store.keep_own()
+    bench.store.check_own()
     assert bench.store.undurable == 1
-    bench.append(make_record(2))
+    bench.accept(make_record(2))
     assert len(bench.directory.list()) == 2
     assert bench.store.close() == 1
     thief.close()
@@ -458,26 +515,26 @@ def test_a_journal_that_cannot_be_looked_after_now_is_kept(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As on a disk that is full, where no lock file can be made."""
-    bench.append(make_record(1))
+    bench.accept(make_record(1))
     (path,) = bench.directory.list()
     lock = path.with_suffix(".lock")
     lock.unlink()
     lock.mkdir()
-    bench.store.keep_own()
+    bench.store.check_own()
     assert "cannot look after the journal" in caplog.text
-    assert (bench.store.undurable, bench.degraded) == (0, [])
+    assert (bench.store.undurable, bench.heard.degraded) == (0, [])
     lock.rmdir()
-    bench.store.keep_own()
+    bench.store.check_own()
     assert bench.directory.find_owner(path) == os.getpid()
 
 
 def test_files_that_are_kept_look_young_to_what_cleans_up(bench: Bench) -> None:
-    bench.append(make_record(1))
+    bench.accept(make_record(1))
     (path,) = bench.directory.list()
     files = [path, path.with_suffix(".lock")]
     for name in files:
         os.utime(name, (0, 0))
-    bench.store.keep_own()
+    bench.store.check_own()
     assert min(name.stat().st_mtime for name in files) > 0
 
 

@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
 
 from receipt_dynamo import AIUsageMetric, CircuitBreakerState
+from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
-from receipt_dynamo.data.delivery.pending_record import PendingRecord
 from receipt_dynamo.data.delivery.sender import PROBE_RECORDS, BatchSender, make_breaker
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.entities.item_key import Key, key_of

@@ -108,7 +108,7 @@ def test_a_dead_letter_is_kept_with_its_reason_and_can_be_revived(journal: Journ
     assert [row.seq for row in read_pending(journal)] == [2]
     (letter,) = read_dead(journal)
     assert letter == DeadRow(1, b"a", "why", 7, True)
-    assert journal.revive(letter)
+    assert journal.redrive(letter)
     assert read_pending(journal) == [PendingRow(2, b"b", True), PendingRow(3, b"a", True)]
     assert read_dead(journal) == []
 
@@ -117,8 +117,8 @@ def test_a_journal_that_is_opened_again_goes_on_where_it_was(path: Path) -> None
     with closing(Journal.create(path, sync=True)) as journal:
         journal.append(b"a")
         journal.bury(journal.append(b"b"), "why", 1)
-        journal.note_target([("table_name", "t")])
-        journal.note_target([("table_name", "u")])
+        journal.write_notes([("table_name", "t")])
+        journal.write_notes([("table_name", "u")])
     with closing(Journal.open(path)) as journal:
         assert (journal.count().pending, journal.count().dead) == (1, 1)
         assert journal.read_target() == {"table_name": "u"}
@@ -203,7 +203,7 @@ def test_a_row_whose_bytes_are_not_those_that_were_appended_is_known(
     journal.bury(2, "damaged", 0)
     (letter,) = read_dead(journal)
     assert not letter.is_whole
-    assert not journal.revive(letter)
+    assert not journal.redrive(letter)
     assert [row.seq for row in read_dead(journal)] == [2]
 
 
@@ -220,7 +220,7 @@ def test_an_item_under_another_number_is_damaged_and_in_nobodys_way(
         found = {row.seq: row.is_whole for row in read_pending(again)}
         assert found == {1: True, seq: False}
         (letter,) = read_dead(again)
-        assert again.revive(letter)
+        assert again.redrive(letter)
         assert len(read_pending(again)) == 3
 
 

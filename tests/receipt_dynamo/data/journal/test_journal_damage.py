@@ -17,8 +17,8 @@ import pytest
 
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_dynamo.cli.commands.survey import survey
-from receipt_dynamo.data.delivery.backlog_reader import DAMAGED
 from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind
+from receipt_dynamo.data.delivery.record_store import DAMAGED
 from receipt_dynamo.data.delivery.stats import DeliveryStats
 from receipt_dynamo.data.journal.directory import SET_ASIDE, JournalDirectory
 from receipt_dynamo.data.journal.file import CorruptJournalError, list_files

@@ -44,7 +44,7 @@ def test_whatever_takes_both_locks_takes_them_in_one_order(tmp_path: Path) -> No
         setattr(journal, name, WatchedLock(name, held, order))
     first, second, third = (journal.append(b"{}") for _ in range(3))
     journal.bury(first, "why", 1)
-    journal.revive(*journal.read_dead(None, 1))
+    journal.redrive(*journal.read_dead(None, 1))
     journal.delete([second])
     journal.count()
     journal.checkpoint()

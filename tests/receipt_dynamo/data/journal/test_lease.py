@@ -106,7 +106,7 @@ def test_a_lease_is_kept_without_another_lock_and_its_file_made_young(tmp_path: 
     lease = Lease.take(path)
     assert lease is not None
     os.utime(path, (0, 0))
-    assert lease.keep()
+    assert lease.is_still_ours()
     assert path.stat().st_mtime > 0
     assert Lease.take(path) is None
     lease.release(unlink=True)
@@ -117,12 +117,12 @@ def test_a_lease_whose_file_was_deleted_is_taken_again_or_lost(tmp_path: Path) -
     lease = Lease.take(path)
     assert lease is not None
     path.unlink()
-    assert lease.keep()
+    assert lease.is_still_ours()
     assert Lease.take(path) is None
     path.unlink()
     other = Lease.take(path)
     assert other is not None
-    assert not lease.keep()
+    assert not lease.is_still_ours()
     other.release(unlink=False)
     lease.release(unlink=False)
     assert Lease.take(path) is not None

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from receipt_dynamo.data.journal.damage.write_ahead_log import (
+from receipt_dynamo.data.journal.file import list_files
+from receipt_dynamo.data.journal.write_ahead_log import (
     is_unreadable,
     misses_commits,
     read_index,
 )
-from receipt_dynamo.data.journal.file import list_files
 
 HEADER = 32
 FRAME = 24 + 4096

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from receipt_dynamo.data.journal.damage.write_ahead_log import misses_commits, read_index
 from receipt_dynamo.data.journal.file import CorruptJournalError, list_files
 from receipt_dynamo.data.journal.journal import Journal, JournalCounts
 from receipt_dynamo.data.journal.peek import peek
+from receipt_dynamo.data.journal.write_ahead_log import misses_commits, read_index
 
 
 def check_journal(
