@@ -26,10 +26,10 @@ from functools import wraps
 from typing import Any
 
 from crashes.matrix import Step
-from engines.inside import wait_for_proof
 from receipt_dynamo import AIUsageMetric, ResilientDynamoClient
 from receipt_dynamo.data import resilient_dynamo_client
 from receipt_dynamo.data.journal import journal
+from support.inside_client import wait_for_proof
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PATIENCE = 60.0

@@ -18,14 +18,14 @@ from typing import Any
 import boto3
 import pytest
 
-from engines.inside import read_writer
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
 from receipt_label.errors import ConfigurationError
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
+from support.inside_client import read_writer
+from support.memory_writer import MemoryWriter
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEAD_ENDPOINT = "http://127.0.0.1:9"

@@ -15,13 +15,13 @@ import anthropic
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
 from receipt_label.errors import ConfigurationError, MissingPackageError
 from receipt_label.testing import ProviderStub
+from support.memory_writer import MemoryWriter
 
 CLIENTS = {
     "openai": openai.OpenAI,
@@ -40,11 +40,6 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProviderStub]:
         monkeypatch.setenv("OPENAI_BASE_URL", running.openai_base_url)
         monkeypatch.setenv("ANTHROPIC_BASE_URL", running.anthropic_base_url)
         yield running
-
-
-@pytest.fixture
-def writer() -> MemoryWriter:
-    return MemoryWriter()
 
 
 @pytest.fixture

@@ -15,14 +15,14 @@ import botocore.client
 import pytest
 from botocore.credentials import RefreshableCredentials
 
-from engines.inside import read_writer
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient, is_boto3_client
 from receipt_dynamo.entities.item_form import ItemForm
 from receipt_label.client_config import ClientConfig
 from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
 from receipt_label.injected_client import accept_client, accept_direct_client
+from support.inside_client import read_writer
+from support.memory_writer import MemoryWriter
 
 ELSEWHERE = [environment for environment in Environment if environment is not Environment.TEST]
 ENDPOINT = "http://127.0.0.1:9"

@@ -18,12 +18,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from engines.inside import wait_for_proof
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_dynamo.data.queries.metric_queries import MetricQueries
 from receipt_dynamo.data.table.check import TableWishes, find_differences
 from receipt_dynamo.data.table.setup import look_at_table, make_table
 from receipt_label.cli.main import main
+from support.inside_client import wait_for_proof
 from support.loopback_relay import relay
 from support.records import START, make_metrics
 

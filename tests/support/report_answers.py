@@ -11,7 +11,7 @@ from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.period import read_period
 from receipt_label.reporting.selection import Selection
 from receipt_label.reporting.usage_report import Grouping, add_up
-from support.ledgers import make_ledger
+from support.report_records import make_report_records
 
 MADE_AT = datetime(2026, 4, 4, 6, 30, tzinfo=UTC)
 COURSE: Grouping = ("day", "service")
@@ -39,7 +39,7 @@ def answer(records: Sequence[AIUsageMetric], groupings: Sequence[Grouping]) -> R
 
 def make_usual_records() -> list[AIUsageMetric]:
     """Return 200 records of ten days."""
-    return make_ledger(200, seed=1)
+    return make_report_records(200, seed=1)
 
 
 def make_hostile_records() -> list[AIUsageMetric]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receipt_dynamo import BatchQueue, FlushResult
-from support.simulated_host import SimulatedHost, take_turn
+from support.simulation.host import SimulatedHost, take_turn
 
 
 class Collector:

@@ -37,7 +37,7 @@ from support.queue_model import (
     join,
     take_later,
 )
-from support.simulated_host import AsleepError, SimulatedHost
+from support.simulation.host import AsleepError, SimulatedHost
 
 INTERVAL, BASE_DELAY, LONGEST_DELAY = 5.0, 0.5, 6.0
 # Quarters of a second are exact as floats: no rounding blurs a boundary.

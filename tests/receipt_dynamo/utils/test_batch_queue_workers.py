@@ -11,7 +11,7 @@ import pytest
 from receipt_dynamo import BatchQueue, FlushResult
 from receipt_dynamo.utils.batch.workers import Workers
 from receipt_dynamo.utils.host import Host
-from support.simulated_host import SimulatedHost, take_turn
+from support.simulation.host import SimulatedHost, take_turn
 
 
 def open_queue(

@@ -17,7 +17,7 @@ NOW = datetime(2026, 4, 5, 11, 30, tzinfo=UTC)
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> datetime:
-    """Fix the commands' clock: two days after the last record of a ledger."""
+    """Fix the commands' clock: two days after the last of the report records."""
     for module in (report_command, export_command):
         monkeypatch.setattr(module, "utc_now", lambda: NOW)
     return NOW

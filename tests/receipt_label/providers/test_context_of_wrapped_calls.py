@@ -11,10 +11,10 @@ import anthropic
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric
 from receipt_label import ResilientAIUsageTracker, ai_usage_context, batch_ai_usage_context
 from receipt_label.testing import ProviderStub
+from support.memory_writer import MemoryWriter
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 

@@ -9,9 +9,9 @@ from typing import Any
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 from .sdks import ANSWER, OUTPUT_TOKENS, QUESTION
 

@@ -15,11 +15,11 @@ import anthropic
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import DynamoClient
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
 from receipt_label.watching.responses import tap_response
+from support.memory_writer import MemoryWriter
 
 from .sdks import CHAT, MESSAGE, OPENAI_HTTPX, OUTPUT_TOKENS, QUESTION, Streaming
 

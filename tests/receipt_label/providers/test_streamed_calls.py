@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker, ai_usage_context
+from support.memory_writer import MemoryWriter
 
 from .sdks import INPUT_TOKENS, OUTPUT_TOKENS, STREAMINGS, Streaming
 

@@ -11,10 +11,10 @@ import anthropic
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.pricing import PriceBook
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 from .sdks import OPENAI_HTTPX
 

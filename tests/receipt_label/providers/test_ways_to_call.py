@@ -13,9 +13,9 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 from .sdks import ANSWER, INPUT_TOKENS, OUTPUT_TOKENS, QUESTION, TEXT
 

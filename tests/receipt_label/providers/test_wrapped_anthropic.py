@@ -10,9 +10,9 @@ import anthropic
 import pytest
 from anthropic.types import Message
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 ASK: Any = {
     "model": "claude-haiku-4-5",

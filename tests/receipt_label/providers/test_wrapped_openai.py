@@ -13,9 +13,9 @@ import pytest
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 from .sdks import OPENAI_HTTPX
 

@@ -12,13 +12,13 @@ import anthropic
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import (
     AIUsageTracker,
     ResilientAIUsageTracker,
     ai_usage_context,
 )
+from support.memory_writer import MemoryWriter
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 KINDS = [openai.OpenAI, openai.AsyncOpenAI, anthropic.Anthropic, anthropic.AsyncAnthropic]

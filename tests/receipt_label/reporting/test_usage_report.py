@@ -20,7 +20,7 @@ from receipt_dynamo import AIUsageMetric
 from receipt_label.reporting.dimensions import DIMENSIONS, read_dimensions
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import add_up
-from support.ledgers import make_ledger, moments, read_value, sum_plainly
+from support.report_records import make_report_records, moments, read_value, sum_plainly
 from support.strategies import decimals, metrics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ def test_a_sum_of_costs_is_rounded_to_nothing(costs: list[Decimal]) -> None:
 @given(st.integers(1, 8), st.sampled_from(["user,model", "day", "service", "hour,user"]))
 def test_the_groups_that_are_not_shown_are_in_the_rest(top: int, names: str) -> None:
     by = read_dimensions(names)
-    records = make_ledger(60, seed=top)
+    records = make_report_records(60, seed=top)
     report = add_up(records, [by], UTC)
     ranking, whole = report.rank(by, top), report.rank(by)
     assert len(ranking.groups) == min(top, len(whole.groups))
@@ -88,7 +88,7 @@ def test_the_groups_that_are_not_shown_are_in_the_rest(top: int, names: str) -> 
 
 
 def test_groups_are_in_the_order_of_cost_and_times_in_their_own() -> None:
-    records = make_ledger(80, seed=1)
+    records = make_report_records(80, seed=1)
     report = add_up(records, [("user",), ("day", "user")], UTC)
     costs = [group.sums.cost_usd for group in report.rank(("user",)).groups]
     assert costs == sorted(costs, reverse=True)

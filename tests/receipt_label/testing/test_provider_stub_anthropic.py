@@ -15,12 +15,6 @@ QUESTION = [{"role": "user", "content": "How much was the bread?"}]
 
 
 @pytest.fixture
-def stub() -> Iterator[ProviderStub]:
-    with ProviderStub() as running:
-        yield running
-
-
-@pytest.fixture
 def client(stub: ProviderStub) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(
         api_key="any", base_url=stub.anthropic_base_url, max_retries=0

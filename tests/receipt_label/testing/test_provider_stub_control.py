@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import anthropic
@@ -17,12 +16,6 @@ import pytest
 from receipt_label.testing import ProviderStub
 
 QUESTION = [{"role": "user", "content": "How much was the bread?"}]
-
-
-@pytest.fixture
-def stub() -> Iterator[ProviderStub]:
-    with ProviderStub() as running:
-        yield running
 
 
 def ask_openai(stub: ProviderStub, **options: object) -> openai.types.chat.ChatCompletion:

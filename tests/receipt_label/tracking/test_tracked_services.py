@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.pricing import PriceBook, TokenPrice, TokenUsage
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 PRICES = PriceBook(
     {("bedrock", "nova"): TokenPrice(input=Decimal(1), output=Decimal(2))}

@@ -15,12 +15,12 @@ from unittest.mock import MagicMock, Mock
 import boto3
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric, CloseReport, DynamoClient, ResilientDynamoClient
 from receipt_label.environment import Environment
 from receipt_label.errors import ConfigurationError
 from receipt_label.pricing import PriceBook, TokenPrice
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker, UsageLogFile
+from support.memory_writer import MemoryWriter
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 TRACKERS = [AIUsageTracker, ResilientAIUsageTracker]

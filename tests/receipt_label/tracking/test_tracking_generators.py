@@ -15,10 +15,10 @@ import anthropic
 import openai
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 ASK: Any = {"model": "claude-haiku-4-5", "max_tokens": 100, "messages": QUESTION}

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_dynamo import AIUsageMetric
 from receipt_label import Environment
 from receipt_label.tracking import (
@@ -21,6 +20,7 @@ from receipt_label.tracking import (
     batch_ai_usage_context,
     bind_usage_context,
 )
+from support.memory_writer import MemoryWriter
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -48,9 +48,9 @@ from receipt_dynamo.testing import (
     UnprocessedItems,
     WrongChecksum,
 )
-from simulation.disk import DELETE, INSERT, READ, UPDATE
-from simulation.engine import Simulation, make_item, read_number, run_due, run_for
-from simulation.table import Item
+from support.simulation.disk import DELETE, INSERT, READ, UPDATE
+from support.simulation.machine import Simulation, make_item, read_number, run_due, run_for
+from support.simulation.table import Item
 
 FAULTS: Final = [
     Throttle(),

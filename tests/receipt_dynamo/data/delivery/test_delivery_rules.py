@@ -19,9 +19,9 @@ from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.testing import Throttle
 from receipt_dynamo.utils.batch_queue import BatchQueue
-from simulation.disk import DELETE, READ
-from simulation.engine import Simulation, make_item, read_number, run_for
-from support.simulated_host import take_turn
+from support.simulation.disk import DELETE, READ
+from support.simulation.host import take_turn
+from support.simulation.machine import Simulation, make_item, read_number, run_for
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from receipt_dynamo.testing import FaultProxy, Stall
 from receipt_label.cli.export import file as export_file
 from receipt_label.tracking.usage_log import to_line
 from support.command_runs import Ended
-from support.ledgers import make_ledger
+from support.report_records import make_report_records
 
 Run = Callable[..., Ended]
-LEDGER = make_ledger(60, seed=3)
+LEDGER = make_report_records(60, seed=3)
 
 # What runs in the background of a shell has SIGINT ignored, and so has its children.
 INTERRUPTIBLE = """
@@ -35,7 +35,7 @@ SINCE = ("--since", "2026-03-26", "--until", "2026-04-03")
 
 @pytest.fixture
 def where(table: DynamoClient, moto_endpoint: str) -> list[str]:
-    """The arguments that name a table with the ledger."""
+    """The arguments that name a table with the report records."""
     assert table.batch_put_ai_usage_metrics(LEDGER) == []
     return ["--table", table.table_name, "--endpoint-url", moto_endpoint]
 

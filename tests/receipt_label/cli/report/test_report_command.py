@@ -23,10 +23,10 @@ from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_dynamo.data.table.schema import describe_table
 from receipt_label.reporting.dimensions import DIMENSIONS, TIMES
 from support.command_runs import Ended
-from support.ledgers import FIRST_DAY, make_ledger, read_value, sum_plainly
+from support.report_records import FIRST_DAY, make_report_records, read_value, sum_plainly
 
 Run = Callable[..., Ended]
-LEDGER = make_ledger(150, seed=6)
+LEDGER = make_report_records(150, seed=6)
 _numbers = itertools.count(1)
 SUMMED = ("records", "api_calls", "input_tokens", "output_tokens", "unpriced", "estimated",
           "partial", "errors")  # fmt: skip
@@ -34,22 +34,22 @@ FIELDS = {"user": "user_id", "job": "job_id", "batch": "batch_id", "pull-request
 
 
 @pytest.fixture(scope="module")
-def ledger(engine: Engine) -> Iterator[list[str]]:
-    """The arguments that name a table with the ledger, on each engine."""
-    with write_ledger(engine) as arguments:
+def full_table(engine: Engine) -> Iterator[list[str]]:
+    """The arguments that name a table with the report records, on each engine."""
+    with write_table(engine) as arguments:
         yield arguments
 
 
 @pytest.fixture(scope="module")
 def judged(start_engine: Callable[[str], Engine]) -> Iterator[list[str]]:
     """The same on one engine: for what is calculated once the records are read."""
-    with write_ledger(start_engine("ministack")) as arguments:
+    with write_table(start_engine("ministack")) as arguments:
         yield arguments
 
 
 @contextmanager
-def write_ledger(engine: Engine) -> Iterator[list[str]]:
-    name = f"test-table-ledger-{next(_numbers)}"
+def write_table(engine: Engine) -> Iterator[list[str]]:
+    name = f"test-table-report-{next(_numbers)}"
     keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
     client = DynamoClient(name, "us-east-1", engine.endpoint_url, **keys)
     client.create_table()
@@ -185,10 +185,12 @@ def select(wanted: dict[str, Any]) -> list[AIUsageMetric]:
 
 
 @pytest.mark.parametrize("wanted", FILTERS, ids="-".join)
-def test_each_filter_equals_plain_sums(run: Run, ledger: list[str], wanted: dict[str, Any]) -> None:
+def test_each_filter_equals_plain_sums(
+    run: Run, full_table: list[str], wanted: dict[str, Any]
+) -> None:
     given = [text for name, value in wanted.items() for text in (f"--{name}", str(value))]
     since = [] if {"job", "batch"} & set(wanted) else ["--since", "2026-03-01"]
-    status, out, err = run("report", *ledger, *since, *given, "--by", "day", "--json")
+    status, out, err = run("report", *full_table, *since, *given, "--by", "day", "--json")
     document = json.loads(out)
     assert status == 0, err
     assert select(wanted)

@@ -22,7 +22,7 @@ from receipt_dynamo.entities.item_key import Key, key_of
 from receipt_dynamo.testing import Exchange, Fault, Reply, Request, Throttle, UnprocessedItems
 from receipt_dynamo.testing.exchange import compute_checksum, make_json_reply
 from receipt_dynamo.testing.throttling import make_error_reply
-from support.simulated_host import SimulatedHost
+from support.simulation.host import SimulatedHost
 
 TABLE: Final = "test-table"
 ARN: Final = f"arn:aws:dynamodb:us-east-1:123456789012:table/{TABLE}"

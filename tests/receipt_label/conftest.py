@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from engines.memory_writer import MemoryWriter
 from receipt_label.testing import ProviderStub
 from receipt_label.tracking import ResilientAIUsageTracker
+from support.memory_writer import MemoryWriter
 
 
 @pytest.fixture

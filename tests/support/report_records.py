@@ -1,4 +1,4 @@
-"""Ledgers for the reports' tests: records around the edges of days, in many groups."""
+"""Records for the reports' tests: around the edges of days, in many groups."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ moments = st.builds(
 )
 
 
-def make_ledger(count: int, seed: int) -> list[AIUsageMetric]:
+def make_report_records(count: int, seed: int) -> list[AIUsageMetric]:
     """Return records at random, the same for the same seed."""
     chance = random.Random(seed)
     return [_make_record(chance, number) for number in range(count)]

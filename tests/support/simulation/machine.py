@@ -15,9 +15,9 @@ from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.data.journal.directory import JournalTarget
 from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.utils.batch_queue import BatchQueue
-from simulation.disk import FragileDirectory
-from simulation.table import TABLE, Item, SimulatedService, SimulatedTable
-from support.simulated_host import SimulatedHost
+from support.simulation.disk import FragileDirectory
+from support.simulation.host import SimulatedHost
+from support.simulation.table import TABLE, Item, SimulatedService, SimulatedTable
 
 
 class BusyHost(SimulatedHost):

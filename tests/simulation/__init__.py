@@ -1,1 +1,0 @@
-"""A machine, a disk and a DynamoDB that are simulated: no threads, sockets or passing time."""
