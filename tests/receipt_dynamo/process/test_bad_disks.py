@@ -201,7 +201,7 @@ def test_on_a_full_mount_records_go_to_memory_until_there_is_room(
     program = make_program(BODY + "fail_and_recover(fill_the_mount, is_broken_at_first=False)\n")
     (end,), lines = run_to_its_end(program, *command)
     check_what_was_said(lines, "cannot write the journal: ")
-    assert len([line for line in lines if "is on a disk of memory" in line]) == 1
+    assert len([line for line in lines if "is on a RAM disk" in line]) == 1
     assert read_ids(table) == name_ids(range(end))
 
 
@@ -213,5 +213,5 @@ def test_a_directory_on_a_disk_of_memory_is_warned_of(
         pytest.skip("no tmpfs at /dev/shm")
     with ResilientDynamoClient("test-table", "us-east-1", journal_dir=memory / "journal"):
         (line,) = [record.getMessage() for record in caplog.records]
-    assert "/dev/shm/journal is on a disk of memory" in line
+    assert "/dev/shm/journal is on a RAM disk" in line
     assert not (memory / "journal").exists()

@@ -15,11 +15,11 @@ from receipt_dynamo.cli.arguments import (
 )
 from receipt_dynamo.cli.commands.survey import (
     JournalView,
-    list_troubles,
-    mention_set_aside,
+    judge_journals,
     name_target,
     survey,
 )
+from receipt_dynamo.cli.findings import Finding, describe
 from receipt_dynamo.cli.output import (
     count_of,
     describe_age,
@@ -51,17 +51,12 @@ def run(chosen: argparse.Namespace) -> int:
     """Carry the command out."""
     directory = find_journals(chosen.journal_dir)
     views = survey(directory, chosen.table)
+    findings = judge_journals(directory, views)
     if chosen.json:
         say_json(_describe_in_json(directory, views))
     else:
-        say_all(_describe(directory, views))
-    needs_care = directory.count_set_aside() or any(map(_needs_care, views))
-    return SOMETHING_LEFT if needs_care else DONE
-
-
-def _needs_care(view: JournalView) -> bool:
-    left = view.is_abandoned and view.counts.pending
-    return bool(left or view.counts.dead or view.trouble)
+        say_all(_describe(directory, views, findings))
+    return SOMETHING_LEFT if findings else DONE
 
 
 def _describe_in_json(directory: JournalDirectory, views: list[JournalView]) -> dict[str, Any]:
@@ -74,13 +69,15 @@ def _describe_in_json(directory: JournalDirectory, views: list[JournalView]) -> 
     }
 
 
-def _describe(directory: JournalDirectory, views: list[JournalView]) -> Iterator[str]:
+def _describe(
+    directory: JournalDirectory, views: list[JournalView], findings: list[Finding]
+) -> Iterator[str]:
     yield f"{count_of(len(views), 'journal')} in {directory.path}"
     for view in views:
         if view.trouble is None:
             yield from _describe_one(view)
-    yield from list_troubles(views)
-    yield from mention_set_aside(directory)
+    for finding in findings:
+        yield from describe(finding)
     pending = sum(view.counts.pending for view in views)
     dead = sum(view.counts.dead for view in views)
     yield f"in all: {pending} pending, {count_of(dead, 'dead letter')}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.cli.output import count_of
 from receipt_dynamo.data.journal.directory import SET_ASIDE, JournalDirectory, JournalTarget
 from receipt_dynamo.data.journal.file import CorruptJournalError, JournalError, NewerJournalError
@@ -135,16 +136,44 @@ def name_target(target: JournalTarget) -> str:
     return f"{target.table_name or '(no table noted)'}{f' ({place})' if place else ''}"
 
 
+_TROUBLES: Final[Mapping[str, tuple[str, str]]] = {
+    "damaged": ("it is damaged, or is no journal", "a client sets it aside when it meets it"),
+    "newer": ("a newer release of receipt_dynamo made it", "use that one"),
+    "unreadable": ("it cannot be read now", "is it this user's, and the disk healthy?"),
+}
+
+
+def judge_journals(directory: JournalDirectory, views: Sequence[JournalView]) -> list[Finding]:
+    """Return what somebody should look after.
+
+    Args:
+        directory: Where the journals are.
+        views: Those that are judged.
+    """
+    left = sum(view.counts.pending for view in views if view.is_abandoned)
+    dead = sum(view.counts.dead for view in views)
+    findings = [_judge_trouble(view) for view in views if view.trouble is not None]
+    if left:
+        said = f"dead processes left {count_of(left, 'record')}"
+        findings.append(_warn(said, "'journal drain' delivers them"))
+    if dead:
+        findings.append(_warn(count_of(dead, "dead letter"), "'journal dead' says why"))
+    findings += [_warn(said, "look after the disk") for said in mention_set_aside(directory)]
+    return findings
+
+
+def _warn(says: str, advice: str) -> Finding:
+    return Finding(Level.WARNING, says, advice)
+
+
+def _judge_trouble(view: JournalView) -> Finding:
+    says, advice = _TROUBLES[view.trouble or ""]
+    return _warn(f"{view.path.name}: {says}", advice)
+
+
 def list_troubles(views: Iterable[JournalView]) -> Iterator[str]:
     """Say of each journal that no command can read why, and what to do."""
-    remedies = {
-        "damaged": "it is damaged, or is no journal; a client sets it aside when it meets it",
-        "newer": "a newer release of receipt_dynamo made it; use that one",
-        "unreadable": "it cannot be read now; is it this user's, and the disk healthy?",
-    }
-    for view in views:
-        if view.trouble is not None:
-            yield f"{view.path.name}: {remedies[view.trouble]}"
+    return (_judge_trouble(view).line for view in views if view.trouble is not None)
 
 
 def mention_set_aside(directory: JournalDirectory) -> Iterator[str]:

@@ -14,6 +14,7 @@ from receipt_dynamo.cli.arguments import (
     CommandError,
     add_parser,
 )
+from receipt_dynamo.cli.findings import Finding, Level, describe
 from receipt_dynamo.cli.output import remark, say_all, say_json
 from receipt_dynamo.cli.target import add_target, find_table, open_connection, require_table
 from receipt_dynamo.data.table.check import (
@@ -178,7 +179,8 @@ def _report(
     else:
         if not chosen.quiet:
             say_all(_introduce(view, made))
-        say_all(line for finding in findings for line in _describe_finding(finding, chosen))
+        for finding in findings:
+            say_all(describe(judge(finding, chosen), _name_level(finding)))
         if not chosen.quiet:
             say_all([*(f"note: {note}" for note in notes), _sum_up(findings)])
     if any(finding.is_required for finding in findings):
@@ -196,10 +198,16 @@ def _introduce(view: TableView, made: _Made | None) -> Iterator[str]:
     yield f"table {name}: {view.table.get('TableStatus')}, indexes: {names}"
 
 
-def _describe_finding(finding: TableFinding, chosen: argparse.Namespace) -> Iterator[str]:
-    level = "required" if finding.is_required else "advised"
-    yield f"{level}: {finding.says}; {finding.advice}"
-    yield from (f"  {command}" for command in list_commands(finding, chosen))
+def judge(finding: TableFinding, chosen: argparse.Namespace) -> Finding:
+    """Return a difference as commands show what they find.
+
+    Args:
+        finding: The difference.
+        chosen: See :func:`list_commands`.
+    """
+    level = Level.ERROR if finding.is_required else Level.WARNING
+    commands = list_commands(finding, chosen)
+    return Finding(level, finding.says, finding.advice, tuple(commands))
 
 
 def list_commands(finding: TableFinding, chosen: argparse.Namespace) -> list[str]:
@@ -242,11 +250,15 @@ def describe_finding_in_json(finding: TableFinding, chosen: argparse.Namespace) 
     return {
         "code": finding.code,
         "subject": finding.subject,
-        "level": "required" if finding.is_required else "advised",
+        "level": _name_level(finding),
         "says": finding.says,
         "advice": finding.advice,
         "commands": list_commands(finding, chosen),
     }
+
+
+def _name_level(finding: TableFinding) -> str:
+    return "required" if finding.is_required else "advised"
 
 
 def _sum_up(findings: list[TableFinding]) -> str:

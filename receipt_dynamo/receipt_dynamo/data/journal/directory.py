@@ -64,7 +64,7 @@ def open_directory(given: str | os.PathLike[str] | None) -> JournalDirectory:
     path = find_directory(given)
     if is_in_memory(path):
         _logger.warning(
-            "the journal directory %s is on a disk of memory: the journal survives the "
+            "the journal directory %s is on a RAM disk (tmpfs): the journal survives the "
             "process, not a restart of the host",
             path,
         )
@@ -377,7 +377,7 @@ def name_file_system(path: Path) -> str | None:
 
 
 def is_in_memory(path: Path) -> bool:
-    """Tell whether ``path`` lies on a disk of memory, which a restart of the host empties."""
+    """Tell whether ``path`` lies on a RAM disk, which a restart of the host empties."""
     return name_file_system(path) in _MEMORY_FILE_SYSTEMS
 
 

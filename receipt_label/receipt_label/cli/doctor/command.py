@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date
 from typing import Any, Final
 
@@ -13,14 +13,15 @@ from receipt_dynamo import ReceiptDynamoError
 from receipt_dynamo.cli.arguments import BAD_ARGUMENTS, DONE, SOMETHING_LEFT, add_parser
 from receipt_dynamo.cli.commands.table import add_wishes
 from receipt_dynamo.cli.explain import explain_failure, is_from_boto3
+from receipt_dynamo.cli.findings import Finding, Level, describe
 from receipt_dynamo.cli.output import count_of, say_all, say_json
 from receipt_dynamo.cli.target import add_target
+from receipt_label.cli.doctor.checks import Check, CheckContext, CheckResult
 from receipt_label.cli.doctor.configuration import (
     check_configuration,
     check_environment,
     check_price_file,
 )
-from receipt_label.cli.doctor.findings import Check, Finding, Level, Line, Patient
 from receipt_label.cli.doctor.journals import check_disk, check_journals
 from receipt_label.cli.doctor.machine import (
     check_packages,
@@ -83,16 +84,16 @@ def run(chosen: argparse.Namespace) -> int:
     Returns:
         0, 1 when there are warnings, or 2 when there are errors.
     """
-    patient = Patient(chosen, dict(os.environ))
-    findings = examine(patient, _CHECKS)
-    lines = _name_lines(findings)
-    counts = Counter(line.level for line in lines)
-    mask = SecretMask(patient.variables)
+    context = CheckContext(chosen, dict(os.environ))
+    results = examine(context, _CHECKS)
+    findings = _name_checks(results)
+    counts = Counter(finding.level for finding in findings)
+    mask = SecretMask(context.variables)
     if chosen.json:
-        say_json(mask.hide_in(_describe_in_json(findings, lines, counts)))
+        say_json(mask.hide_in(_describe_in_json(results, findings, counts)))
     else:
-        shown = [line for line in lines if not chosen.quiet or line.level is not Level.OK]
-        say_all(mask.hide(text) for line in shown for text in _describe(line))
+        shown = [each for each in findings if not chosen.quiet or each.level is not Level.OK]
+        say_all(mask.hide(line) for finding in shown for line in describe(finding))
         if not chosen.quiet:
             say_all([_sum_up(counts)])
     if counts[Level.ERROR]:
@@ -100,53 +101,51 @@ def run(chosen: argparse.Namespace) -> int:
     return SOMETHING_LEFT if counts[Level.WARNING] else DONE
 
 
-def _name_lines(findings: list[Finding]) -> dict[Line, str]:
-    """Return the lines with the check that each is of; what keeps several from the table, once."""
-    named: dict[Line, str] = {}
-    for check, finding in zip(_CHECKS, findings, strict=True):
-        for line in finding.lines:
-            named.setdefault(line, check.__name__.removeprefix("check_"))
+def _name_checks(results: list[CheckResult]) -> dict[Finding, str]:
+    """Return the findings with the check that each is of.
+
+    What keeps several checks from the table is there once.
+    """
+    named: dict[Finding, str] = {}
+    for check, result in zip(_CHECKS, results, strict=True):
+        for finding in result.findings:
+            named.setdefault(finding, check.__name__.removeprefix("check_"))
     return named
 
 
-def examine(patient: Patient, checks: Iterable[Check]) -> list[Finding]:
+def examine(context: CheckContext, checks: Iterable[Check]) -> list[CheckResult]:
     """Return what the checks found, one after the other; none stops the others."""
-    return [_examine(patient, check) for check in checks]
+    return [_examine(context, check) for check in checks]
 
 
-def _examine(patient: Patient, check: Check) -> Finding:
+def _examine(context: CheckContext, check: Check) -> CheckResult:
     try:
-        return check(patient)
-    except Exception as error:  # noqa: BLE001 - what it is, a line says
-        return Finding((Line(Level.ERROR, _explain(error, patient, check)),))
+        return check(context)
+    except Exception as error:  # noqa: BLE001 - what it is, a finding says
+        return CheckResult((Finding(Level.ERROR, _explain(error, context, check)),))
 
 
-def _explain(error: Exception, patient: Patient, check: Check) -> str:
+def _explain(error: Exception, context: CheckContext, check: Check) -> str:
     if is_from_boto3(error):
-        return explain_failure(error, patient.table_name)
+        return explain_failure(error, context.table_name)
     if isinstance(error, ReceiptDynamoError | OSError):
         return str(error)
     # A mistake of ours, whose words might say anything.
     return f"{check.__name__} failed with {type(error).__name__}; please report this"
 
 
-def _describe(line: Line) -> Iterator[str]:
-    yield f"{line.level}: {line.says}"
-    yield from (f"  {detail}" for detail in line.details)
-
-
 def _describe_in_json(
-    findings: list[Finding], lines: dict[Line, str], counts: Counter[Level]
+    results: list[CheckResult], findings: dict[Finding, str], counts: Counter[Level]
 ) -> dict[str, Any]:
-    parts = {name: part for finding in findings for name, part in finding.document.items()}
+    parts = {name: part for result in results for name, part in result.document.items()}
     checks = [
         {
             "check": check,
-            "level": line.level.value,
-            "says": line.says,
-            "details": list(line.details),
+            "level": finding.level.value,
+            "says": finding.line,
+            "details": list(finding.details),
         }
-        for line, check in lines.items()
+        for finding, check in findings.items()
     ]
     return {
         **parts,

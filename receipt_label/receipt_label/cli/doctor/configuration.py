@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.data.endpoints import find_endpoint
 from receipt_dynamo.utils.secrets import hide_passwords
-from receipt_label.cli.doctor.findings import Finding, Level, Line, Patient
+from receipt_label.cli.doctor.checks import CheckContext, CheckResult
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import explain_environment, validate_table
 from receipt_label.errors import ConfigurationError
@@ -50,42 +51,43 @@ _SECRET_FIELDS: Final = frozenset({"openai_api_key", "anthropic_api_key"})
 _ANY_TABLE: Final = {"DYNAMODB_TABLE_NAME": "test-table"}
 
 
-def check_configuration(patient: Patient) -> Finding:
+def check_configuration(context: CheckContext) -> CheckResult:
     """Say of each variable what it is understood as, or what is accepted."""
-    lines = [
-        *_check_table_variables(patient),
-        *(_check_setting(name, patient.variables) for name in SETTINGS),
+    findings = [
+        *_check_table_variables(context),
+        *(_check_setting(name, context.variables) for name in SETTINGS),
     ]
-    known = {name: patient.variables.get(name, "").strip() for name in SETTINGS}
+    known = {name: context.variables.get(name, "").strip() for name in SETTINGS}
     shown = {name: _show(SETTINGS[name], text) for name, text in known.items() if text}
-    return Finding(tuple(lines), {"configuration": shown})
+    return CheckResult(tuple(findings), {"configuration": shown})
 
 
-def _check_table_variables(patient: Patient) -> Iterator[Line]:
+def _check_table_variables(context: CheckContext) -> Iterator[Finding]:
     new, old = TABLE_VARIABLES
-    given = {name: patient.variables.get(name, "").strip() for name in TABLE_VARIABLES}
+    given = {name: context.variables.get(name, "").strip() for name in TABLE_VARIABLES}
     name = new if given[new] else old
     if not given[name]:
-        if patient.table_name is not None:  # Else the table's check says so.
-            yield Line(Level.OK, f"{new} is not set: a service needs it, this command has --table")
+        if context.table_name is not None:  # Else the table's check says so.
+            said = f"{new} is not set: a service needs it, this command has --table"
+            yield Finding(Level.OK, said)
         return
     problem = _find_problem({name: given[name]})
     if problem is not None:
-        yield Line(Level.ERROR, problem)
+        yield Finding(Level.ERROR, problem)
     elif name == old:
-        yield Line(Level.WARNING, f"{old} is deprecated; set {new} to {given[old]!r} instead")
+        yield Finding(Level.WARNING, f"{old} is deprecated", f"set {new} to {given[old]!r} instead")
     else:
-        yield Line(Level.OK, f"{new} is {given[new]!r}")
+        yield Finding(Level.OK, f"{new} is {given[new]!r}")
 
 
-def _check_setting(name: str, variables: Mapping[str, str]) -> Line:
+def _check_setting(name: str, variables: Mapping[str, str]) -> Finding:
     text = variables.get(name, "").strip()
     if not text:
-        return Line(Level.OK, f"{name} is not set{_describe_default(SETTINGS[name])}")
+        return Finding(Level.OK, f"{name} is not set{_describe_default(SETTINGS[name])}")
     problem = _find_problem({**_ANY_TABLE, name: text})
     if problem is not None:
-        return Line(Level.ERROR, problem)
-    return Line(Level.OK, f"{name} is {_show(SETTINGS[name], text)}")
+        return Finding(Level.ERROR, problem)
+    return Finding(Level.OK, f"{name} is {_show(SETTINGS[name], text)}")
 
 
 def _find_problem(variables: Mapping[str, str]) -> str | None:
@@ -109,37 +111,38 @@ def _describe_default(field: str) -> str:
     return "" if default is None else f": {default!r} by default"
 
 
-def check_environment(patient: Patient) -> Finding:
+def check_environment(context: CheckContext) -> CheckResult:
     """Say in which environment this shell would write to the table, and whether they fit."""
-    explained = explain_environment(patient.table_name, patient.variables)
+    explained = explain_environment(context.table_name, context.variables)
     environment = explained.environment.value
     level = Level.WARNING if explained.is_unknown else Level.OK
-    lines = [Line(level, f"environment: {environment}, because {explained.because}")]
-    if patient.table_name is not None:
-        endpoint = patient.chosen.endpoint_url or find_endpoint(patient.variables)
-        lines += _check_fit(patient.table_name, explained.environment, endpoint)
+    findings = [Finding(level, f"environment: {environment}, because {explained.because}")]
+    if context.table_name is not None:
+        endpoint = context.chosen.endpoint_url or find_endpoint(context.variables)
+        findings += _check_fit(context.table_name, explained.environment, endpoint)
     document = {"environment": {"name": environment, "because": explained.because}}
-    return Finding(tuple(lines), document)
+    return CheckResult(tuple(findings), document)
 
 
-def _check_fit(table: str, environment: Any, endpoint: str | None) -> Iterator[Line]:
+def _check_fit(table: str, environment: Any, endpoint: str | None) -> Iterator[Finding]:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             validate_table(table, environment, endpoint_url=endpoint)
     except ConfigurationError as error:
-        yield Line(Level.ERROR, str(error))
+        yield Finding(Level.ERROR, str(error))
     else:
-        yield from (Line(Level.WARNING, str(warning.message)) for warning in caught)
+        yield from (Finding(Level.WARNING, str(warning.message)) for warning in caught)
 
 
-def check_price_file(patient: Patient) -> Finding:
+def check_price_file(context: CheckContext) -> CheckResult:
     """Read the user's own prices."""
-    path = patient.variables.get("AI_USAGE_PRICE_FILE", "").strip()
+    path = context.variables.get("AI_USAGE_PRICE_FILE", "").strip()
     if not path:
-        return Finding(())
+        return CheckResult(())
+    said = f"AI_USAGE_PRICE_FILE: the prices in {path} can be read"
     try:
         PriceBook.from_file(Path(path).expanduser())
     except (ConfigurationError, RuntimeError) as error:  # The latter: no such user's home.
-        return Finding((Line(Level.ERROR, f"AI_USAGE_PRICE_FILE: {error}"),))
-    return Finding((Line(Level.OK, f"AI_USAGE_PRICE_FILE: the prices in {path} can be read"),))
+        return CheckResult((Finding(Level.ERROR, f"AI_USAGE_PRICE_FILE: {error}"),))
+    return CheckResult((Finding(Level.OK, said),))

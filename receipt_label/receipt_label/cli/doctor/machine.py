@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Final
 
+from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.cli.output import count_of
-from receipt_label.cli.doctor.findings import Finding, Level, Line, Patient
+from receipt_label.cli.doctor.checks import CheckContext, CheckResult
 from receipt_label.tracking.stats import utc_now
 
 OURS: Final = ("receipt-dynamo", "receipt-label")
@@ -21,7 +22,7 @@ STALE_AFTER_DAYS: Final = 90
 _FLOOR: Final = re.compile(r"(?P<name>[\w-]+)[^>=;]*>=(?P<floor>[\d.]+)")
 
 
-def check_python(_: Patient) -> Finding:
+def check_python(_: CheckContext) -> CheckResult:
     """Say which Python this is, and whether it is one that we test."""
     version = platform.python_version()
     prefix = "Programming Language :: Python :: "
@@ -29,17 +30,18 @@ def check_python(_: Patient) -> Finding:
     tested = [each.removeprefix(prefix) for each in classifiers if each.startswith(f"{prefix}3.")]
     document = {"python": version}
     if not tested or ".".join(version.split(".")[:2]) in tested:
-        return Finding((Line(Level.OK, f"Python {version}"),), document)
+        return CheckResult((Finding(Level.OK, f"Python {version}"),), document)
     said = f"Python {version} is not tested with this release; tested are {', '.join(tested)}"
-    return Finding((Line(Level.WARNING, said),), document)
+    return CheckResult((Finding(Level.WARNING, said),), document)
 
 
-def check_packages(_: Patient) -> Finding:
+def check_packages(_: CheckContext) -> CheckResult:
     """Compare the versions of SDKs and price data with the lowest that our packages name."""
     floors = dict(_read_floors())
     found = {name: _find_version(name) for name in LOOKED_AT}
-    lines = [_judge_package(name, version, floors.get(name)) for name, version in found.items()]
-    return Finding(tuple(lines), {"packages": {**{o: _find_version(o) for o in OURS}, **found}})
+    findings = [_judge_package(name, version, floors.get(name)) for name, version in found.items()]
+    versions = {**{ours: _find_version(ours) for ours in OURS}, **found}
+    return CheckResult(tuple(findings), {"packages": versions})
 
 
 def _read_floors() -> Iterator[tuple[str, str]]:
@@ -57,14 +59,13 @@ def _find_version(name: str) -> str | None:
         return None
 
 
-def _judge_package(name: str, version: str | None, floor: str | None) -> Line:
+def _judge_package(name: str, version: str | None, floor: str | None) -> Finding:
     if version is None:
-        said = f"{name} is not installed; it is needed only for what uses it"
-        return Line(Level.OK, said)
+        return Finding(Level.OK, f"{name} is not installed", "it is needed only for what uses it")
     if floor is not None and _read_release(version) < _read_release(floor):
-        said = f"{name} {version} is too old; at least {floor}: pip install '{name}>={floor}'"
-        return Line(Level.ERROR, said)
-    return Line(Level.OK, f"{name} {version}")
+        advice = f"at least {floor}: pip install '{name}>={floor}'"
+        return Finding(Level.ERROR, f"{name} {version} is too old", advice)
+    return Finding(Level.OK, f"{name} {version}")
 
 
 def _read_release(version: str) -> tuple[int, ...]:
@@ -73,7 +74,7 @@ def _read_release(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in numbers[0].split(".")) if numbers else ()
 
 
-def check_price_data(_: Patient) -> Finding:
+def check_price_data(_: CheckContext) -> CheckResult:
     """Say of when the price data is, by the newest price in it: it bears no date itself."""
     from receipt_label.pricing.genai_source import find_newest_day
 
@@ -81,9 +82,9 @@ def check_price_data(_: Patient) -> Finding:
     newest = find_newest_day(today)
     document = {"price_data": newest.isoformat() if newest else None}
     if newest is None:
-        return Finding((Line(Level.OK, "price data: without a date"),), document)
+        return CheckResult((Finding(Level.OK, "price data: without a date"),), document)
     age = (today - newest).days
     said = f"price data: the newest price is of {newest}, {count_of(age, 'day')} ago"
     if age <= STALE_AFTER_DAYS:
-        return Finding((Line(Level.OK, said),), document)
-    return Finding((Line(Level.WARNING, f"{said}; pip install -U genai-prices"),), document)
+        return CheckResult((Finding(Level.OK, said),), document)
+    return CheckResult((Finding(Level.WARNING, said, "pip install -U genai-prices"),), document)

@@ -15,10 +15,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from receipt_dynamo import DynamoClient
+from receipt_dynamo.cli.findings import Level
 from receipt_dynamo.testing import FaultProxy
 from receipt_label import ClientConfig
+from receipt_label.cli.doctor.checks import CheckContext
 from receipt_label.cli.doctor.configuration import SETTINGS, TABLE_VARIABLES, check_configuration
-from receipt_label.cli.doctor.findings import Level, Patient
 from receipt_label.cli.doctor.secrets import SecretMask
 from support.command_runs import Ended
 
@@ -67,9 +68,9 @@ def test_every_variable_and_field_of_the_configuration_is_looked_at() -> None:
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_variable_is_an_error_that_says_what_is_accepted(name: str) -> None:
-    patient = Patient(argparse.Namespace(table="usage"), {name: MALFORMED[name]})
-    lines = check_configuration(patient).lines
-    (line,) = [line for line in lines if line.level is not Level.OK]
+    context = CheckContext(argparse.Namespace(table="usage"), {name: MALFORMED[name]})
+    findings = check_configuration(context).findings
+    (line,) = [line for line in findings if line.level is not Level.OK]
     assert line.level is Level.ERROR
     assert line.says.startswith(f"{name} is {MALFORMED[name]!r}; accepted are ")
 
@@ -205,10 +206,10 @@ def test_whatever_a_secret_looks_like_no_message_about_another_variable_shows_it
         "USER_ID",
     )
     variables = {"OPENAI_API_KEY": secret, **dict.fromkeys(wrong, secret)}
-    patient = Patient(argparse.Namespace(table=None), variables)
+    context = CheckContext(argparse.Namespace(table=None), variables)
     mask = SecretMask(variables)
-    found = check_configuration(patient)
-    for line in found.lines:
+    found = check_configuration(context)
+    for line in found.findings:
         said = mask.hide(line.says)
         assert secret.strip() not in said
         assert repr(secret.strip())[1:-1] not in said

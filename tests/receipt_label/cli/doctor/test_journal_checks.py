@@ -25,10 +25,8 @@ def test_journals_that_somebody_should_look_at_are_warnings(
     ended = doctor()
     assert ended.status == 1
     assert f"ok: 1 journal in {directory.path}, 3 pending" in ended.out
-    assert "warning: dead processes left 3 records; deliver: receipt-usage journal drain" in (
-        ended.out
-    )
-    assert "warning: 1 dead letter; see why: receipt-usage journal dead" in ended.out
+    assert "warning: dead processes left 3 records; 'journal drain' delivers them" in (ended.out)
+    assert "warning: 1 dead letter; 'journal dead' says why" in ended.out
     document = doctor("--json").document["journals"]
     assert (document["pending"], document["dead"]) == (3, 1)
 
@@ -68,25 +66,25 @@ def test_records_that_wait_in_memory_need_no_disk(
     monkeypatch.setenv("AI_USAGE_JOURNAL_MAX_BYTES", str(10**18))
     ended = doctor()
     assert ended.status == 0
-    assert "ok: records wait in memory only, not on disk, because durability is memory" in ended.out
+    assert "ok: records are in memory only, not on disk, because durability is memory" in ended.out
 
 
 @pytest.fixture
-def disk_of_memory() -> Iterator[Path]:
+def ram_disk() -> Iterator[Path]:
     shared = Path("/dev/shm")
     if not os.access(shared, os.W_OK):
-        pytest.skip("there is no disk of memory")
+        pytest.skip("there is no RAM disk")
     with TemporaryDirectory(dir=shared) as folder:
         yield Path(folder)
 
 
-def test_a_disk_of_memory_is_a_warning(
-    production: None, doctor: Doctor, disk_of_memory: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_ram_disk_is_a_warning(
+    production: None, doctor: Doctor, ram_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AI_USAGE_JOURNAL_DIR", str(disk_of_memory / "not" / "yet"))
+    monkeypatch.setenv("AI_USAGE_JOURNAL_DIR", str(ram_disk / "not" / "yet"))
     ended = doctor("--quiet")
     assert ended.status == 1
-    assert "is on a disk of memory, which a restart of the host empties; set AI" in ended.out
+    assert "is on a RAM disk (tmpfs), which a restart of the host empties; set AI" in ended.out
 
 
 @pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may write everywhere")

@@ -41,7 +41,7 @@ def test_the_floors_are_those_of_our_own_metadata() -> None:
 def test_a_package_below_our_floor_is_an_error(version: str, floor: str | None, level: str) -> None:
     line = machine._judge_package("boto3", version, floor)
     assert line.level == level
-    assert ("pip install" in line.says) is (level == "error")
+    assert ("pip install" in line.line) is (level == "error")
 
 
 def test_a_missing_extra_is_ok_and_noted(

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from enum import StrEnum
 from typing import Any, Final
 
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.cli.clock import ReplyClock
+from receipt_dynamo.cli.findings import Finding
 from receipt_dynamo.cli.target import find_table, open_connection
 from receipt_dynamo.data.connection import Connection, SdkSettings
 
@@ -19,45 +19,22 @@ from receipt_dynamo.data.connection import Connection, SdkSettings
 _IMPATIENT: Final = SdkSettings(total_max_attempts=2, connect_timeout=3.0, read_timeout=10.0)
 
 
-class Level(StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARNING = "warning"
-    ERROR = "error"
-
-
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One thing that was looked at.
-
-    Attributes:
-        level: How bad it is.
-        says: What was found, and, unless it is ok, what to do.
-        details: Further lines: of what, or commands.
-    """
-
-    level: Level
-    says: str
-    details: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check found.
 
     Attributes:
-        lines: For people.
+        findings: For people.
         document: More of the same for programs, by the names of its parts.
     """
 
-    lines: tuple[Line, ...]
+    findings: tuple[Finding, ...]
     document: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Patient:
-    """What is looked at.
+class CheckContext:
+    """What the checks look at.
 
     Attributes:
         chosen: The arguments.
@@ -106,4 +83,4 @@ class Patient:
         return DynamoClient(connection.table_name, client=connection.client())
 
 
-Check = Callable[[Patient], Finding]
+Check = Callable[[CheckContext], CheckResult]

@@ -1,0 +1,48 @@
+"""What a command found, how bad it is, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        level: How bad it is.
+        says: What was found.
+        advice: What to do about it, if anything.
+        details: Further lines: of what, or commands.
+    """
+
+    level: Level
+    says: str
+    advice: str = ""
+    details: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """What was found, and what to do."""
+        return f"{self.says}; {self.advice}" if self.advice else self.says
+
+
+def describe(finding: Finding, level: str = "") -> Iterator[str]:
+    """Yield a finding as lines for people.
+
+    Args:
+        finding: It.
+        level: Another word for how bad it is.
+    """
+    yield f"{level or finding.level}: {finding.line}"
+    yield from (f"  {detail}" for detail in finding.details)
