@@ -331,16 +331,17 @@ class ResilientDynamoClient(MetricQueries):
         """Create the table with its indexes and wait; see :meth:`DynamoClient.create_table`."""
         create_table(self._connection.client(), self.table_name)
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = lifecycle.FLUSH_TIMEOUT) -> bool:
         """Wait until every record accepted before this call is settled.
 
         Args:
-            timeout: Seconds to wait, at most; None waits for as long as it takes, which
-                is until the end of an outage.
+            timeout: Seconds to wait, at most, 30 by default; None waits for as long as it
+                takes, which is until the end of an outage.
 
         Returns:
-            True when all are delivered, dead or dropped; False when the time was up.
-            What is left stays queued. For a listener it does not wait at all.
+            True when nothing is left: all are delivered, dead or dropped. False when the
+            time was up and something is left: ``get_stats().pending`` says how much. It stays
+            queued, and in the journal. For a listener it does not wait at all.
         """
         return self._delivery.flush(timeout)
 
@@ -381,7 +382,7 @@ class ResilientDynamoClient(MetricQueries):
             return await asyncio.to_thread(self.put_ai_usage_metric, metric)
         return self.put_ai_usage_metric(metric)
 
-    async def aflush(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109
+    async def aflush(self, timeout: float | None = lifecycle.FLUSH_TIMEOUT) -> bool:  # noqa: ASYNC109
         """As :meth:`flush`, without blocking the event loop."""
         return await asyncio.to_thread(self.flush, timeout)
 

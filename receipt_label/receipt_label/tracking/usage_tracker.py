@@ -34,6 +34,9 @@ from receipt_label.watching.call_decorators import CallDecorators
 
 ClientT = TypeVar("ClientT")
 
+FLUSH_TIMEOUT: Final = 30.0
+"""Seconds that ``flush`` waits for what is pending, by default."""
+
 CLOSE_TIMEOUT: Final = 10.0
 """Seconds that ``close`` waits for what is pending, by default."""
 
@@ -339,19 +342,21 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         """Forget what :meth:`set_tracking_context` set; the tracker's own user stays."""
         self._recorder.defaults.clear()
 
-    def flush(self, timeout: float | None = None) -> bool:
+    def flush(self, timeout: float | None = FLUSH_TIMEOUT) -> bool:
         """Wait until every record taken before this call is settled.
 
         Args:
-            timeout: Seconds to wait, at most; None waits for as long as it takes.
+            timeout: Seconds to wait, at most, 30 by default; None waits for as long as it
+                takes, which is until the end of an outage.
 
         Returns:
-            True when nothing is left, or the client keeps nothing back; False when the time
-            was up.
+            True when nothing is left, or the client keeps nothing back. False when the time
+            was up and something is left: ``get_stats().delivery.pending`` says how much.
         """
         self._recorder.deliver_abandoned()
         flush = getattr(self._client, "flush", None)
-        return flush is None or bool(flush(timeout))
+        # A client of the user's own may flush without saying anything.
+        return flush is None or flush(timeout) is not False
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Deliver what is pending, and close the client if this tracker made it.

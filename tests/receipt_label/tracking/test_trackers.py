@@ -372,6 +372,37 @@ def test_a_given_client_is_flushed_and_stays_open(kind: type[AIUsageTracker]) ->
     assert client.ended == [("flush", 2), ("flush", 3)]
 
 
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_flush_without_a_timeout_waits_for_30_seconds_at_most(kind: type[AIUsageTracker]) -> None:
+    """It waited until the end of an outage."""
+    client = Closable()
+    assert not kind(client).flush()
+    assert not kind(client).flush(None)
+    assert client.ended == [("flush", 30.0), ("flush", None)]
+
+
+def test_flush_says_that_something_is_left_and_how_much() -> None:
+    client = ResilientDynamoClient(
+        "my-app-test", "us-east-1", endpoint_url=NOWHERE, durability="memory"
+    )
+    tracker = ResilientAIUsageTracker(client)
+    tracker.record(make_metric())
+    tracker.record(make_metric())
+    assert tracker.flush(0) is False
+    delivery = tracker.get_stats().delivery
+    assert delivery is not None
+    assert delivery.pending == 2
+    client.close(0)
+
+
+@pytest.mark.parametrize(("says", "is_done"), [(None, True), (True, True), (False, False)])
+def test_what_a_client_of_the_users_own_says_of_its_flush_is_passed_on(
+    says: bool | None, is_done: bool
+) -> None:
+    client = Mock(flush=Mock(return_value=says))
+    assert ResilientAIUsageTracker(client).flush() is is_done
+
+
 def test_a_client_without_flush_has_nothing_pending(writer: MemoryWriter) -> None:
     with AIUsageTracker(writer) as tracker:
         assert tracker.flush() is True

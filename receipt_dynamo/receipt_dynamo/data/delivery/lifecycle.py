@@ -24,6 +24,10 @@ _logger = logging.getLogger(__name__)
 EXIT_TIMEOUT: Final = 10.0
 """Seconds that the end of the process waits for what is pending."""
 
+FLUSH_TIMEOUT: Final = 30.0
+"""Seconds that ``flush`` waits for what is pending, by default: as long as a platform waits for
+its process to end (Kubernetes: 30 s), and as the circuit breaker stays open at first."""
+
 _RAISE_AGAIN_AFTER: Final = 0.1
 """Seconds until a signal that the main thread has not heard is raised again."""
 
