@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
 
 MOST_REASONS: Final = 5
 """So many texts of invalid items are kept: a table may hold millions of them."""
@@ -25,6 +28,9 @@ class ReadTally:
         invalid: Items of our type that are not whole records, passed over because of
             ``skip_invalid``.
         invalid_reasons: Why, of the first 5: the item's key and what is wrong.
+        negative: Records with a negative figure, which is taken as unknown: earlier writers used
+            -1 for "failed".
+        negative_reasons: Which figures, of the first 5: the item's key and the attributes.
         read_units: Read request units that DynamoDB says it charged, those of pages that
             were read ahead and not used included. DynamoDB Local says the same; moto says 1
             for each page, and ministack 0.5, whatever the page holds.
@@ -35,6 +41,8 @@ class ReadTally:
     other_items: int = 0
     invalid: int = 0
     invalid_reasons: list[str] = field(default_factory=list)
+    negative: int = 0
+    negative_reasons: list[str] = field(default_factory=list)
     read_units: Decimal = Decimal(0)
 
     def note_page(self, reply: Mapping[str, Any]) -> None:
@@ -52,3 +60,15 @@ class ReadTally:
         self.invalid += 1
         if len(self.invalid_reasons) < MOST_REASONS:
             self.invalid_reasons.append(str(error))
+
+    def count_negative(self, record: AIUsageMetric) -> None:
+        """Count one record, if it has a negative figure."""
+        if not record.negative_figures:
+            return
+        self.negative += 1
+        if len(self.negative_reasons) < MOST_REASONS:
+            names = ", ".join(record.negative_figures)
+            pk, sk = record.key
+            self.negative_reasons.append(
+                f"the item with PK {pk!r} and SK {sk!r} has a negative {names}, taken as unknown"
+            )

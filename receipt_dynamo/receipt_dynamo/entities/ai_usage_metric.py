@@ -208,6 +208,10 @@ class AIUsageMetric:
     # timestamp of an earlier writer), so that writing it again overwrites it.
     _stored_key: ClassVar[tuple[str, str] | None] = None
 
+    negative_figures: ClassVar[tuple[str, ...]] = ()
+    """Attributes of the item that it was read from which held a negative number: an earlier writer
+    used -1 for "failed". Here they are unknown."""
+
     # The timestamp in ISO 8601, which four attributes hold.
     _timestamp_text: ClassVar[str]
 
@@ -308,8 +312,11 @@ class AIUsageMetric:
         """Return the record that ``item`` holds; unknown attributes are ignored.
 
         Args:
-            item: Typed maps, as the low-level API returns them. Optional attributes
-                may be absent, and the timestamp may be naive, as earlier writers left it.
+            item: Typed maps, as the low-level API returns them. Optional attributes may be
+                absent, as earlier writers left them, and the timestamp naive. A negative figure
+                is read as unknown, and named in ``negative_figures``; a fraction of a
+                millisecond is rounded; an environment that is in the metadata only is taken
+                from there. What is written again has the same key, and these figures.
 
         Raises:
             InvalidItemError: An attribute is missing or malformed; it names the item's
@@ -331,17 +338,28 @@ class AIUsageMetric:
                 raise InvalidItemError(f"{_describe(item)} has no attribute {attribute!r}")
             return str(_read_typed(item, attribute, "S"))
 
+        figures = _read_figures(item)
+        negative = tuple(name for name, figure in figures.items() if figure < 0)
+        fields: dict[str, Any] = {
+            field: figures[name]
+            for field, name in NUMBER_ATTRIBUTES.items()
+            if name in figures and name not in negative
+        }
+        fields |= _read_text_fields(item)
+        fields["metadata"] = _read_metadata(item)
         metric = cls(
             text("service"),
             text("model"),
             text("operation"),
             _read_time(item, text("timestamp")),
             request_id=text("requestId"),
-            **_read_optional(item),
+            **fields,
         )
         stored_key = (text("PK"), text("SK"))
         if stored_key != metric.key:
             object.__setattr__(metric, "_stored_key", stored_key)
+        if negative:
+            object.__setattr__(metric, "negative_figures", negative)
         return metric
 
 
@@ -349,25 +367,35 @@ _read_texts: Final = attrgetter(*TEXT_ATTRIBUTES)
 _read_numbers: Final = attrgetter(*NUMBER_ATTRIBUTES)
 
 
-def _read_optional(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
-    """Return the fields of the optional attributes that the item has; NULL is as good as none.
+# An attribute that is NULL is as good as none. One of another type than the wire form's is an
+# error: a cost that is passed over makes a wrong sum.
 
-    Another type than the wire form's is an error: a cost that is passed over makes a wrong sum.
-    """
-    given = {name for name, value in item.items() if "NULL" not in value}
-    fields: dict[str, Any] = {
-        name: _read_typed(item, attribute, "S")
-        for name, attribute in TEXT_ATTRIBUTES.items()
-        if attribute in given
+
+def _read_figures(item: Mapping[str, AttributeValue]) -> dict[str, int | Decimal]:
+    return {
+        name: parse_number(_read_typed(item, name, "N"))
+        for name in NUMBER_ATTRIBUTES.values()
+        if name in item and "NULL" not in item[name]
     }
-    fields |= {
-        name: parse_number(_read_typed(item, attribute, "N"))
-        for name, attribute in NUMBER_ATTRIBUTES.items()
-        if attribute in given
+
+
+def _read_text_fields(item: Mapping[str, AttributeValue]) -> dict[str, str]:
+    texts = {
+        field: _read_typed(item, name, "S")
+        for field, name in TEXT_ATTRIBUTES.items()
+        if name in item and "NULL" not in item[name]
     }
-    if "M" in item.get("metadata", {}):  # In no sum: another form is passed over.
-        fields["metadata"] = from_attribute_value(item["metadata"])
-    return fields
+    if not texts.get("environment"):
+        # Some earlier writers have it in the metadata only.
+        found = item.get("metadata", {}).get("M", {}).get("environment", {})
+        texts |= {"environment": found["S"]} if "S" in found else {}
+    return texts
+
+
+def _read_metadata(item: Mapping[str, AttributeValue]) -> Any:
+    metadata = item.get("metadata", {})
+    # In no sum: another form is passed over.
+    return from_attribute_value(metadata) if "M" in metadata else None
 
 
 def _read_typed(item: Mapping[str, AttributeValue], attribute: str, kind: str) -> Any:

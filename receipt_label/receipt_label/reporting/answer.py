@@ -64,6 +64,9 @@ class ReportAnswer:
         if tally.invalid:
             yield f"{count_of(tally.invalid, 'item')} left out, which cannot be read:"
             yield from (f"  {reason}" for reason in tally.invalid_reasons)
+        if tally.negative:
+            yield f"{count_of(tally.negative, 'record')} with a negative figure, taken as unknown:"
+            yield from (f"  {reason}" for reason in tally.negative_reasons)
 
 
 def describe_reading(tally: ReadTally) -> str:

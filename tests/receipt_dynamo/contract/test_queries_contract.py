@@ -107,6 +107,59 @@ def test_an_invalid_item_ends_the_query_or_is_skipped_and_counted(
         assert "secret" not in reason
 
 
+@pytest.fixture(scope="module")
+def negative(make_shared_table: Callable[[], DynamoClient]) -> DynamoClient:
+    client = make_shared_table()
+    items = [make_metric(number, cost_usd=1).to_dynamodb_item() for number in range(9)]
+    for item in items[:7]:
+        item |= {"costUSD": {"N": "-1"}, "latencyMs": {"N": "-1"}}
+    put_items(client, *items)
+    return client
+
+
+@every_query
+def test_a_negative_figure_is_unknown_and_counted_and_ends_no_query(
+    negative: DynamoClient, ask: Callable[..., Any]
+) -> None:
+    """An earlier writer used -1 for "failed"."""
+    tally = ReadTally()
+    costs = {row.request_id: row.cost_usd for row in ask(negative, tally=tally)}
+    assert costs == {f"id-{number}": None if number < 7 else 1 for number in range(9)}
+    assert (tally.records, tally.invalid, tally.negative) == (9, 0, 7)
+    assert len(tally.negative_reasons) == 5
+    for reason in tally.negative_reasons:
+        assert "AI_USAGE#openai#gpt-4o" in reason
+        assert "a negative costUSD, latencyMs, taken as unknown" in reason
+
+
+def test_a_negative_cost_is_unpriced_in_a_sum(negative: DynamoClient) -> None:
+    tally = ReadTally()
+    (total,) = negative.sum_ai_usage_costs_by_day(FIRST, LAST, tally=tally)
+    assert (total.cost_usd, total.records, total.unpriced) == (2, 9, 7)
+    assert tally.negative == 7
+
+
+def test_an_environment_in_the_metadata_alone_is_found(client: DynamoClient) -> None:
+    def write(number: int, own: Any, metadata: Any) -> None:
+        item = make_metric(number, environment=None).to_dynamodb_item()
+        put_items(client, {**item, **own, **metadata})
+
+    def said(environment: Any) -> dict[str, Any]:
+        return {"metadata": {"M": {"environment": environment, "x": {"N": "1"}}}}
+
+    write(0, {}, said({"S": "staging"}))
+    write(1, {"environment": {"NULL": True}}, said({"S": "staging"}))
+    write(2, {"environment": {"S": "staging"}}, said({"S": "production"}))
+    write(3, {"environment": {"S": "production"}}, said({"S": "staging"}))
+    write(4, {}, said({"N": "1"}))
+    write(5, {}, {"metadata": {"L": [{"S": "staging"}]}})
+    write(6, {}, {})
+    found = list(QUERIES["environment"](client))
+    assert sorted(list_ids(found)) == ["id-0", "id-1", "id-2"]
+    assert {row.environment for row in found} == {"staging"}
+    assert len(list(QUERIES["environment"](client, limit=2))) == 2
+
+
 def test_a_missing_table_is_dynamodbs_own_error(engine: Engine) -> None:
     client = DynamoClient("no-such-test-table", "us-east-1", engine.endpoint_url)
     for ask in QUERIES.values():

@@ -266,7 +266,7 @@ def test_half_an_item_names_what_is_missing(missing: str) -> None:
     ("attribute", "value"),
     [
         ("timestamp", {"S": "yesterday"}),
-        ("inputTokens", {"N": "-3"}),
+        ("inputTokens", {"N": "3.5"}),
         ("service", {"S": ""}),
         ("metadata", {"M": {"x": {"B": b"1"}}}),
         ("requestId", {"N": "3"}),
@@ -300,6 +300,75 @@ def test_an_attribute_of_another_type_is_named_and_never_taken_for_none(
         AIUsageMetric.from_dynamodb_item(item)
     assert str(caught.value).startswith("the item with PK 'AI_USAGE#openai#gpt-4o'")
     assert not any(shown in str(caught.value) for shown in ("0.5", "42", "yesterday"))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "field", "unknown"),
+    [
+        ("costUSD", "cost_usd", None),
+        ("latencyMs", "latency_ms", None),
+        ("inputTokens", "input_tokens", None),
+        ("outputTokens", "output_tokens", None),
+        ("totalTokens", "total_tokens", 1540),  # The sum of the two others.
+        ("githubPR", "github_pr", None),
+        ("apiCalls", "api_calls", 1),
+    ],
+)
+def test_a_negative_figure_is_read_as_unknown_and_named(
+    attribute: str, field: str, unknown: int | None
+) -> None:
+    """An earlier writer used -1 for "failed"."""
+    item = make_full().to_dynamodb_item()
+    for figure in ("-1", "-0.5", "-1E-130"):
+        metric = AIUsageMetric.from_dynamodb_item(item | {attribute: {"N": figure}})
+        assert getattr(metric, field) == unknown
+        assert metric.negative_figures == (attribute,)
+        assert metric.key == make_full().key
+    assert AIUsageMetric.from_dynamodb_item(item).negative_figures == ()
+    nothing = AIUsageMetric.from_dynamodb_item(item | {attribute: {"N": "0"}})
+    assert (getattr(nothing, field), nothing.negative_figures) == (0, ())
+
+
+def test_every_figure_may_be_negative() -> None:
+    figures = ("apiCalls", "inputTokens", "outputTokens", "totalTokens", "costUSD", "latencyMs")
+    item = make_full().to_dynamodb_item() | {name: {"N": "-1"} for name in figures}
+    metric = AIUsageMetric.from_dynamodb_item(item)
+    assert metric.negative_figures == figures
+    again = metric.to_dynamodb_item()
+    assert again == {name: value for name, value in item.items() if name not in figures} | {
+        "apiCalls": {"N": "1"}
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "environment"),
+    [
+        (None, "staging"),
+        ({"NULL": True}, "staging"),
+        ({"S": ""}, "staging"),
+        ({"S": "production"}, "production"),
+    ],
+)
+def test_an_environment_in_the_metadata_alone_is_the_records(
+    own: dict[str, object] | None, environment: str
+) -> None:
+    item = make_full().to_dynamodb_item() | {
+        "metadata": {"M": {"environment": {"S": "staging"}, "x": {"N": "1"}}}
+    }
+    del item["environment"]
+    metric = AIUsageMetric.from_dynamodb_item(item if own is None else item | {"environment": own})
+    assert metric.environment == environment
+    assert metric.metadata == {"environment": "staging", "x": 1}
+    assert metric.to_dynamodb_item()["environment"] == {"S": environment}
+
+
+@pytest.mark.parametrize("metadata", [{"M": {"environment": {"N": "3"}}}, {"S": "staging"}])
+def test_metadata_that_say_no_environment_are_no_reason_to_fail(
+    metadata: dict[str, object],
+) -> None:
+    item = make_full().to_dynamodb_item() | {"metadata": metadata}
+    del item["environment"]
+    assert AIUsageMetric.from_dynamodb_item(item).environment is None
 
 
 def test_an_optional_attribute_that_is_null_is_as_good_as_none() -> None:

@@ -251,7 +251,7 @@ class MetricQueries:
         check_text(ValueError, user_id=user_id)
         days = check_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
-        return reader.hand_out(self._read_costs(reader, days, ("userId", user_id)), limit)
+        return reader.hand_out(self._read_costs(reader, days, (("userId",), user_id)), limit)
 
     def query_ai_usage_metrics_by_environment(
         self,
@@ -265,14 +265,13 @@ class MetricQueries:
     ) -> Records:
         """Iterate over one environment's records of a range of days, day by day, then by service.
 
-        The read units are those of the whole range, as with
-        :meth:`query_ai_usage_metrics_by_user`.
+        Those of earlier writers that have it in their metadata only are found as well. The read
+        units are those of the whole range, as with :meth:`query_ai_usage_metrics_by_user`.
         """
         check_text(ValueError, environment=environment)
         days = check_range(start_date, end_date)
         reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
-        equal = ("environment", environment)
-        return reader.hand_out(self._read_costs(reader, days, equal), limit)
+        return reader.hand_out(self._read_environment(reader, days, environment), limit)
 
     def query_ai_usage_costs_by_date(
         self,
@@ -343,12 +342,23 @@ class MetricQueries:
         )
 
     def _read_costs(
-        self, reader: RangeReader, days: Days, equal: tuple[str, str] | None = None
+        self,
+        reader: RangeReader,
+        days: Days,
+        equal: tuple[tuple[str, ...], str] | None = None,
     ) -> Generator[KeyedRecord, None, None]:
         sort_keys = (cost_sort_key(days[0], ""), cost_sort_key(days[1], _LAST))
         return reader.read_shards(
             lambda shard: KeyRange(COST_INDEX, cost_partition_key(shard), sort_keys, equal)
         )
+
+    def _read_environment(
+        self, reader: RangeReader, days: Days, environment: str
+    ) -> Generator[KeyedRecord, None, None]:
+        equal = (("environment", "metadata.environment"), environment)
+        with closing(self._read_costs(reader, days, equal)) as found:
+            # One that says another environment itself may have this one in its metadata.
+            yield from (pair for pair in found if pair[1].environment == environment)
 
     def _read_batch(
         self, reader: RangeReader, batch_id: str, days: Days | None
@@ -366,7 +376,7 @@ class MetricQueries:
                 BATCH_OF_JOB_INDEX,
                 *days,
             )
-            with closing(self._read_costs(reader, days, ("batchId", batch_id))) as of_batch:
+            with closing(self._read_costs(reader, days, (("batchId",), batch_id))) as of_batch:
                 yield from (pair for pair in of_batch if pair[1].job_id)  # GSI3 had the others.
 
 

@@ -44,15 +44,16 @@ class KeyRange:
         index: Name of the index; None reads the table itself.
         partition_key: Whose items.
         sort_keys: First and last sort key, both included; None takes all.
-        equal: An attribute and the text that it must hold. DynamoDB filters what it has
-            read: that spares bytes on the wire, and no read units.
+        equal: Paths of attributes, such as "metadata.environment", and the text that one of
+            them must hold. DynamoDB filters what it has read: that spares bytes on the wire, and
+            no read units.
         page_items: Items of a page, at most; by default what fits in 1 MB.
     """
 
     index: str | None
     partition_key: str
     sort_keys: tuple[str, str] | None = None
-    equal: tuple[str, str] | None = None
+    equal: tuple[tuple[str, ...], str] | None = None
     page_items: int | None = None
 
     @property
@@ -77,10 +78,14 @@ class KeyRange:
         if self.page_items is not None:
             request["Limit"] = self.page_items
         if self.equal is not None:
-            # A name of its own, because some attributes are reserved words: "environment".
-            request["FilterExpression"] = "#equal = :equal"
-            request["ExpressionAttributeNames"] = {"#equal": self.equal[0]}
-            values |= {":equal": {"S": self.equal[1]}}
+            paths, text = self.equal
+            # Names of their own, because some attributes are reserved words: "environment".
+            names = {f"#{name}": name for path in paths for name in path.split(".")}
+            request["FilterExpression"] = " OR ".join(
+                f"#{path.replace('.', '.#')} = :equal" for path in paths
+            )
+            request["ExpressionAttributeNames"] = names
+            values |= {":equal": {"S": text}}
         return request | {"KeyConditionExpression": condition}
 
 
@@ -189,6 +194,7 @@ class RangeReader:
             except InvalidItemError as error:
                 self.pass_over(error)
             else:
+                self.tally.count_negative(record)
                 yield item[sort_key_name]["S"], record
 
     def pass_over(self, error: InvalidItemError) -> None:

@@ -51,11 +51,16 @@ def check_records(context: CheckContext) -> CheckResult:
         said = f"{passed_over}: of our type, but no whole record"
         reasons = tuple(tally.invalid_reasons)
         findings.append(Finding(Level.WARNING, said, "look at who wrote it", reasons))
+    if tally.negative:
+        said = f"{count_of(tally.negative, 'record')} with a negative figure, taken as unknown"
+        reasons = tuple(tally.negative_reasons)
+        findings.append(Finding(Level.WARNING, said, details=reasons))
     document = {
         "table": client.table_name,
         "since": context.since.isoformat(),
         "records": tally.records,
         "invalid": tally.invalid,
+        "negative": tally.negative,
         "unpriced": [
             {
                 "service": group.service,

@@ -86,6 +86,8 @@ def run(chosen: argparse.Namespace) -> int:
     remark(chosen, describe_reading(tally))
     for reason in tally.invalid_reasons:
         remark(chosen, f"left out: {reason}")
+    for reason in tally.negative_reasons:
+        remark(chosen, reason)
     return SOMETHING_LEFT if tally.invalid else DONE
 
 

@@ -57,6 +57,8 @@ def to_document(answer: ReportAnswer, by: Grouping, top: int | None) -> dict[str
             "other_items": tally.other_items,
             "invalid": tally.invalid,
             "invalid_reasons": list(tally.invalid_reasons),
+            "negative": tally.negative,
+            "negative_reasons": list(tally.negative_reasons),
             "read_units": format(tally.read_units, "f"),
         },
     }

@@ -72,6 +72,17 @@ def test_models_without_a_price_are_listed_with_their_number(
     assert "ok:" not in quiet
 
 
+def test_a_negative_figure_is_said(table: DynamoClient, doctor: Doctor) -> None:
+    """An earlier writer used -1 for a call that failed."""
+    item = make_metric(0, "gpt-4o", error="E").to_dynamodb_item() | {"costUSD": {"N": "-1"}}
+    raw: Any = table._connection.client()
+    raw.put_item(TableName=table.table_name, Item=item)
+    ended = doctor()
+    assert ended.status == 1
+    assert "1 record with a negative figure, taken as unknown\n  the item with PK" in ended.out
+    assert "has a negative costUSD" in ended.out
+
+
 def test_json_has_the_same_for_programs(table: DynamoClient, doctor: Doctor) -> None:
     table.put_ai_usage_metric(make_metric(0, "gpt-9", metadata=UNKNOWN))
     day = NOW.date().isoformat()
@@ -84,6 +95,7 @@ def test_json_has_the_same_for_programs(table: DynamoClient, doctor: Doctor) -> 
         "since": day,
         "records": 1,
         "invalid": 0,
+        "negative": 0,
         "unpriced": [
             {
                 "service": "openai",

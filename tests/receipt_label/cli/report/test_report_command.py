@@ -338,7 +338,7 @@ def test_items_that_cannot_be_read_are_counted_and_left_out(
     table.put_ai_usage_metric(good)
     raw = boto3.client("dynamodb", "us-east-1", endpoint_url=moto_endpoint)
     whole = good.to_dynamodb_item()
-    for number, broken in enumerate(({"costUSD": {"N": "-1"}}, {"timestamp": {"S": "noon"}})):
+    for number, broken in enumerate(({"costUSD": {"S": "-1"}}, {"timestamp": {"S": "noon"}})):
         item: Any = whole | {"SK": {"S": f"USAGE#{number}"}} | broken
         raw.put_item(TableName=table.table_name, Item=item)
     item = {name: value for name, value in whole.items() if name != "operation"}
@@ -358,3 +358,28 @@ def test_items_that_cannot_be_read_are_counted_and_left_out(
     status, out, _ = run("report", *where)
     assert status == 1
     assert "3 items left out, which cannot be read:" in out
+
+
+def test_a_negative_figure_is_said_and_the_record_is_counted(
+    run: Run, table: DynamoClient, moto_endpoint: str, now: datetime
+) -> None:
+    """An earlier writer used -1 for a call that failed."""
+    metric = AIUsageMetric("openai", "gpt-4o", "completion", now, cost_usd="0.5", input_tokens=3)
+    raw = boto3.client("dynamodb", "us-east-1", endpoint_url=moto_endpoint)
+    item: Any = metric.to_dynamodb_item() | {"costUSD": {"N": "-1"}}
+    raw.put_item(TableName=table.table_name, Item=item)
+    raw.close()
+    where = ["--table", table.table_name, "--endpoint-url", moto_endpoint]
+    status, out, _ = run("report", *where, "--json")
+    document = json.loads(out)
+    assert status == 0
+    assert (document["total"]["records"], document["total"]["unpriced"]) == (1, 1)
+    assert document["total"]["cost_usd"] == "0"
+    assert (document["read"]["negative"], document["read"]["invalid"]) == (1, 0)
+    said = "has a negative costUSD, taken as unknown"
+    assert said in document["read"]["negative_reasons"][0]
+    status, out, _ = run("report", *where)
+    assert "1 record with a negative figure, taken as unknown:" in out
+    status, out, err = run("export", *where, "-")
+    assert (status, "cost_usd" in json.loads(out)) == (0, False)
+    assert said in err
