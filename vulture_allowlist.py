@@ -56,6 +56,7 @@ _.total_cost
 
 # The public interface of receipt_label.
 _.async_openai
+_.wrap
 _.async_anthropic
 _.track_openai_completion
 _.track_openai_embedding

@@ -1,4 +1,4 @@
-"""One call to a provider, as seen from outside, and who takes it down."""
+"""One call to a provider, as seen from outside, and who records it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ObservedCall:
 
 
 class CallSink(Protocol):
-    """Takes calls down. No method raises, whatever happens inside."""
+    """Records calls. No method raises, whatever happens inside."""
 
     def start(self) -> Start:
         """Return the beginning of a call that is about to be made."""

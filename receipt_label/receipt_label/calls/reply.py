@@ -7,11 +7,13 @@ SDKs pass all of it on unchecked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final
 
 from receipt_label.pricing import TokenUsage
+
+BATCH_TIER: Final = "batch"
 
 _NO_MODEL: Final = object()
 
@@ -40,8 +42,14 @@ class Reply:
     invalid_fields: tuple[str, ...] = ()
 
 
+def mark_as_batch(reply: Reply) -> Reply:
+    """Return a reply as the Batch API's, which gives it at a price of its own."""
+    usage = None if reply.usage is None else replace(reply.usage, service_tier=BATCH_TIER)
+    return replace(reply, usage=usage, details={**reply.details, "service_tier": BATCH_TIER})
+
+
 class ReplyReader:
-    """Reads fields of a reply, be it an SDK's object or plain JSON; notes what is invalid.
+    """Reads fields of a reply, be it an SDK's object or plain JSON, and lists what is invalid.
 
     Args:
         reply: The reply, or a part of one.
@@ -79,7 +87,7 @@ class ReplyReader:
             return None
         if isinstance(value, str):
             return value
-        self._note_invalid(name)
+        self._mark_invalid(name)
         return None
 
     def count(self, name: str) -> int | None:
@@ -89,7 +97,7 @@ class ReplyReader:
             return None
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return value
-        self._note_invalid(name)
+        self._mark_invalid(name)
         return None
 
     def seconds(self, name: str) -> Decimal | None:
@@ -101,10 +109,10 @@ class ReplyReader:
             seconds = Decimal(repr(value))
             if seconds.is_finite() and seconds >= 0:
                 return seconds
-        self._note_invalid(name)
+        self._mark_invalid(name)
         return None
 
-    def _note_invalid(self, name: str) -> None:
+    def _mark_invalid(self, name: str) -> None:
         self._invalid[f"{self._path}{name}"] = None
 
 

@@ -1,9 +1,28 @@
-"""The AI providers: how their SDK clients are watched, and what their replies tell.
+"""The providers, one module for each: what can be asked of them, and how their replies read.
 
-Nothing here imports a provider's package before a client of it is wrapped.
+Nothing here imports a provider's package. The names here are what a package needs that adds
+a provider: see ``docs/add_a_provider.md``.
 """
 
-from receipt_label.providers.google_places import wrap_places_client
-from receipt_label.watching.clients import wrap_anthropic_client, wrap_openai_client
+from receipt_label.calls.reply import Reply, ReplyReader
+from receipt_label.providers.provider import (
+    UNTRACKED,
+    BatchLine,
+    MethodClients,
+    Operation,
+    Provider,
+    RequestClients,
+    StreamEvents,
+)
 
-__all__ = ["wrap_anthropic_client", "wrap_openai_client", "wrap_places_client"]
+__all__ = [
+    "UNTRACKED",
+    "BatchLine",
+    "MethodClients",
+    "Operation",
+    "Provider",
+    "Reply",
+    "ReplyReader",
+    "RequestClients",
+    "StreamEvents",
+]

@@ -1,14 +1,27 @@
-"""What Anthropic's replies tell. Source: https://docs.anthropic.com/en/api/messages."""
+"""Anthropic: what can be asked of it, and what its replies tell.
+
+Source: https://docs.anthropic.com/en/api/messages.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 from receipt_label.calls.reply import Reply, ReplyReader, keep_positive
 from receipt_label.pricing import TokenUsage
+from receipt_label.providers.provider import (
+    BatchLine,
+    Operation,
+    Provider,
+    Request,
+    RequestClients,
+    StreamEvents,
+)
 
 
-def read_message(reply: object) -> Reply:
+def read_message(reply: object, request: Request) -> Reply:  # noqa: ARG001
     """Read a message. ``input_tokens`` there leaves out what a cache read or wrote."""
     reader = ReplyReader(reply)
     told = reader.part("usage")
@@ -54,3 +67,38 @@ def read_message(reply: object) -> Reply:
         details=details,
         invalid_fields=reader.invalid_fields,
     )
+
+
+def _brings_content(kind: str, event: Mapping[str, Any]) -> bool:  # noqa: ARG001
+    return kind.endswith("delta") and kind != "message_delta"
+
+
+def _is_last_count(kind: str, event: Mapping[str, Any]) -> bool:
+    if kind != "message_delta":
+        return False
+    delta = event.get("delta")
+    return isinstance(delta, Mapping) and delta.get("stop_reason") is not None
+
+
+EVENTS: Final = StreamEvents(
+    last=frozenset({"message_stop"}),
+    brings_content=_brings_content,
+    is_last_count=_is_last_count,
+)
+
+_MESSAGE: Final = Operation(name="completion", read=read_message, streams=True, events=EVENTS)
+
+PROVIDER: Final = Provider(
+    service="anthropic",
+    clients=(
+        RequestClients(
+            classes=("anthropic.Anthropic", "anthropic.AsyncAnthropic"),
+            host="api.anthropic.com",
+            prefix="v1/",
+            operations={"messages": _MESSAGE},
+            other=replace(_MESSAGE, is_known=False),
+        ),
+    ),
+    find_operation_of=lambda reply: _MESSAGE,  # noqa: ARG005
+    batch=BatchLine(result="result", reply="message"),
+)

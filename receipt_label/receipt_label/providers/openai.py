@@ -1,4 +1,7 @@
-"""What OpenAI's replies tell. Source: https://platform.openai.com/docs/api-reference."""
+"""OpenAI: what can be asked of it, and what its replies tell.
+
+Source: https://platform.openai.com/docs/api-reference.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,15 @@ from typing import Any, Final
 
 from receipt_label.calls.reply import Reply, ReplyReader, get_field, keep_positive
 from receipt_label.pricing import TokenUsage
+from receipt_label.providers.provider import (
+    BatchLine,
+    Operation,
+    Provider,
+    ReadReply,
+    Request,
+    RequestClients,
+    StreamEvents,
+)
 
 _PREDICTIONS: Final = ("accepted_prediction_tokens", "rejected_prediction_tokens")
 
@@ -16,7 +28,7 @@ _IMAGE_SIZE: Final = "1024x1024"
 _IMAGE_QUALITY: Final = "standard"
 
 
-def read_reply(reply: object) -> Reply:
+def read_reply(reply: object, request: Request) -> Reply:  # noqa: ARG001
     """Read a chat completion, or what else tells its tokens; the input includes the cached."""
     reader = ReplyReader(reply)
     told = reader.part("usage")
@@ -34,9 +46,9 @@ def read_reply(reply: object) -> Reply:
     )
 
 
-def read_response(reply: object) -> Reply:
+def read_response(reply: object, request: Request) -> Reply:
     """Read a response; tools that OpenAI ran for it are billed by the call."""
-    known = read_reply(reply)
+    known = read_reply(reply, request)
     tools = keep_positive(_count_tools(get_field(reply, "output")))
     if known.usage is None or not tools:
         return known
@@ -50,17 +62,17 @@ def read_response(reply: object) -> Reply:
     return replace(known, usage=usage, details={**known.details, "usage": counts})
 
 
-def read_embedding(reply: object) -> Reply:
+def read_embedding(reply: object, request: Request) -> Reply:
     """Read embeddings: they have no id, and no output tokens by nature."""
-    known = read_reply(reply)
+    known = read_reply(reply, request)
     if known.usage is None or known.usage.input_tokens is None:
         return replace(known, usage=None)
     return replace(known, usage=replace(known.usage, output_tokens=0))
 
 
-def read_image(reply: object, request: Mapping[str, Any]) -> Reply:
+def read_image(reply: object, request: Request) -> Reply:
     """Read images: newer models bill tokens, DALL-E bills images by what was asked for."""
-    known = read_reply(reply)
+    known = read_reply(reply, request)
     images = get_field(reply, "data")
     if known.usage is not None or not isinstance(images, list):
         return known
@@ -72,9 +84,9 @@ def read_image(reply: object, request: Mapping[str, Any]) -> Reply:
     return replace(known, usage=usage, details={"images": len(images)})
 
 
-def read_transcription(reply: object) -> Reply:
+def read_transcription(reply: object, request: Request) -> Reply:
     """Read a transcription or translation, billed by tokens or by the audio's seconds."""
-    known = read_reply(reply)
+    known = read_reply(reply, request)
     seconds = ReplyReader(reply).part("usage").seconds("seconds")
     if seconds is None:
         return known
@@ -83,9 +95,9 @@ def read_transcription(reply: object) -> Reply:
     )
 
 
-def read_speech(reply: object, request: Mapping[str, Any]) -> Reply:
+def read_speech(reply: object, request: Request) -> Reply:
     """Read what speech cost: the reply is sound, unless it is a stream that ends with counts."""
-    known = read_reply(reply)
+    known = read_reply(reply, request)
     text = request.get("input")
     if known.usage is not None or not isinstance(text, str):
         return known
@@ -96,9 +108,9 @@ def read_speech(reply: object, request: Mapping[str, Any]) -> Reply:
     )
 
 
-def read_moderation(reply: object) -> Reply:
+def read_moderation(reply: object, request: Request) -> Reply:
     """Read a moderation, which is free: it tells no usage."""
-    return replace(read_reply(reply), usage=TokenUsage(sku="moderation"))
+    return replace(read_reply(reply, request), usage=TokenUsage(sku="moderation"))
 
 
 def _read_usage(told: ReplyReader, tier: str | None) -> TokenUsage:
@@ -167,7 +179,98 @@ def _is_search(item: object) -> bool:
     return get_field(get_field(item, "action"), "type") in {None, "search"}
 
 
-def _read_choice(request: Mapping[str, Any], name: str) -> str | None:
+def _read_choice(request: Request, name: str) -> str | None:
     """Return what a request chose; None where it left the choice to OpenAI."""
     value = request.get(name)
     return value if isinstance(value, str) and value != "auto" else None
+
+
+def _brings_content(kind: str, event: Mapping[str, Any]) -> bool:
+    if kind:
+        return kind.endswith(("delta", "partial_image"))
+    choices = event.get("choices")
+    return isinstance(choices, list) and any(map(_says_something, choices))
+
+
+def _says_something(choice: object) -> bool:
+    """Tell whether a choice has more than a role: text, a tool call, audio, reasoning."""
+    if not isinstance(choice, Mapping):
+        return False
+    delta = choice.get("delta")
+    if not isinstance(delta, Mapping):
+        return bool(choice.get("text"))
+    return any(value for name, value in delta.items() if name != "role")
+
+
+def _is_last_count(kind: str, event: Mapping[str, Any]) -> bool:  # noqa: ARG001
+    return "choices" in event and isinstance(event.get("usage"), Mapping)
+
+
+EVENTS: Final = StreamEvents(
+    last=frozenset(
+        {
+            "response.completed",
+            "response.incomplete",
+            "response.failed",
+            "speech.audio.done",
+            "transcript.text.done",
+        }
+    ),
+    brings_content=_brings_content,
+    is_last_count=_is_last_count,
+)
+
+
+def _make_operation(name: str, read: ReadReply, *, has_stream_options: bool = False) -> Operation:
+    return Operation(
+        name=name,
+        read=read,
+        streams=True,
+        events=EVENTS,
+        has_stream_options=has_stream_options,
+    )
+
+
+_COMPLETION: Final = _make_operation("completion", read_reply, has_stream_options=True)
+_RESPONSE: Final = _make_operation("response", read_response)
+_EMBEDDING: Final = _make_operation("embedding", read_embedding)
+
+# By what a reply is called in its ``object``.
+_BY_OBJECT: Final[Mapping[str, Operation]] = {
+    "chat.completion": _COMPLETION,
+    "text_completion": _COMPLETION,
+    "response": _RESPONSE,
+    "list": _EMBEDDING,
+}
+
+
+def _find_operation_of(reply: object) -> Operation:
+    kind = get_field(reply, "object")
+    return _BY_OBJECT.get(kind, _COMPLETION) if isinstance(kind, str) else _COMPLETION
+
+
+PROVIDER: Final = Provider(
+    service="openai",
+    clients=(
+        RequestClients(
+            classes=("openai.OpenAI", "openai.AsyncOpenAI"),
+            host="api.openai.com",
+            operations={
+                "chat/completions": _COMPLETION,
+                "completions": _COMPLETION,
+                "responses": _RESPONSE,
+                "embeddings": _EMBEDDING,
+                "images/generations": _make_operation("image_generation", read_image),
+                "images/edits": _make_operation("image_edit", read_image),
+                "images/variations": _make_operation("image_variation", read_image),
+                "audio/speech": _make_operation("speech", read_speech),
+                "audio/transcriptions": _make_operation("transcription", read_transcription),
+                "audio/translations": _make_operation("translation", read_transcription),
+                "moderations": _make_operation("moderation", read_moderation),
+            },
+            other=replace(_make_operation("other", read_reply), is_known=False),
+        ),
+    ),
+    find_operation_of=_find_operation_of,
+    batch=BatchLine(result="response", reply="body"),
+)

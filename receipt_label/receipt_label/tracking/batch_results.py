@@ -6,38 +6,26 @@ https://docs.anthropic.com/en/docs/build-with-claude/batch-processing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_label.calls.error_words import read_error_word
-from receipt_label.calls.reply import Reply, get_field
-from receipt_label.providers.anthropic import read_message
-from receipt_label.providers.openai import read_embedding, read_reply, read_response
+from receipt_label.calls.reply import Reply, get_field, mark_as_batch
+from receipt_label.providers.provider import Provider
+from receipt_label.providers.registry import find_provider, join_words, list_providers
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric
 
-BATCH_TIER: Final = "batch"
-
-Reader = Callable[[object], Reply]
-
-# By what OpenAI calls a reply's ``object``.
-_OPENAI: Final[Mapping[str, tuple[str, Reader]]] = {
-    "chat.completion": ("completion", read_reply),
-    "text_completion": ("completion", read_reply),
-    "response": ("response", read_response),
-    "list": ("embedding", read_embedding),
-}
-_DEFAULTS: Final[Mapping[str, Reader]] = {"openai": read_reply, "anthropic": read_message}
 _NO_REPLIES: Final = (str, bytes, int, float, list, tuple, type(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToldResponse:
-    """What a response tells.
+class ReportedReply:
+    """What a reply that was handed in tells.
 
     Attributes:
         operation: Kind of call.
@@ -77,58 +65,58 @@ class ToldResponse:
         return make_metric(known)
 
 
-def check_response(response: object, service: object) -> None:
-    """Refuse what can be no response of a service that is known here.
+def find_reader(response: object, service: object) -> Provider:
+    """Return the provider whose reply this may be.
 
     Raises:
         TypeError: ``response`` is neither an object of an SDK nor a dict.
         ValueError: ``service`` is unknown.
     """
-    if service not in _DEFAULTS:
-        raise ValueError(f"service is {service!r}; accepted are {' and '.join(_DEFAULTS)}")
+    provider = find_provider(service) if isinstance(service, str) else None
+    if provider is None or provider.find_operation_of is None:
+        known = [each.service for each in list_providers() if each.find_operation_of]
+        raise ValueError(f"service is {service!r}; accepted are {join_words(known)}")
     if isinstance(response, _NO_REPLIES):
         raise TypeError(
             f"response is of type {type(response).__name__}; accepted are an object of the "
             "provider's SDK and a dict"
         )
+    return provider
 
 
-def read_told_response(response: object, service: str, *, batch: bool) -> ToldResponse:
+def read_reported_reply(response: object, provider: Provider, *, batch: bool) -> ReportedReply:
     """Read a reply, or one line of a batch's results.
 
     Args:
         response: The reply.
-        service: "openai" or "anthropic".
+        provider: Whose it is.
         batch: Whether the Batch API served it; a line of its results says so itself.
     """
-    if get_field(response, "custom_id") is None:
-        return _read(response, service, batch=batch)
-    result = get_field(response, "result" if service == "anthropic" else "response")
-    reply = get_field(result, "message" if service == "anthropic" else "body")
+    line = provider.batch
+    custom_id = None if line is None else get_field(response, "custom_id")
+    if line is None or custom_id is None:
+        return _read(response, provider, batch=batch)
+    result = get_field(response, line.result)
+    reply = get_field(result, line.reply)
     error = _describe_failure(response, result, reply)
-    told = (
-        _read(reply, service, batch=True)
+    reported = (
+        _read(reply, provider, batch=True)
         if error is None
-        else ToldResponse(operation="completion", source=response, error=error)
+        else ReportedReply(operation="completion", source=response, error=error)
     )
-    custom_id = get_field(response, "custom_id")
-    return replace(told, metadata={**told.metadata, "custom_id": custom_id})
+    return replace(reported, metadata={**reported.metadata, "custom_id": custom_id})
 
 
-def _read(reply: object, service: str, *, batch: bool) -> ToldResponse:
-    kind = get_field(reply, "object")
-    known = _OPENAI.get(kind) if service == "openai" and isinstance(kind, str) else None
-    operation, read = known or ("completion", _DEFAULTS[service])
-    told = read(reply)
-    if batch:
-        told = mark_as_batch(told)
-    return ToldResponse(operation=operation, source=reply, reply=told)
-
-
-def mark_as_batch(reply: Reply) -> Reply:
-    """Return a reply as the Batch API's, which gives it at a price of its own."""
-    usage = None if reply.usage is None else replace(reply.usage, service_tier=BATCH_TIER)
-    return replace(reply, usage=usage, details={**reply.details, "service_tier": BATCH_TIER})
+def _read(response: object, provider: Provider, *, batch: bool) -> ReportedReply:
+    if provider.find_operation_of is None:
+        raise ValueError(f"replies of {provider.service} cannot be read without their call")
+    operation = provider.find_operation_of(response)
+    reply = operation.read(response, {})
+    return ReportedReply(
+        operation=operation.name,
+        source=response,
+        reply=mark_as_batch(reply) if batch else reply,
+    )
 
 
 def _describe_failure(line: object, result: object, reply: object) -> str | None:

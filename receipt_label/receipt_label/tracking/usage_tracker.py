@@ -20,17 +20,13 @@ from receipt_label.environment import (
 )
 from receipt_label.injected_client import MetricWriter, accept_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
-from receipt_label.providers import (
-    wrap_anthropic_client,
-    wrap_openai_client,
-    wrap_places_client,
-)
-from receipt_label.tracking.batch_results import check_response, read_told_response
+from receipt_label.tracking.batch_results import find_reader, read_reported_reply
+from receipt_label.tracking.decorators import CallDecorators
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.stats import TrackerStats, utc_now
 from receipt_label.tracking.usage_log import UsageLogFile
 from receipt_label.usage_context import ContextDefaults, RecordMaker, UsageContext
-from receipt_label.watching.call_decorators import CallDecorators
+from receipt_label.watching.clients import watch_client
 
 ClientT = TypeVar("ClientT")
 
@@ -144,7 +140,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         batch: bool = False,
         timestamp: datetime | None = None,
     ) -> bool:
-        """Record a reply of OpenAI's or Anthropic's that no wrapped client saw.
+        """Record a reply of a provider's that no wrapped client saw.
 
         Such as a line of a batch's results, read by ``json.loads``: of one that failed, the
         record has the error. A reply that is recorded already gives no second record; a dict
@@ -153,7 +149,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
 
         Args:
             response: The SDK's object, or its JSON as a dict.
-            service: "openai" or "anthropic".
+            service: "openai", "anthropic", or a provider that another package adds.
             operation: Kind of call; by default what the reply says, else "completion".
             batch: Whether the provider's Batch API served it, at its price; implied in a line
                 of a batch's results.
@@ -166,22 +162,22 @@ class AIUsageTracker(CallDecorators, RecordMaker):
             TypeError: An argument is of a wrong type.
             ValueError: ``service`` is unknown, or ``operation`` empty.
         """
-        check_response(response, service)
+        provider = find_reader(response, service)
         check_bool("batch", batch)
         if operation is not None:
             check_text("operation", operation)
         check_type("timestamp", timestamp, datetime)
         try:
-            told = read_told_response(response, service, batch=batch)
-            if is_recorded(told.source):
+            reported = read_reported_reply(response, provider, batch=batch)
+            if is_recorded(reported.source):
                 return True
-            metric = told.make_metric(service, operation, timestamp or utc_now())
+            metric = reported.make_metric(service, operation, timestamp or utc_now())
         except Exception as error:  # noqa: BLE001
             self._recorder.count_failure(error)
             return False
-        mark_recorded(told.source, told.reply.request_id)
-        usage = told.reply.usage or TokenUsage()
-        if told.error is not None and usage.is_unknown:
+        mark_recorded(reported.source, reported.reply.request_id)
+        usage = reported.reply.usage or TokenUsage()
+        if reported.error is not None and usage.is_unknown:
             return self._recorder.record(metric)
         return self._recorder.record_usage(metric, usage)
 
@@ -202,8 +198,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         Raises:
             TypeError: ``client`` or ``include_usage`` is something else.
         """
-        self._load_prices()
-        return wrap_openai_client(client, self._recorder, include_usage=include_usage)
+        return self._wrap(client, "openai", include_usage)
 
     def wrap_anthropic(self, client: ClientT) -> ClientT:
         """As :meth:`wrap_openai`, for an ``anthropic.Anthropic`` or ``AsyncAnthropic``.
@@ -211,8 +206,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         Raises:
             TypeError: It is something else.
         """
-        self._load_prices()
-        return wrap_anthropic_client(client, self._recorder)
+        return self._wrap(client, "anthropic")
 
     def wrap_google_places(self, client: ClientT) -> ClientT:
         """Return a copy of a client of Google Places whose calls are recorded.
@@ -228,8 +222,24 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         Raises:
             TypeError: It is something else.
         """
+        return self._wrap(client, "google_places")
+
+    def wrap(self, client: ClientT) -> ClientT:
+        """Return a copy of a client of any known provider whose calls are recorded.
+
+        As :meth:`wrap_openai`, for whoever knows the client: OpenAI, Anthropic, Google Places,
+        or a provider that another package adds (``docs/add_a_provider.md``).
+
+        Raises:
+            TypeError: Nobody knows it.
+        """
+        return self._wrap(client, None)
+
+    def _wrap(
+        self, client: ClientT, service: str | None, include_usage: bool | None = None
+    ) -> ClientT:
         self._load_prices()
-        return wrap_places_client(client, self._recorder)
+        return watch_client(client, self._recorder, service=service, include_usage=include_usage)
 
     @staticmethod
     def create_wrapped_openai_client(client: ClientT, tracker: AIUsageTracker) -> ClientT:

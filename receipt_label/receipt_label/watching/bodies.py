@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from receipt_label.providers.provider import StreamEvents
 from receipt_label.watching.server_sent_events import EventSplitter, read_data
 from receipt_label.watching.stream_document import StreamDocument
 
@@ -15,7 +16,7 @@ MAX_DOCUMENT: Final = 64 * 1024 * 1024
 _DONE: Final = b"[DONE]"
 
 
-class BodyWatch(Protocol):
+class BodyReader(Protocol):
     """Sees the chunks of a body, and gathers what they tell."""
 
     @property
@@ -44,21 +45,28 @@ class BodyWatch(Protocol):
         """Return what is known so far, in the form of a plain reply."""
 
 
-class EventsWatch:
-    """Watches a stream of server-sent events.
+class EventsReader:
+    """Reads a stream of server-sent events along.
 
     Args:
+        events: How the provider's events tell.
         hides_usage: Whether the reader did not ask for the event that has no more than the
             usage, and does not get it.
         count_failure: Told of events that make no sense; those pass on.
     """
 
-    def __init__(self, *, hides_usage: bool, count_failure: Callable[[Exception], None]) -> None:
+    def __init__(
+        self,
+        events: StreamEvents,
+        *,
+        hides_usage: bool,
+        count_failure: Callable[[Exception], None],
+    ) -> None:
         self._is_done = False
         self._hides_usage = hides_usage
         self._count_failure = count_failure
         self._splitter = EventSplitter()
-        self._document = StreamDocument()
+        self._document = StreamDocument(events)
 
     @property
     def is_over(self) -> bool:
@@ -119,8 +127,8 @@ def _has_usage_alone(content: Mapping[str, Any]) -> bool:
     return content.get("choices") == [] and isinstance(content.get("usage"), dict)
 
 
-class DocumentWatch:
-    """Watches a plain body, which tells nothing before its end.
+class DocumentReader:
+    """Reads a plain body along, which tells nothing before its end.
 
     Args:
         is_json: Whether there is something to read in it; audio is not kept.
@@ -142,7 +150,7 @@ class DocumentWatch:
         return chunk
 
     def take_rest(self) -> bytes:
-        """Note that the body is whole."""
+        """Take in that the body is whole."""
         self.is_over = self.is_final = True
         return b""
 

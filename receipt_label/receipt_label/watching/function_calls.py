@@ -1,101 +1,99 @@
-"""From one call of a decorated function to what there is to record of it; nothing here raises."""
+"""From one call of a function or a method to what there is to record of it; nothing here raises."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from receipt_label.calls.call import CallSink, ObservedCall
 from receipt_label.calls.error_words import describe_error
 from receipt_label.calls.recorded import RecordedInside, is_recorded, mark_recorded
-from receipt_label.calls.reply import Reply
-from receipt_label.tracking.batch_results import mark_as_batch
-from receipt_label.watching.requests import PARTIAL
+from receipt_label.calls.reply import Reply, mark_as_batch
+from receipt_label.providers.provider import Operation, Request
+from receipt_label.watching.request_calls import PARTIAL
 from receipt_label.watching.returned_streams import watch_returned_stream
+from receipt_label.watching.stream_items import ItemReader, make_item_reader
 
 _PARTIAL: Final = {"usage_status": PARTIAL}
 
 
-class ItemReading(Protocol):
-    """Gathers what the items of one stream tell."""
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the usage is the last word."""
-
-    def take(self, item: object) -> None:
-        """Take the next item."""
-
-    def read(self) -> Reply:
-        """Return what they tell so far."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrackedFunction:
-    """What a decorated function calls.
+@dataclass(frozen=True, slots=True)
+class FunctionObserver:
+    """Observes the calls of one function.
 
     Args:
-        service: Provider, such as "openai".
-        operation: Kind of call, such as "completion".
-        read: Reads what the function returns.
-        read_items: Makes a reading of what one call of a generator yields.
-        model: Of every call; by default what the reply says, else the function's argument
-            ``model``.
+        service: The provider, as records name it.
+        operation: What the function asks for.
+        sink: Records the calls.
         is_batch: Whether the provider's Batch API serves the calls.
-        may_return_stream: Whether what can be iterated or entered, and tells no usage, is a
-            stream that is yet to be read.
     """
 
     service: str
-    operation: str
-    read: Callable[[object], Reply]
-    read_items: Callable[[], ItemReading]
-    model: str | None = None
+    operation: Operation
+    sink: CallSink
     is_batch: bool = False
-    may_return_stream: bool = False
 
-
-class FunctionWatch:
-    """Watches the calls of one function.
-
-    Args:
-        kind: What it calls.
-        sink: Takes the calls.
-    """
-
-    def __init__(self, kind: TrackedFunction, sink: CallSink) -> None:
-        self._kind = kind
-        self._sink = sink
-
-    def begin(self, kwargs: Mapping[str, Any]) -> CallOfFunction:
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FunctionCall:  # noqa: ARG002
         """Return the call that begins with these arguments."""
-        return CallOfFunction(self._kind, self._sink, kwargs.get("model"))
+        return FunctionCall(self.service, self.operation, self.sink, kwargs, is_batch=self.is_batch)
 
 
-class CallOfFunction:
-    """One call of a decorated function, under way; recorded once, however it ends.
+class FunctionCall:
+    """One call of a function, under way; recorded once, however it ends.
 
     Each way to end has a form for asyncio, which does not block the event loop.
+
+    Args:
+        service: The provider, as records name it.
+        operation: What is asked for.
+        sink: Records the call.
+        request: The arguments by their names.
+        is_batch: Whether the provider's Batch API serves it.
+        is_own: Whether what it returns is made for it alone, so that the same object twice
+            is two calls.
     """
 
-    def __init__(self, kind: TrackedFunction, sink: CallSink, model: Any) -> None:
+    def __init__(
+        self,
+        service: str,
+        operation: Operation,
+        sink: CallSink,
+        request: Request,
+        *,
+        is_batch: bool = False,
+        is_own: bool = False,
+    ) -> None:
         self.inside = RecordedInside()
-        self._kind = kind
+        self.operation = operation
+        self._service = service
         self._sink = sink
+        self._request = request
+        self._is_batch = is_batch
+        self._is_own = is_own
         self._start = sink.start()
-        self._requested_model = model if isinstance(model, str) else None
-        self._items = kind.read_items()
+        self._items: ItemReader | None = None
         self._first_item: float | None = None
         # A forked child has the generator too; it is its parent's to record.
-        self._process = os.getpid()
+        self._process: int | None = os.getpid()
 
-    def note(self, item: object) -> None:
-        """Take what a generator yields."""
+    def follows(self, result: object) -> bool:
+        """Tell whether the call goes on until a stream is read that the method returned."""
+        return self._is_own and self.operation.streams and is_stream(result)
+
+    def abandon(self) -> None:
+        """Record that nobody holds the stream any more; runs inside of a finalizer."""
+        if (ended := self._end(self._describe_failure, None)) is not None:
+            self._sink.take_abandoned(ended)
+
+    def take_item(self, item: object) -> None:
+        """Take what a generator or a stream yields."""
         if self._first_item is None:
             self._first_item = self._sink.read_clock()
         try:
+            if self._items is None:
+                self._items = make_item_reader(self.operation, self._request)
             self._items.take(item)
         except Exception as error:  # noqa: BLE001
             self._sink.count_failure(error)
@@ -143,6 +141,7 @@ class CallOfFunction:
     def _end(self, describe: Callable[[Any], ObservedCall | None], how: Any) -> ObservedCall | None:
         if self._process != os.getpid():
             return None
+        self._process = None
         try:
             return describe(how)
         except Exception as failure:  # noqa: BLE001
@@ -150,11 +149,11 @@ class CallOfFunction:
             return None
 
     def _describe_result(self, result: object) -> ObservedCall | None:
-        if is_recorded(result):
+        if not self._is_own and is_recorded(result):
             return None
-        reply = self._read(self._kind.read, result)
+        reply = self._read(result)
         # What tells its usage is a whole reply, even if it can be iterated.
-        if reply.usage is None and self._kind.may_return_stream and _is_stream(result):
+        if reply.usage is None and self.operation.streams and is_stream(result):
             if not self.inside and not self._watch(result):
                 self._sink.count_untracked()
             return None
@@ -164,11 +163,11 @@ class CallOfFunction:
         return self._describe(reply)
 
     def _describe_items(self, returned: object) -> ObservedCall | None:
-        if self.inside or is_recorded(returned):
+        if self.inside or (returned is not None and is_recorded(returned)):
             return None
-        reply = Reply() if returned is None else self._read(self._kind.read, returned)
+        reply = Reply() if returned is None else self._read(returned)
         if reply.usage is None and reply.cost_usd is None:
-            reply = self._items.read()
+            reply = self.operation.known if self._items is None else self._items.read()
         mark_recorded(returned, reply.request_id)
         return self._describe(reply)
 
@@ -178,7 +177,7 @@ class CallOfFunction:
             return None
         mark_recorded(None, None)
         told = None if error is None else describe_error(error)
-        if self._first_item is None:
+        if self._items is None:
             return self._describe(Reply(), told)
         reply = self._items.read()
         if self._items.is_final:
@@ -192,16 +191,15 @@ class CallOfFunction:
             stream,
             self._sink,
             self._start,
-            service=self._kind.service,
-            operation=self._kind.operation,
-            model=self._requested_model,
-            read=self._kind.read,
+            service=self._service,
+            operation=self.operation,
+            request=self._request,
         )
 
-    def _read(self, read: Callable[[object], Reply], result: object) -> Reply:
+    def _read(self, result: object) -> Reply:
         """Read a result; the call is worth a record even if that fails."""
         try:
-            return read(result)
+            return self.operation.read(result, self._request)
         except Exception as error:  # noqa: BLE001
             self._sink.count_failure(error)
             return Reply()
@@ -209,18 +207,21 @@ class CallOfFunction:
     def _describe(
         self, reply: Reply, error: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> ObservedCall:
-        kind = self._kind
-        if kind.is_batch:
+        operation = self.operation
+        if self._is_batch:
             reply = mark_as_batch(reply)
+        if operation.model not in {None, reply.model}:
+            reply = replace(reply, model=operation.model)
+        model = self._request.get("model")
         return ObservedCall(
-            service=kind.service,
-            operation=kind.operation,
+            service=self._service,
+            operation=operation.name,
             start=self._start,
-            reply=reply if kind.model is None else replace(reply, model=kind.model),
-            requested_model=self._requested_model,
+            reply=reply,
+            requested_model=model if isinstance(model, str) else None,
             first_token=self._first_item,
             error=error or reply.error,
-            metadata=metadata or {},
+            metadata={**operation.metadata, **(metadata or {})},
         )
 
 
@@ -235,7 +236,7 @@ def _is_among(reply: Reply, inside: RecordedInside) -> bool:
     return reply.request_id in inside
 
 
-def _is_stream(result: object) -> bool:
+def is_stream(result: object) -> bool:
     """Tell whether a result is a stream, or a manager of one; of an SDK's or anybody's."""
     return any(
         hasattr(result, name) for name in ("__next__", "__anext__", "__enter__", "__aenter__")

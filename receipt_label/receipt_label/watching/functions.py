@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
-from receipt_label.calls.call import CallSink
-from receipt_label.watching.function_calls import CallOfFunction, FunctionWatch, TrackedFunction
+from receipt_label.watching.function_calls import FunctionCall
+from receipt_label.watching.streams import follow_stream
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def track(kind: TrackedFunction, sink: CallSink, function: Callable[P, R]) -> Callable[P, R]:
-    """Return ``function`` with its calls going down in ``sink``.
+class Observer(Protocol):
+    """Begins to observe a call of a function. No method raises."""
+
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FunctionCall | None:
+        """Return the call that these arguments begin; None when it is not one to record."""
+
+
+def track(observer: Observer, function: Callable[P, R]) -> Callable[P, R]:
+    """Return ``function`` with its calls recorded.
 
     It stays of its kind: sync or async, a generator or not. Arguments, result, what goes into
     a generator and errors pass unchanged. A function that uses a wrapped client, or returns
@@ -29,7 +36,6 @@ def track(kind: TrackedFunction, sink: CallSink, function: Callable[P, R]) -> Ca
         raise TypeError(
             f"function is of type {type(function).__name__}; accepted is a function, sync or async"
         )
-    watch = FunctionWatch(kind, sink)
     for is_one, wrap in (
         (inspect.isasyncgenfunction, _track_async_generator),
         (inspect.isgeneratorfunction, _track_generator),
@@ -37,14 +43,16 @@ def track(kind: TrackedFunction, sink: CallSink, function: Callable[P, R]) -> Ca
     ):
         # Of an object that can be called, its method says it.
         if is_one(function) or is_one(type(function).__call__):
-            return cast("Callable[P, R]", wrap(watch, function))
-    return cast("Callable[P, R]", _track_sync(watch, function))
+            return cast("Callable[P, R]", wrap(observer, function))
+    return cast("Callable[P, R]", _track_sync(observer, function))
 
 
-def _track_sync(watch: FunctionWatch, function: Any) -> Any:
+def _track_sync(observer: Observer, function: Any) -> Any:
     @functools.wraps(function)
     def tracked(*args: Any, **kwargs: Any) -> Any:
-        call = watch.begin(kwargs)
+        call = observer.begin(args, kwargs)
+        if call is None:
+            return function(*args, **kwargs)
         try:
             with call.inside:
                 result = function(*args, **kwargs)
@@ -54,48 +62,64 @@ def _track_sync(watch: FunctionWatch, function: Any) -> Any:
         if inspect.iscoroutine(result):
             # The SDKs' own async methods are plain functions that return one.
             return _finish_later(call, lambda: result)
+        if call.follows(result):
+            return follow_stream(call, result)
         call.finish(result)
         return result
 
     return tracked
 
 
-def _track_async(watch: FunctionWatch, function: Any) -> Any:
+def _track_async(observer: Observer, function: Any) -> Any:
     @functools.wraps(function)
     async def tracked(*args: Any, **kwargs: Any) -> Any:
-        return await _finish_later(watch.begin(kwargs), lambda: function(*args, **kwargs))
+        call = observer.begin(args, kwargs)
+        if call is None:
+            return await function(*args, **kwargs)
+        return await _finish_later(call, lambda: function(*args, **kwargs))
 
     return tracked
 
 
-async def _finish_later(call: CallOfFunction, begin: Callable[[], Any]) -> Any:
+async def _finish_later(call: FunctionCall, begin: Callable[[], Any]) -> Any:
     try:
         with call.inside:
             result = await begin()
     except BaseException as error:
         await _fail(call, error)
         raise
+    if call.follows(result):
+        return follow_stream(call, result)
     await call.afinish(result)
     return result
 
 
-async def _fail(call: CallOfFunction, error: BaseException) -> None:
+async def _fail(call: FunctionCall, error: BaseException) -> None:
     if isinstance(error, GeneratorExit):
         call.fail(error)  # Nothing may be awaited any more.
     else:
         await call.afail(error)
 
 
-def _track_generator(watch: FunctionWatch, function: Any) -> Any:
+def _start(
+    call: FunctionCall, function: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """Return a generator; that it cannot be made is how the call ends."""
+    try:
+        with call.inside:
+            return function(*args, **kwargs)
+    except BaseException as error:
+        call.fail(error)
+        raise
+
+
+def _track_generator(observer: Observer, function: Any) -> Any:
     @functools.wraps(function)
     def tracked(*args: Any, **kwargs: Any) -> Any:
-        call = watch.begin(kwargs)
-        try:
-            with call.inside:
-                generator = function(*args, **kwargs)
-        except BaseException as error:
-            call.fail(error)
-            raise
+        call = observer.begin(args, kwargs)
+        if call is None:
+            return (yield from function(*args, **kwargs))
+        generator = _start(call, function, args, kwargs)
         go_on, value = generator.send, None
         while True:
             try:
@@ -107,7 +131,7 @@ def _track_generator(watch: FunctionWatch, function: Any) -> Any:
             except BaseException as error:
                 call.fail(error)
                 raise
-            call.note(item)
+            call.take_item(item)
             try:
                 go_on, value = generator.send, (yield item)
             except GeneratorExit:
@@ -119,7 +143,7 @@ def _track_generator(watch: FunctionWatch, function: Any) -> Any:
     return tracked
 
 
-def _close(call: CallOfFunction, generator: Any) -> None:
+def _close(call: FunctionCall, generator: Any) -> None:
     try:
         with call.inside:
             generator.close()
@@ -129,16 +153,15 @@ def _close(call: CallOfFunction, generator: Any) -> None:
     call.leave()
 
 
-def _track_async_generator(watch: FunctionWatch, function: Any) -> Any:
+def _track_async_generator(observer: Observer, function: Any) -> Any:  # noqa: C901 - as its twin
     @functools.wraps(function)
     async def tracked(*args: Any, **kwargs: Any) -> Any:
-        call = watch.begin(kwargs)
-        try:
-            with call.inside:
-                generator = function(*args, **kwargs)
-        except BaseException as error:
-            await call.afail(error)
-            raise
+        call = observer.begin(args, kwargs)
+        if call is None:
+            async for item in function(*args, **kwargs):
+                yield item
+            return
+        generator = _start(call, function, args, kwargs)
         go_on, value = generator.asend, None
         while True:
             try:
@@ -150,7 +173,7 @@ def _track_async_generator(watch: FunctionWatch, function: Any) -> Any:
             except BaseException as error:
                 await _fail(call, error)
                 raise
-            call.note(item)
+            call.take_item(item)
             try:
                 go_on, value = generator.asend, (yield item)
             except GeneratorExit:
@@ -162,7 +185,7 @@ def _track_async_generator(watch: FunctionWatch, function: Any) -> Any:
     return tracked
 
 
-async def _aclose(call: CallOfFunction, generator: Any) -> None:
+async def _aclose(call: FunctionCall, generator: Any) -> None:
     try:
         with call.inside:
             await generator.aclose()

@@ -1,89 +1,113 @@
-"""The hook around a provider's method: what it returns and raises passes, and is taken down."""
+"""Watch a client each of whose methods is a call, on a copy of it that shares its connections."""
 
 from __future__ import annotations
 
-import functools
+import copy
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
-from receipt_label.calls.call import CallSink, ObservedCall
+from receipt_label.calls.call import CallSink
+from receipt_label.providers.provider import UNTRACKED, FindOperation, MethodClients, Operation
+from receipt_label.watching.function_calls import FunctionCall
+from receipt_label.watching.functions import track
 
-CallT = TypeVar("CallT")
+ClientT = TypeVar("ClientT")
 
-
-class MethodWatch(Protocol[CallT]):
-    """Makes an :class:`ObservedCall` of each call of a method. No method here raises."""
-
-    @property
-    def sink(self) -> CallSink:
-        """Takes the calls."""
-
-    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CallT | None:
-        """Return the call that begins; None when it is not one to record."""
-
-    def finish(self, call: CallT | None, result: object) -> ObservedCall | None:
-        """Return what there is to record of a call that gave ``result``."""
-
-    def fail(self, call: CallT | None, failure: BaseException) -> ObservedCall | None:
-        """Return what there is to record of a call that raised ``failure``."""
+_SINK: Final = "_receipt_label_sink"
+_HOOKED: Final = "_receipt_label_hooked"
 
 
-def observe(
-    watch: MethodWatch[CallT],
-    method: Callable[..., Any],
-    invoke: Callable[..., Any] | None = None,
-) -> Callable[..., Any]:
-    """Return ``method``, sync or async, with its calls going down in the watch's sink.
+def watch_methods(client: ClientT, service: str, kind: MethodClients, sink: CallSink) -> ClientT:
+    """Return a copy of a client whose methods are recorded by ``sink``.
+
+    One whose methods are recorded there already is returned itself.
 
     Args:
-        watch: Describes them.
-        method: The method.
-        invoke: Calls it, with the call before its own arguments; by default as it is. Async
-            when the method is.
+        client: One that ``kind`` accepts.
+        service: The provider, as records name it.
+        kind: What its methods ask for.
+        sink: Records the calls.
     """
-    if inspect.iscoroutinefunction(method):
-        return _observe_async(watch, method, invoke)
-    return _observe_sync(watch, method, invoke)
+    if getattr(client, _SINK, None) is sink:
+        return client
+    owners: dict[str, Any] = {"": copy.copy(client)}
+    for path, operation in kind.methods.items():
+        place, _, name = path.rpartition(".")
+        owner = _copy_part(owners, place)
+        method = _find_method(owner, name)
+        if callable(method):
+            observer = MethodObserver(service, operation, sink, _list_names(method))
+            hooked: Any = track(observer, method)
+            setattr(hooked, _HOOKED, True)
+            setattr(owner, name, hooked)
+    copied: ClientT = owners[""]
+    setattr(copied, _SINK, sink)
+    return copied
 
 
-def _observe_sync(
-    watch: MethodWatch[CallT], method: Callable[..., Any], invoke: Callable[..., Any] | None
-) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def observed(*args: Any, **kwargs: Any) -> Any:
-        call = watch.begin(args, kwargs)
+@dataclass(frozen=True, slots=True)
+class MethodObserver:
+    """Observes the calls of one method.
+
+    Args:
+        service: The provider, as records name it.
+        operation: What the method asks for, or a function that tells it by the arguments.
+        sink: Records the calls.
+        names: Of the positional arguments.
+    """
+
+    service: str
+    operation: Operation | FindOperation
+    sink: CallSink
+    names: tuple[str, ...]
+
+    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> FunctionCall | None:
+        """Return the call that these arguments begin; None when it is not one to record."""
+        request = {**dict(zip(self.names, args, strict=False)), **kwargs}
+        operation: Operation | None
         try:
-            result = invoke(call, *args, **kwargs) if invoke else method(*args, **kwargs)
-        except BaseException as error:
-            if (ended := watch.fail(call, error)) is not None:
-                watch.sink.take(ended)
-            raise
-        if (ended := watch.finish(call, result)) is not None:
-            watch.sink.take(ended)
-        return result
+            operation = (
+                self.operation if isinstance(self.operation, Operation) else self.operation(request)
+            )
+        except Exception as error:  # noqa: BLE001
+            self.sink.count_failure(error)
+            return None
+        if operation is UNTRACKED:
+            self.sink.count_untracked()
+            return None
+        if operation is None:
+            return None
+        return FunctionCall(self.service, operation, self.sink, request, is_own=True)
 
-    return observed
+
+def _copy_part(owners: dict[str, Any], place: str) -> Any:
+    """Return the copy of a part of the client, such as ``chat``, made once."""
+    if place not in owners:
+        outer, _, name = place.rpartition(".")
+        owner = _copy_part(owners, outer)
+        part = copy.copy(getattr(owner, name, None))
+        if part is not None:
+            setattr(owner, name, part)
+        owners[place] = part
+    return owners[place]
 
 
-def _observe_async(
-    watch: MethodWatch[CallT], method: Callable[..., Any], invoke: Callable[..., Any] | None
-) -> Callable[..., Any]:
-    @functools.wraps(method)
-    async def observed(*args: Any, **kwargs: Any) -> Any:
-        call = watch.begin(args, kwargs)
-        try:
-            pending = invoke(call, *args, **kwargs) if invoke else method(*args, **kwargs)
-            result = await pending
-        except BaseException as error:
-            if (ended := watch.fail(call, error)) is not None:
-                if isinstance(error, GeneratorExit):  # Nothing may be awaited any more.
-                    watch.sink.take(ended)
-                else:
-                    await watch.sink.atake(ended)
-            raise
-        if (ended := watch.finish(call, result)) is not None:
-            await watch.sink.atake(ended)
-        return result
+def _find_method(owner: object, name: str) -> Any:
+    """Return a method as the SDK made it, without the hook of another tracker."""
+    own = getattr(owner, "__dict__", {})
+    if getattr(own.get(name), _HOOKED, False):
+        hooked = own.pop(name)
+        return getattr(owner, name, hooked.__wrapped__)
+    return getattr(owner, name, None)
 
-    return observed
+
+def _list_names(method: Callable[..., Any]) -> tuple[str, ...]:
+    """Return what positional arguments are called."""
+    try:
+        parameters = inspect.signature(method).parameters.values()
+    except (TypeError, ValueError):  # A function of C may not say.
+        return ()
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(parameter.name for parameter in parameters if parameter.kind in kinds)

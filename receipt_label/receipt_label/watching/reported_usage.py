@@ -1,4 +1,4 @@
-"""Usage and cost that a function of the user's tells of a service that we do not know."""
+"""Usage and cost that a function of the user's reports of a service that we do not know."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from receipt_label.calls.reply import Reply, get_field
 from receipt_label.pricing import TokenUsage
+from receipt_label.providers.provider import Request
 
 UsageReader: TypeAlias = Callable[[Any], TokenUsage | Mapping[str, Any] | None]
 Cost: TypeAlias = Decimal | float | str
@@ -20,7 +21,7 @@ _TEXTS: Final = frozenset(
 )
 
 
-class ToldUsage:
+class ReportedUsage:
     """Reads what a call used and cost by the functions that the user gave.
 
     Args:
@@ -42,7 +43,7 @@ class ToldUsage:
         fixed = None if callable(cost_usd) or cost_usd is None else to_cost(cost_usd)
         self.known = Reply(cost_usd=fixed)
 
-    def read(self, result: object) -> Reply:
+    def read(self, result: object, request: Request) -> Reply:  # noqa: ARG002
         """Return what a result tells.
 
         Raises:
@@ -50,8 +51,8 @@ class ToldUsage:
         """
         model = get_field(result, "model")
         cost = self.known.cost_usd
-        if self._read_cost is not None and (told_cost := self._read_cost(result)) is not None:
-            cost = to_cost(told_cost)
+        if self._read_cost is not None and (reported := self._read_cost(result)) is not None:
+            cost = to_cost(reported)
         told = None if self._read_usage is None else self._read_usage(result)
         usage, invalid = _to_usage(told)
         return Reply(

@@ -1,285 +1,155 @@
-"""From one request of an SDK's client to what there is to record of it; nothing here raises."""
+"""Watch a client whose methods all end in its ``request``, as the SDKs that Stainless makes.
+
+All methods, ``with_options``, ``with_raw_response`` and ``parse`` included, are seen there, on a
+copy of the client that stays the client. ``request`` is replaced as an attribute of the copy: a
+subclass would break the SDKs' own checks of the exact type, and a hook in the HTTP client would
+see each retry, on the user's own client as well.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import Any, Final, TypeVar, cast
 
-from receipt_label.calls.call import CallSink, ObservedCall, Start
-from receipt_label.calls.error_words import describe_error
-from receipt_label.calls.recorded import mark_recorded
-from receipt_label.calls.reply import Reply, get_field
-from receipt_label.providers.endpoints import Endpoint, Provider
-from receipt_label.watching.bodies import BodyWatch, DocumentWatch, EventsWatch
+from receipt_label.calls.call import CallSink
+from receipt_label.providers.provider import RequestClients
+from receipt_label.watching.request_calls import RequestCall, RequestObserver
+from receipt_label.watching.responses import tap_response
 
-PARTIAL: Final = "partial"
-"""``usage_status`` in the metadata of a call that may have used more than is known."""
+ClientT = TypeVar("ClientT")
 
+_OBSERVER: Final = "_receipt_label_observer"
 
-@dataclass(slots=True)
-class Call:
-    """A call under way.
-
-    Attributes:
-        endpoint: What was called.
-        request: The JSON that was sent.
-        start: When it began.
-        hides_usage: Whether the usage in its stream was asked for by us alone.
-        response: Once it came, and was read already.
-        streamed: Once it came, and is still to be read.
-        retries: How often the SDK tried again.
-    """
-
-    endpoint: Endpoint
-    request: Mapping[str, Any]
-    start: Start
-    hides_usage: bool = False
-    response: Any = None
-    streamed: StreamedCall | None = None
-    retries: int = 0
+_current: Final[ContextVar[RequestCall | None]] = ContextVar("current", default=None)
+"""The call under way in this thread or task; None within one that is not recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallWatch:
-    """Makes an :class:`ObservedCall` of each request that is to be recorded.
+def watch_requests(
+    client: ClientT,
+    service: str,
+    api: RequestClients,
+    sink: CallSink,
+    includes_usage: bool | None,
+) -> ClientT:
+    """Return a copy of a client whose requests are recorded by ``sink``.
+
+    One that is watched in just this way already is returned itself.
 
     Args:
-        provider: Whose API it is.
-        host: The server that the client talks to.
-        sink: Takes the calls.
-        includes_usage: Whether streams are asked for their usage where the caller did not
-            choose; None to ask the provider's own servers, as others may refuse it.
+        client: One that ``api`` accepts.
+        service: The provider, as records name it.
+        api: What can be asked of it.
+        sink: Records the calls.
+        includes_usage: See :class:`RequestObserver`.
     """
-
-    provider: Provider
-    host: str
-    sink: CallSink
-    includes_usage: bool | None = None
-
-    def begin(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
-        """Return the call that a request begins; None when it is not one to record."""
-        try:
-            options = kwargs["options"] if "options" in kwargs else args[1]
-            if options.method.lower() != "post":
-                return None
-            body = options.json_data
-            endpoint = self.provider.find_endpoint(options.url)
-            return Call(endpoint, body if isinstance(body, Mapping) else {}, self.sink.start())
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-            return None
-
-    def ask_for_usage(self, call: Call | None, options: Any) -> Any:
-        """Return the options with which a stream tells its usage; they stay as they are."""
-        try:
-            if call is None or not self._may_ask(call, options):
-                return options
-            asked = {**(call.request.get("stream_options") or {}), "include_usage": True}
-            changed = {**call.request, "stream_options": asked}
-            call.hides_usage = True
-            return options.model_copy(update={"json_data": changed})
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-            return options
-
-    def _may_ask(self, call: Call, options: Any) -> bool:
-        if not call.endpoint.has_stream_options or call.request.get("stream") is not True:
-            return False
-        if self.includes_usage is False or (self.includes_usage is None and not self._is_own):
-            return False
-        # What `extra_body` says comes over what the SDK's own arguments say.
-        extra = options.extra_json if isinstance(options.extra_json, Mapping) else {}
-        chosen = {**call.request, **extra}.get("stream_options")
-        return chosen is None or (isinstance(chosen, Mapping) and "include_usage" not in chosen)
-
-    @property
-    def _is_own(self) -> bool:
-        return self.host == self.provider.host
-
-    def note_response(self, call: Call, response: Any, retries: int) -> StreamedCall | None:
-        """Take note of the response; return who watches its body if that is still to be read."""
-        call.retries = retries
-        try:
-            if response.is_closed:
-                # Parsing it may raise after the provider has billed the call.
-                call.response = response
-                return None
-            call.streamed = StreamedCall(self, call, _watch_body(self, call, response))
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-        return call.streamed
-
-    def finish(self, call: Call | None, result: object) -> ObservedCall | None:
-        """Return what there is to record of a call that gave ``result``."""
-        if call is None:
-            return None
-        try:
-            if call.streamed is not None:
-                mark_recorded(result, None)  # It will be, once it is read.
-                return None
-            if call.response is None and get_field(result, "usage") is None:
-                # A middleware's own answer: the provider was never asked.
-                self.sink.count_untracked()
-                return None
-            return self.describe(call, _read_reply(call, result), result=result)
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-            return None
-
-    def fail(self, call: Call | None, failure: BaseException) -> ObservedCall | None:
-        """Return what there is to record of a call that raised ``failure``."""
-        if call is None:
-            return None
-        try:
-            if call.streamed is not None:
-                return call.streamed.take(failure)
-            billed = call.response is not None and call.response.is_success
-            reply = _read_reply(call, None) if billed else Reply()
-            return self.describe(call, reply, error=describe_error(failure), failure=failure)
-        except Exception as error:  # noqa: BLE001
-            self.sink.count_failure(error)
-            return None
-
-    def describe(
-        self,
-        call: Call,
-        reply: Reply,
-        *,
-        result: object = None,
-        error: str | None = None,
-        failure: BaseException | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        first_token: float | None = None,
-    ) -> ObservedCall | None:
-        """Return what there is to record; None for a request that is no call."""
-        if not call.endpoint.is_known and reply.usage is None:
-            self.sink.count_untracked()
-            return None
-        mark_recorded(result, reply.request_id)
-        more = {**(metadata or {})}
-        if not self._is_own:
-            # Priced like the provider's own, but whoever reads the record can tell.
-            more["server"] = self.host
-        if call.retries:
-            more["retries"] = call.retries
-        if isinstance(request_id := getattr(failure, "request_id", None), str):
-            more["provider_request_id"] = request_id
-        model = call.request.get("model")
-        return ObservedCall(
-            service=self.provider.service,
-            operation=call.endpoint.operation,
-            start=call.start,
-            reply=reply,
-            requested_model=model if isinstance(model, str) else None,
-            first_token=first_token,
-            error=error,
-            metadata=more,
-        )
+    other = getattr(client, _OBSERVER, None)
+    if other is not None and (other.sink, other.includes_usage) == (sink, includes_usage):
+        return client
+    # The class's own copy: the instance's would watch for the tracker that wrapped it first,
+    # and one call would give two rows.
+    kind: Any = type(client)
+    copied = kind.copy(client)
+    observer = RequestObserver(service, api, copied.base_url.host, sink, includes_usage)
+    return cast("ClientT", _hook(copied, observer))
 
 
-@dataclass(slots=True)
-class StreamedCall:
-    """A call whose body is being read; recorded once, however that ends.
+def _hook(client: Any, observer: RequestObserver) -> Any:
+    """Put the hooks on a client that nobody else holds yet."""
+    setattr(client, _OBSERVER, observer)
+    client.request = _hook_request(observer, client.request)
+    client._process_response = _hook_response(observer, client._process_response)  # noqa: SLF001
+    client.copy = client.with_options = _hook_copy(observer, client.copy)
+    return client
 
-    Args:
-        watch: Describes it.
-        call: The call.
-        body: Sees what is read.
+
+def _hook_copy(observer: RequestObserver, copy: Callable[..., Any]) -> Any:
+    @functools.wraps(copy)
+    def copy_watched(*args: Any, **kwargs: Any) -> Any:
+        copied = copy(*args, **kwargs)
+        return _hook(copied, replace(observer, host=copied.base_url.host))
+
+    return copy_watched
+
+
+def _hook_response(observer: RequestObserver, process: Callable[..., Any]) -> Any:
+    @functools.wraps(process)
+    def process_observed(*args: Any, **kwargs: Any) -> Any:
+        call, response = _current.get(), kwargs.get("response")
+        if call is not None and response is not None:
+            streamed = observer.accept_response(call, response, kwargs.get("retries_taken", 0))
+            if streamed is not None:
+                tap_response(response, streamed)
+        return process(*args, **kwargs)
+
+    return process_observed
+
+
+def _hook_request(observer: RequestObserver, request: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``request``, sync or async, with its calls recorded by the observer's sink.
+
+    While it runs, its call is known to the hook of the response.
     """
+    if inspect.iscoroutinefunction(request):
+        return _hook_async_request(observer, request)
+    return _hook_sync_request(observer, request)
 
-    watch: CallWatch
-    call: Call
-    body: BodyWatch
-    first_token: float | None = None
-    # A forked child has the stream too; it is its parent's to record.
-    process: int = field(default_factory=os.getpid)
-    # Taken by whoever comes first: the reader, whoever closes it in another thread, or the
-    # garbage collector in the middle of either. A lock could be held by the same thread.
-    turns: list[None] = field(default_factory=lambda: [None])
 
-    @property
-    def is_over(self) -> bool:
-        """Whether all is told, though the body may go on."""
-        return self.body.is_over
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a chunk, and return what the reader shall see of it."""
-        had_content = self.body.has_content
-        shown = self.body.feed(chunk)
-        if self.body.has_content and not had_content:
-            self.first_token = self.watch.sink.read_clock()
-        return shown
-
-    def take_rest(self) -> bytes:
-        """Take the body's end, and return what was kept back of it."""
-        return self.body.take_rest()
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Record the call, unless it is."""
-        if (ended := self.take(error)) is not None:
-            self.watch.sink.take(ended)
-
-    def abandon(self) -> None:
-        """As :meth:`end`, when nobody holds the response any more."""
-        if (ended := self.take(None)) is not None:
-            self.watch.sink.take_abandoned(ended)
-
-    async def aend(self, error: BaseException | None = None) -> None:
-        """As :meth:`end`, without blocking the event loop."""
-        if (ended := self.take(error)) is not None:
-            await self.watch.sink.atake(ended)
-
-    def take(self, failure: BaseException | None) -> ObservedCall | None:
-        """Return what there is to record, the first time."""
+def _hook_sync_request(
+    observer: RequestObserver, request: Callable[..., Any]
+) -> Callable[..., Any]:
+    def send(call: RequestCall | None, cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        outer = _current.get()
+        _current.set(call)
         try:
-            self.turns.pop()
-        except IndexError:
-            return None
-        if self.process != os.getpid():
-            return None
+            return request(cast_to, observer.ask_for_usage(call, options), **kwargs)
+        finally:
+            _current.set(outer)
+
+    @functools.wraps(request)
+    def observed(*args: Any, **kwargs: Any) -> Any:
+        call = observer.begin(args, kwargs)
         try:
-            return self._describe(failure)
-        except Exception as error:  # noqa: BLE001
-            self.watch.sink.count_failure(error)
-            return None
+            result = send(call, *args, **kwargs)
+        except BaseException as error:
+            if (ended := observer.fail(call, error)) is not None:
+                observer.sink.take(ended)
+            raise
+        if (ended := observer.finish(call, result)) is not None:
+            observer.sink.take(ended)
+        return result
 
-    def _describe(self, failure: BaseException | None) -> ObservedCall | None:
-        body = self.body
-        reply = self.call.endpoint.read(body.read(), self.call.request)
-        is_partial = not body.is_final
-        if is_partial and reply.usage is not None:
-            reply = replace(reply, usage=replace(reply.usage, is_interrupted=True))
-        error = None if failure is None else describe_error(failure)
-        return self.watch.describe(
-            self.call,
-            reply,
-            error=error or body.error_code,
-            failure=failure,
-            metadata={"usage_status": PARTIAL} if is_partial else None,
-            first_token=self.first_token,
-        )
+    return observed
 
 
-def _watch_body(watch: CallWatch, call: Call, response: Any) -> BodyWatch:
-    kind = response.headers.get("content-type", "")
-    if kind.startswith("text/event-stream"):
-        return EventsWatch(hides_usage=call.hides_usage, count_failure=watch.sink.count_failure)
-    return DocumentWatch(is_json="json" in kind)
+def _hook_async_request(
+    observer: RequestObserver, request: Callable[..., Any]
+) -> Callable[..., Any]:
+    async def send(call: RequestCall | None, cast_to: Any, options: Any, **kwargs: Any) -> Any:
+        outer = _current.get()
+        _current.set(call)
+        try:
+            return await request(cast_to, observer.ask_for_usage(call, options), **kwargs)
+        finally:
+            _current.set(outer)
 
+    @functools.wraps(request)
+    async def observed(*args: Any, **kwargs: Any) -> Any:
+        call = observer.begin(args, kwargs)
+        try:
+            result = await send(call, *args, **kwargs)
+        except BaseException as error:
+            if (ended := observer.fail(call, error)) is not None:
+                if isinstance(error, GeneratorExit):  # Nothing may be awaited any more.
+                    observer.sink.take(ended)
+                else:
+                    await observer.sink.atake(ended)
+            raise
+        if (ended := observer.finish(call, result)) is not None:
+            await observer.sink.atake(ended)
+        return result
 
-def _read_reply(call: Call, result: object) -> Reply:
-    """Read what the call gave: the SDK's object, else the body."""
-    if get_field(result, "usage") is not None:
-        return call.endpoint.read(result, call.request)
-    return call.endpoint.read(_read_document(call.response), call.request)
-
-
-def _read_document(response: Any) -> object:
-    if response is None or "json" not in response.headers.get("content-type", ""):
-        return {}
-    try:
-        return response.json()
-    except ValueError:  # A body that is no JSON tells nothing.
-        return {}
+    return observed

@@ -12,44 +12,22 @@ import contextlib
 import functools
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from typing import Any, Protocol
+from typing import Any
+
+from receipt_label.watching.request_calls import StreamedCall
 
 
-class TapOwner(Protocol):
-    """Takes in what the reader of a body sees, and is told the end. No method raises."""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all is told, though the body may go on."""
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a chunk, and return what the reader shall see of it."""
-
-    def take_rest(self) -> bytes:
-        """Take the body's end, and return what was kept back of it."""
-
-    def end(self, error: BaseException | None = None) -> None:
-        """Take note that nothing more will be read; only the first time counts."""
-
-    def abandon(self) -> None:
-        """As ``end``, from inside of a finalizer."""
-
-    async def aend(self, error: BaseException | None = None) -> None:
-        """As ``end``, without blocking the event loop."""
-
-
-def tap_response(response: Any, owner: TapOwner) -> None:
-    """Let ``owner`` see what is read of a response, and how that ends.
+def tap_response(response: Any, call: StreamedCall) -> None:
+    """Let a call see what is read of its response, and how that ends.
 
     Args:
         response: Of httpx or httpx2, not read yet.
-        owner: Is told that it is abandoned when nobody holds the response any
-            more, at the latest.
+        call: Ends when nobody holds the response any more, at the latest.
     """
-    weakref.finalize(response, owner.abandon)
+    weakref.finalize(response, call.abandon)
     kind: Any = type(response)
     response.__class__ = _make_tapped(kind)
-    response._receipt_label_tap = _Tap(owner)  # noqa: SLF001
+    response._receipt_label_tap = _Tap(call)  # noqa: SLF001
 
 
 @functools.cache
@@ -87,8 +65,8 @@ def _make_tapped(kind: Any) -> type:
 class _Tap:
     """Stands between one response and its reader."""
 
-    def __init__(self, owner: TapOwner) -> None:
-        self._owner = owner
+    def __init__(self, call: StreamedCall) -> None:
+        self._call = call
         # The response closes itself at its end, before the last bytes are decoded.
         self._is_reading = False
 
@@ -96,13 +74,13 @@ class _Tap:
         """Pass a body on."""
         with contextlib.closing(body) as chunks:
             while (chunk := self._read(chunks)) is not None:
-                shown = self._owner.feed(chunk)
-                if self._owner.is_over:
-                    self._owner.end()
+                shown = self._call.feed(chunk)
+                if self._call.is_over:
+                    self._call.end()
                 if shown:
                     yield shown
-        rest = self._owner.take_rest()
-        self._owner.end()
+        rest = self._call.take_rest()
+        self._call.end()
         if rest:
             yield rest
 
@@ -111,7 +89,7 @@ class _Tap:
         try:
             return next(chunks, None)
         except BaseException as error:
-            self._owner.end(error)
+            self._call.end(error)
             raise
         finally:
             self._is_reading = False
@@ -120,13 +98,13 @@ class _Tap:
         """As :meth:`watch`, for asyncio."""
         async with contextlib.aclosing(body) as chunks:
             while (chunk := await self._aread(chunks)) is not None:
-                shown = self._owner.feed(chunk)
-                if self._owner.is_over:
-                    await self._owner.aend()
+                shown = self._call.feed(chunk)
+                if self._call.is_over:
+                    await self._call.aend()
                 if shown:
                     yield shown
-        rest = self._owner.take_rest()
-        await self._owner.aend()
+        rest = self._call.take_rest()
+        await self._call.aend()
         if rest:
             yield rest
 
@@ -135,17 +113,17 @@ class _Tap:
         try:
             return await anext(chunks, None)
         except BaseException as error:
-            await self._owner.aend(error)
+            await self._call.aend(error)
             raise
         finally:
             self._is_reading = False
 
     def close(self) -> None:
-        """Take note that the reader has closed the response, unless that did it itself."""
+        """End the call when the reader has closed the response, unless that did it itself."""
         if not self._is_reading:
-            self._owner.end()
+            self._call.end()
 
     async def aclose(self) -> None:
         """As :meth:`close`, for asyncio."""
         if not self._is_reading:
-            await self._owner.aend()
+            await self._call.aend()

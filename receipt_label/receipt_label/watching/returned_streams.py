@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from receipt_label.calls.call import CallSink, Start
 from receipt_label.calls.recorded import mark_recorded
-from receipt_label.calls.reply import Reply
-from receipt_label.providers.endpoints import ANTHROPIC, OPENAI, Endpoint
-from receipt_label.watching.requests import Call, CallWatch
+from receipt_label.providers.provider import Operation, Request, RequestClients
+from receipt_label.providers.registry import find_provider
+from receipt_label.watching.request_calls import RequestCall, RequestObserver
 from receipt_label.watching.responses import tap_response
-
-_PROVIDERS: Final = {provider.service: provider for provider in (OPENAI, ANTHROPIC)}
 
 
 def watch_returned_stream(
@@ -21,9 +18,8 @@ def watch_returned_stream(
     start: Start,
     *,
     service: str,
-    operation: str,
-    model: str | None,
-    read: Callable[[object], Reply],
+    operation: Operation,
+    request: Request,
 ) -> bool:
     """Let the call of an SDK's stream be recorded when the stream ends.
 
@@ -32,25 +28,29 @@ def watch_returned_stream(
 
     Args:
         stream: What a function returned.
-        sink: Takes the call.
+        sink: Records the call.
         start: When it began.
-        service: Provider.
-        operation: Kind of call.
-        model: The model asked for, where that is known.
-        read: Reads what its events add up to.
+        service: The provider, as records name it.
+        operation: What was asked for.
+        request: By these arguments.
 
     Returns:
         Whether it is watched.
     """
     response: Any = getattr(stream, "response", None)
-    if service not in _PROVIDERS or getattr(response, "is_stream_consumed", True):
+    api = _find_api(service)
+    if api is None or getattr(response, "is_stream_consumed", True):
         return False
-    watch = CallWatch(_PROVIDERS[service], response.request.url.host, sink)
-    endpoint = Endpoint(operation, lambda reply, request: read(reply))  # noqa: ARG005
-    request = {} if model is None else {"model": model}
-    streamed = watch.note_response(Call(endpoint, request, start), response, 0)
+    observer = RequestObserver(service, api, response.request.url.host, sink)
+    streamed = observer.accept_response(RequestCall(operation, request, start), response, 0)
     if streamed is None:
         return False
     tap_response(response, streamed)
     mark_recorded(stream, None)
     return True
+
+
+def _find_api(service: str) -> RequestClients | None:
+    provider = find_provider(service)
+    kinds = () if provider is None else provider.clients
+    return next((kind for kind in kinds if isinstance(kind, RequestClients)), None)

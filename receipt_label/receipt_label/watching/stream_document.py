@@ -6,25 +6,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from receipt_label.calls.error_words import read_error_word
+from receipt_label.providers.provider import StreamEvents
 
-# Of a chat's chunks, of what responses and messages nest in their events.
+# In an event itself, or in what it nests as "response" or "message".
 _FIELDS: Final = ("id", "model", "service_tier", "output")
-
-# After these a provider counts nothing any more.
-_LAST_EVENTS: Final = frozenset(
-    {
-        "response.completed",
-        "response.incomplete",
-        "response.failed",
-        "message_stop",
-        "speech.audio.done",
-        "transcript.text.done",
-    }
-)
 
 
 class StreamDocument:
-    """Adds up the events of one stream of OpenAI's or Anthropic's.
+    """Adds up the events of one stream.
+
+    Args:
+        events: How the provider's events tell.
 
     Attributes:
         fields: What a reader of plain replies reads: model, id, usage and the like.
@@ -34,7 +26,8 @@ class StreamDocument:
         error_code: The provider's word for what went wrong within the stream, if it did.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, events: StreamEvents) -> None:
+        self._events = events
         self.fields: dict[str, Any] = {}
         self.has_content = False
         self.is_final = False
@@ -48,44 +41,20 @@ class StreamDocument:
         for part in (event.get("response"), event.get("message"), event):
             if isinstance(part, Mapping):
                 self._take(part)
-        self.has_content = self.has_content or _brings_content(kind, event)
-        if kind in _LAST_EVENTS:
+        self.has_content = self.has_content or self._events.brings_content(kind, event)
+        if kind in self._events.last:
             self.is_over = self.is_final = True
-        self.is_final = self.is_final or _is_last_count(kind, event)
+        self.is_final = self.is_final or self._events.is_last_count(kind, event)
 
     def _take(self, part: Mapping[str, Any]) -> None:
         for name in _FIELDS:
             if (value := part.get(name)) is not None:
                 self.fields[name] = value
         if isinstance(usage := part.get("usage"), Mapping):
-            # Anthropic tells what was read first, and later what was written.
+            # It may come in parts: what was read first, and later what was written.
             told = {name: count for name, count in usage.items() if count is not None}
             self.fields["usage"] = {**self.fields.get("usage", {}), **told}
         if (error := part.get("error")) is not None or part.get("type") == "error":
             word = read_error_word(part if error is None else error)
             self.error_code = word or "unknown_error"
             self.is_over = True
-
-
-def _brings_content(kind: str, event: Mapping[str, Any]) -> bool:
-    if kind:
-        return kind.endswith(("delta", "partial_image")) and kind != "message_delta"
-    choices = event.get("choices")
-    return isinstance(choices, list) and any(map(_says_something, choices))
-
-
-def _says_something(choice: object) -> bool:
-    """Tell whether a choice has more than a role: text, a tool call, audio, reasoning."""
-    if not isinstance(choice, Mapping):
-        return False
-    delta = choice.get("delta")
-    if not isinstance(delta, Mapping):
-        return bool(choice.get("text"))
-    return any(value for name, value in delta.items() if name != "role")
-
-
-def _is_last_count(kind: str, event: Mapping[str, Any]) -> bool:
-    if kind == "message_delta":
-        delta = event.get("delta")
-        return isinstance(delta, Mapping) and delta.get("stop_reason") is not None
-    return "choices" in event and isinstance(event.get("usage"), Mapping)

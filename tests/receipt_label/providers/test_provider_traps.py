@@ -201,7 +201,7 @@ def test_a_forked_child_leaves_an_open_stream_to_its_parent(
     with MESSAGE.open(stub) as bare:
         stream = MESSAGE.ask(MESSAGE.wrap(tracker, bare))
         parent = os.getpid()
-        monkeypatch.setattr("receipt_label.watching.requests.os.getpid", lambda: parent + 1)
+        monkeypatch.setattr("receipt_label.watching.request_calls.os.getpid", lambda: parent + 1)
         stream.close()
     assert writer.records == []
 

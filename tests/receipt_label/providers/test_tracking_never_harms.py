@@ -203,5 +203,5 @@ def test_options_that_are_not_what_is_expected_pass_through(
     with pytest.raises(Exception) as caught:
         client.request(dict, None)  # type: ignore[call-overload]
 
-    assert caught.type.__module__ != "receipt_label.watching.clients"
+    assert caught.type.__module__ != "receipt_label.watching.requests"
     assert (writer.records, tracker.get_stats().failed) == ([], 1)

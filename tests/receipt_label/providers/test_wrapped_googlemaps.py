@@ -206,5 +206,5 @@ def test_a_decorated_function_that_uses_it_gives_one_record(
 
 @pytest.mark.parametrize("thing", [None, object(), "client"])
 def test_what_is_no_client_is_refused(ai_usage: UsageInMemory, thing: Any) -> None:
-    with pytest.raises(TypeError, match=r"accepted are googlemaps\.Client, and PlacesClient"):
+    with pytest.raises(TypeError, match=r"accepted are googlemaps\.Client, google\.maps"):
         ai_usage.tracker.wrap_google_places(thing)

@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_label.watching.bodies import MAX_DOCUMENT, DocumentWatch, EventsWatch
+from receipt_label.providers.openai import EVENTS
+from receipt_label.watching.bodies import MAX_DOCUMENT, DocumentReader, EventsReader
 
 USAGE = b'data: {"choices": [], "usage": {"prompt_tokens": 3}}\n\n'
 HELLO = b'data: {"choices": [{"delta": {"content": "hello"}}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 
 
-def watch(*, hides_usage: bool) -> tuple[EventsWatch, list[Exception]]:
+def watch(*, hides_usage: bool) -> tuple[EventsReader, list[Exception]]:
     failures: list[Exception] = []
-    return EventsWatch(hides_usage=hides_usage, count_failure=failures.append), failures
+    return EventsReader(EVENTS, hides_usage=hides_usage, count_failure=failures.append), failures
 
 
 @given(st.lists(st.binary(max_size=30) | st.sampled_from([HELLO, DONE, b"\n\n", b"data: {"])))
@@ -60,7 +61,7 @@ def test_an_event_that_makes_no_sense_costs_nothing_else(data: bytes) -> None:
 
 
 def test_a_document_is_read_at_its_end() -> None:
-    body = DocumentWatch(is_json=True)
+    body = DocumentReader(is_json=True)
     assert body.feed(b'{"usage": ') == b'{"usage": '
     assert (body.read(), body.is_over) == ({}, False)
     body.feed(b'{"input_tokens": 1}}')
@@ -70,13 +71,13 @@ def test_a_document_is_read_at_its_end() -> None:
 
 @pytest.mark.parametrize("content", [b"[]", b"", b"\xff", b"7"])
 def test_a_document_that_is_none_tells_nothing(content: bytes) -> None:
-    body = DocumentWatch(is_json=True)
+    body = DocumentReader(is_json=True)
     body.feed(content)
     assert body.read() == {}
 
 
 def test_sound_and_bodies_without_end_are_not_kept() -> None:
-    sound, endless = DocumentWatch(is_json=False), DocumentWatch(is_json=True)
+    sound, endless = DocumentReader(is_json=False), DocumentReader(is_json=True)
     sound.feed(b"ID3")
     for _ in range(MAX_DOCUMENT // 2**20 + 1):
         endless.feed(bytes(2**20))

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receipt_label.providers import StreamEvents
+from receipt_label.providers.anthropic import EVENTS as ANTHROPIC
+from receipt_label.providers.openai import EVENTS as OPENAI
 from receipt_label.watching.stream_document import StreamDocument
 
 JSON = st.recursive(
@@ -20,8 +23,8 @@ NAMES = st.sampled_from(
 )
 
 
-def fold(*events: dict[str, Any]) -> StreamDocument:
-    document = StreamDocument()
+def fold(*events: dict[str, Any], how: StreamEvents = ANTHROPIC) -> StreamDocument:
+    document = StreamDocument(how)
     for event in events:
         document.fold(event)
     return document
@@ -56,37 +59,40 @@ def test_a_message_delta_without_a_reason_to_stop_is_not_the_last() -> None:
 
 
 @pytest.mark.parametrize(
-    "event",
+    ("how", "event"),
     [
-        {"choices": [{"delta": {"role": "assistant", "content": "a"}}]},
-        {"choices": [{"delta": {"tool_calls": [{}]}}]},
-        {"choices": [{"text": "a"}]},
-        {"type": "response.output_text.delta", "delta": "a"},
-        {"type": "response.reasoning_summary_text.delta", "delta": "a"},
-        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}},
-        {"type": "image_generation.partial_image"},
-        {"type": "transcript.text.delta", "delta": "a"},
+        (OPENAI, {"choices": [{"delta": {"role": "assistant", "content": "a"}}]}),
+        (OPENAI, {"choices": [{"delta": {"tool_calls": [{}]}}]}),
+        (OPENAI, {"choices": [{"text": "a"}]}),
+        (OPENAI, {"type": "response.output_text.delta", "delta": "a"}),
+        (OPENAI, {"type": "response.reasoning_summary_text.delta", "delta": "a"}),
+        (OPENAI, {"type": "image_generation.partial_image"}),
+        (OPENAI, {"type": "transcript.text.delta", "delta": "a"}),
+        (
+            ANTHROPIC,
+            {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}},
+        ),
     ],
     ids=str,
 )
-def test_the_first_token_is_noticed(event: dict[str, Any]) -> None:
-    assert fold(event).has_content
+def test_the_first_token_is_noticed(how: StreamEvents, event: dict[str, Any]) -> None:
+    assert fold(event, how=how).has_content
 
 
 @pytest.mark.parametrize(
-    "event",
+    ("how", "event"),
     [
-        {"choices": [{"delta": {"role": "assistant", "content": ""}}]},
-        {"choices": []},
-        {"type": "message_start", "message": {}},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}},
-        {"type": "response.created", "response": {}},
-        {"type": "ping"},
+        (OPENAI, {"choices": [{"delta": {"role": "assistant", "content": ""}}]}),
+        (OPENAI, {"choices": []}),
+        (OPENAI, {"type": "response.created", "response": {}}),
+        (ANTHROPIC, {"type": "message_start", "message": {}}),
+        (ANTHROPIC, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
+        (ANTHROPIC, {"type": "ping"}),
     ],
     ids=str,
 )
-def test_what_announces_an_answer_is_no_token(event: dict[str, Any]) -> None:
-    assert not fold(event).has_content
+def test_what_announces_an_answer_is_no_token(how: StreamEvents, event: dict[str, Any]) -> None:
+    assert not fold(event, how=how).has_content
 
 
 @pytest.mark.parametrize(
@@ -107,13 +113,14 @@ def test_what_announces_an_answer_is_no_token(event: dict[str, Any]) -> None:
     ],
     ids=str,
 )
+@pytest.mark.parametrize("how", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
 def test_an_error_ends_the_stream_and_its_message_is_not_kept(
-    event: dict[str, Any], code: str
+    how: StreamEvents, event: dict[str, Any], code: str
 ) -> None:
-    document = fold(event)
+    document = fold(event, how=how)
     assert (document.error_code, document.is_over) == (code, True)
 
 
-@given(st.lists(st.dictionaries(NAMES, JSON), max_size=5))
-def test_no_event_can_break_it(events: list[dict[str, Any]]) -> None:
-    fold(*events)
+@given(st.lists(st.dictionaries(NAMES, JSON), max_size=5), st.sampled_from([OPENAI, ANTHROPIC]))
+def test_no_event_can_break_it(events: list[dict[str, Any]], how: StreamEvents) -> None:
+    fold(*events, how=how)

@@ -1,29 +1,54 @@
-"""What the items that a generator yields tell of its call."""
+"""What the items that a stream or a generator yields tell of its call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from receipt_label.calls.reply import Reply, get_field
+from receipt_label.providers.provider import Operation, ReadReply, Request, StreamEvents
 from receipt_label.watching.stream_document import StreamDocument
 
-# What an event of OpenAI's or Anthropic's has when it tells more than a piece of text.
+# What an event has when it tells more than a piece of text.
 _TELLING: Final = ("usage", "response", "message", "error")
 
 
-class EventsReading:
+class ItemReader(Protocol):
+    """Gathers what the items of one stream tell."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the usage is the last word."""
+
+    def take(self, item: object) -> None:
+        """Take the next item."""
+
+    def read(self) -> Reply:
+        """Return what they tell so far."""
+
+
+def make_item_reader(operation: Operation, request: Request) -> ItemReader:
+    """Return what reads the items of one stream that answers a request."""
+    if operation.events is None:
+        return LastItemReader(operation.read, request, operation.known)
+    return EventItemReader(operation.read, request, operation.events)
+
+
+class EventItemReader:
     """Reads events of a provider's stream, as its SDK or its JSON gives them.
 
     Other items, such as pieces of text, tell nothing.
 
     Args:
         read: Reads a plain reply.
+        request: What was asked.
+        events: How the provider's events tell.
     """
 
-    def __init__(self, read: Callable[[object], Reply]) -> None:
+    def __init__(self, read: ReadReply, request: Request, events: StreamEvents) -> None:
         self._read = read
-        self._document = StreamDocument()
+        self._request = request
+        self._document = StreamDocument(events)
 
     @property
     def is_final(self) -> bool:
@@ -43,26 +68,28 @@ class EventsReading:
 
     def read(self) -> Reply:
         """Return what they tell so far."""
-        return self._read(self._document.fields)
+        return self._read(self._document.fields, self._request)
 
 
-class LastReading:
+class LastItemReader:
     """Keeps what the last item told that told anything.
 
     Args:
         read: Reads one item.
+        request: What was asked.
         known: What is known before any.
     """
 
     is_final = False
 
-    def __init__(self, read: Callable[[object], Reply], known: Reply) -> None:
+    def __init__(self, read: ReadReply, request: Request, known: Reply) -> None:
         self._read = read
+        self._request = request
         self._known = known
 
     def take(self, item: object) -> None:
         """Take the next item."""
-        reply = self._read(item)
+        reply = self._read(item, self._request)
         if reply.usage is not None or reply.cost_usd is not None:
             self._known = reply
 

@@ -3,38 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Final, ParamSpec, TypeVar, overload
+from typing import ParamSpec, TypeVar, overload
 
 from receipt_label.arguments import check_bool, check_text
-from receipt_label.calls.reply import Reply
-from receipt_label.providers.anthropic import read_message
-from receipt_label.providers.google_places import PLACES_MODEL, PLACES_SERVICE, read_places
-from receipt_label.providers.google_places_skus import find_sku_of_function
-from receipt_label.providers.openai import read_embedding, read_reply
+from receipt_label.providers.google_places import SERVICE as PLACES
+from receipt_label.providers.google_places import find_operation_of_function
+from receipt_label.providers.provider import Operation
+from receipt_label.providers.registry import need_provider
 from receipt_label.tracking.recorder import CallRecorder
-from receipt_label.watching.function_calls import TrackedFunction
+from receipt_label.watching.function_calls import FunctionObserver
 from receipt_label.watching.functions import track
-from receipt_label.watching.items import EventsReading, LastReading
-from receipt_label.watching.reported_usage import Cost, CostReader, ToldUsage, UsageReader
+from receipt_label.watching.reported_usage import Cost, CostReader, ReportedUsage, UsageReader
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-def _make_kind(service: str, operation: str, read: Callable[[object], Reply]) -> TrackedFunction:
-    return TrackedFunction(
-        service=service,
-        operation=operation,
-        read=read,
-        read_items=lambda: EventsReading(read),
-        may_return_stream=True,
-    )
-
-
-_COMPLETION: Final = _make_kind("openai", "completion", read_reply)
-_EMBEDDING: Final = _make_kind("openai", "embedding", read_embedding)
-_MESSAGE: Final = _make_kind("anthropic", "completion", read_message)
 
 
 class CallDecorators:
@@ -67,7 +49,7 @@ class CallDecorators:
         Raises:
             TypeError: ``function`` is not callable, or ``batch`` no bool.
         """
-        return self._decorate(_COMPLETION, function, batch=batch)
+        return self._decorate("openai", "completion", function, batch=batch)
 
     @overload
     def track_openai_embedding(self, function: Callable[P, R]) -> Callable[P, R]: ...
@@ -85,7 +67,7 @@ class CallDecorators:
         Raises:
             TypeError: ``function`` is not callable, or ``batch`` no bool.
         """
-        return self._decorate(_EMBEDDING, function, batch=batch)
+        return self._decorate("openai", "embedding", function, batch=batch)
 
     @overload
     def track_anthropic_completion(self, function: Callable[P, R]) -> Callable[P, R]: ...
@@ -103,7 +85,7 @@ class CallDecorators:
         Raises:
             TypeError: ``function`` is not callable, or ``batch`` no bool.
         """
-        return self._decorate(_MESSAGE, function, batch=batch)
+        return self._decorate("anthropic", "completion", function, batch=batch)
 
     def track_google_places(
         self,
@@ -130,16 +112,8 @@ class CallDecorators:
             TypeError: ``operation`` is no str.
         """
         check_text("operation", operation)
-        read = read_places(find_sku_of_function(operation, field_mask, legacy=legacy))
-        return self._make_decorator(
-            TrackedFunction(
-                service=PLACES_SERVICE,
-                operation=operation,
-                read=read,
-                read_items=lambda: LastReading(read, read(None)),
-                model=PLACES_MODEL,
-            )
-        )
+        asked = find_operation_of_function(operation, field_mask, legacy=legacy)
+        return self._make_decorator(PLACES, asked)
 
     def tracked(
         self,
@@ -177,31 +151,27 @@ class CallDecorators:
         check_text("operation", operation)
         if model is not None:
             check_text("model", model)
-        told = ToldUsage(usage, cost_usd)
-        return self._make_decorator(
-            TrackedFunction(
-                service=service,
-                operation=operation,
-                read=told.read,
-                read_items=lambda: LastReading(told.read, told.known),
-                model=model,
-                is_batch=check_bool("batch", batch),
-            )
-        )
+        reported = ReportedUsage(usage, cost_usd)
+        asked = Operation(name=operation, read=reported.read, model=model, known=reported.known)
+        return self._make_decorator(service, asked, batch=check_bool("batch", batch))
 
     def _decorate(
-        self, kind: TrackedFunction, function: Callable[P, R] | None, *, batch: bool
+        self, service: str, operation: str, function: Callable[P, R] | None, *, batch: bool
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
+        asked = need_provider(service).find_operation(operation)
         decorate: Callable[[Callable[P, R]], Callable[P, R]] = self._make_decorator(
-            replace(kind, is_batch=check_bool("batch", batch))
+            service, asked, batch=check_bool("batch", batch)
         )
         return decorate if function is None else decorate(function)
 
-    def _make_decorator(self, kind: TrackedFunction) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    def _make_decorator(
+        self, service: str, operation: Operation, *, batch: bool = False
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         self._load_prices()
+        observer = FunctionObserver(service, operation, self._recorder, batch)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            return track(kind, self._recorder, function)
+            return track(observer, function)
 
         return decorate
 

@@ -1,0 +1,108 @@
+"""Which providers there are: ours, and those that other packages bring.
+
+Another package brings one by an entry point of the group ``receipt_label.providers``, whose
+name is the service and whose value the :class:`Provider`, as ``docs/add_a_provider.md`` shows.
+None is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import metadata
+from typing import Final
+
+from receipt_label.providers.provider import Provider
+
+_logger = logging.getLogger(__name__)
+
+GROUP: Final = "receipt_label.providers"
+"""Group of the entry points."""
+
+# One row for each provider of ours: its service and its module, which has it as ``PROVIDER``.
+_OURS: Final = {
+    "openai": "receipt_label.providers.openai",
+    "anthropic": "receipt_label.providers.anthropic",
+    "google_places": "receipt_label.providers.google_places",
+}
+
+
+def find_provider(service: str) -> Provider | None:
+    """Return the provider of a service; None when there is none.
+
+    Raises:
+        ImportError: The package that brings it cannot be imported.
+        TypeError: What that package brings is no :class:`Provider`.
+        ValueError: It is one of another name.
+    """
+    if service in _OURS:
+        provider: Provider = importlib.import_module(_OURS[service]).PROVIDER
+        return provider
+    entry = _find_entries().get(service)
+    return None if entry is None else _load(entry)
+
+
+def need_provider(service: str) -> Provider:
+    """As :func:`find_provider`, of one that has to be there.
+
+    Raises:
+        ValueError: There is none; the message names those that there are.
+    """
+    provider = find_provider(service)
+    if provider is None:
+        known = join_words(each.service for each in list_providers())
+        raise ValueError(f"service is {service!r}; accepted are {known}")
+    return provider
+
+
+def list_providers() -> Iterator[Provider]:
+    """Yield ours, then the others; one that cannot be imported is logged and left out."""
+    for service in (*_OURS, *_find_entries()):
+        provider = _try_to_find(service)
+        if provider is not None:
+            yield provider
+
+
+@cache
+def _try_to_find(service: str) -> Provider | None:
+    try:
+        return find_provider(service)
+    except Exception as error:  # noqa: BLE001 - whatever their module does
+        kind = type(error).__name__
+        _logger.warning("the provider %r cannot be used: %s: %s", service, kind, error)
+        return None
+
+
+@cache
+def _find_entries() -> dict[str, metadata.EntryPoint]:
+    """Return the entry points by service; ours cannot be replaced, and the first one wins."""
+    found: dict[str, metadata.EntryPoint] = {}
+    for entry in metadata.entry_points(group=GROUP):
+        if entry.name in _OURS or found.setdefault(entry.name, entry) != entry:
+            _logger.warning(
+                "the provider %r of %s is there already, and is left out", entry.name, entry.value
+            )
+    return found
+
+
+def _load(entry: metadata.EntryPoint) -> Provider:
+    provider = entry.load()
+    if not isinstance(provider, Provider):
+        raise TypeError(
+            f"the entry point {entry.name} = {entry.value} is of type {type(provider).__name__}; "
+            "accepted is Provider"
+        )
+    if provider.service != entry.name:
+        raise ValueError(
+            f"the entry point {entry.name} = {entry.value} is the provider "
+            f"{provider.service!r}; accepted is the same name for both"
+        )
+    return provider
+
+
+def join_words(words: Iterable[str]) -> str:
+    """Return words with commas and an "and" between them."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
