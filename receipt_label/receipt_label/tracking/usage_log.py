@@ -35,6 +35,8 @@ _FIELDS: Final = (
     "metadata",
 )
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False).encode
+
 
 class UsageLogFile:
     """Appends records to a file as JSON Lines, one object to a line.
@@ -61,8 +63,12 @@ class UsageLogFile:
 
 
 def to_line(metric: AIUsageMetric) -> bytes:
-    """Return a record as a line of JSON in UTF-8: its fields by name, those that it has."""
-    return (json.dumps(_to_document(metric), ensure_ascii=False) + "\n").encode()
+    """Return a record as a line of JSON in UTF-8: its fields by name, those that it has.
+
+    A cost is a number with all of its digits, as ``json.loads(line, parse_float=Decimal)``
+    reads them.
+    """
+    return (_to_json(_to_document(metric)) + "\n").encode()
 
 
 def _append(path: Path, line: bytes) -> None:
@@ -77,17 +83,18 @@ def _append(path: Path, line: bytes) -> None:
 
 def _to_document(metric: AIUsageMetric) -> dict[str, Any]:
     document = {name: getattr(metric, name) for name in _FIELDS}
-    return {name: _to_json(value) for name, value in document.items() if value not in (None, {})}
+    return {name: value for name, value in document.items() if value not in (None, {})}
 
 
-def _to_json(value: Any) -> Any:
-    """Return a value that JSON can hold; a cost keeps its digits as text."""
+def _to_json(value: Any) -> str:
+    """Return a value as JSON; ``json.dumps`` would make a float of a Decimal, and lose digits."""
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, datetime):
-        return value.isoformat()
+        return _encode(value.isoformat())
     if isinstance(value, dict):
-        return {key: _to_json(element) for key, element in value.items()}
+        members = (f"{_to_json(key)}: {_to_json(element)}" for key, element in value.items())
+        return f"{{{', '.join(members)}}}"
     if isinstance(value, list):
-        return [_to_json(element) for element in value]
-    return value
+        return f"[{', '.join(map(_to_json, value))}]"
+    return _encode(value)

@@ -34,7 +34,7 @@ def test_a_line_holds_what_the_record_says(tmp_path: Path) -> None:
     )
 
     (line,) = log.path.read_text(encoding="utf-8").splitlines()
-    assert json.loads(line) == {
+    assert json.loads(line, parse_float=Decimal) == {
         "service": "openai",
         "model": "gpt-4o",
         "operation": "completion",
@@ -43,16 +43,45 @@ def test_a_line_holds_what_the_record_says(tmp_path: Path) -> None:
         "input_tokens": 3,
         "total_tokens": 3,
         "api_calls": 1,
-        "cost_usd": "0.00000002",
-        "metadata": {"shop": "Bäcker\n", "pricing": {"rate": "2.5"}, "tags": [1, None]},
+        "cost_usd": Decimal("0.00000002"),
+        "metadata": {"shop": "Bäcker\n", "pricing": {"rate": Decimal("2.5")}, "tags": [1, None]},
     }
+
+
+@pytest.mark.parametrize(
+    ("cost", "written"),
+    [
+        ("0.00000002", "0.00000002"),
+        (0.1, "0.1"),
+        ("1E-7", "0.0000001"),
+        ("2E+3", "2000"),
+        (3, "3"),
+        ("12345678901234567890123456789.123456789", "12345678901234567890123456789.123456789"),
+    ],
+)
+def test_a_cost_is_a_number_with_all_its_digits(cost: Any, written: str, tmp_path: Path) -> None:
+    """As text no tool adds it up, and as a float it would end in 000000000001."""
+    log = UsageLogFile(tmp_path / "usage.jsonl")
+    log.write(make_metric(cost_usd=cost))
+    line = log.path.read_text()
+    assert f'"cost_usd": {written}}}' in line
+    assert json.loads(line, parse_float=Decimal)["cost_usd"] == Decimal(written)
+    assert isinstance(json.loads(line)["cost_usd"], int | float)
+
+
+def test_what_json_must_escape_is_escaped(tmp_path: Path) -> None:
+    metadata = {'a "key"\n': ['"', "\\", "\u2028", True, None, [], {}, {"a": [Decimal("0.10")]}]}
+    log = UsageLogFile(tmp_path / "usage.jsonl")
+    log.write(make_metric(metadata=metadata))
+    (line,) = log.path.read_bytes().decode().split("\n")[:-1]
+    assert json.loads(line, parse_float=Decimal)["metadata"] == metadata
 
 
 def test_a_zero_is_kept(tmp_path: Path) -> None:
     log = UsageLogFile(tmp_path / "usage.jsonl")
     log.write(make_metric(output_tokens=0, cost_usd=0))
     line = json.loads(log.path.read_text())
-    assert (line["output_tokens"], line["cost_usd"]) == (0, "0")
+    assert (line["output_tokens"], line["cost_usd"]) == (0, 0)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
