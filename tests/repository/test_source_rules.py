@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,27 @@ def test_production_code_knows_nothing_of_mocks_or_test_runs(path: Path) -> None
     text = path.read_text(encoding="utf-8")
     assert "unittest.mock" not in text
     assert "PYTEST_CURRENT_TEST" not in text
+
+
+FOLDERS = [path for path in SOURCES if path.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("path", FOLDERS, ids=lambda path: str(path.parent.relative_to(ROOT)))
+def test_a_folder_says_what_its_files_have_in_common(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def test_every_folder_is_a_package() -> None:
+    """What reads packages passes over a folder without ``__init__``, as import-linter does."""
+    assert {path.parent for path in SOURCES} == {path.parent for path in FOLDERS}
+
+
+@pytest.mark.parametrize("package", [package.name for package in PACKAGES])
+def test_imports_form_no_circle(package: str) -> None:
+    """Modules that import one another can only be read, moved and tested together."""
+    graph = pytest.importorskip("grimp").build_graph(package, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # A CycleError shows the circle.
 
 
 SDK = {"boto3", "botocore", "pydantic", "pydantic_core"}
