@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_dynamo.data.queries.metric_queries import MetricQueries
-from receipt_dynamo.data.table.check import TableWishes, find_differences
+from receipt_dynamo.data.table.check import TableOptions, find_differences
 from receipt_dynamo.data.table.setup import look_at_table, make_table
 from receipt_label.cli.main import main
 from support.inside_client import wait_for_proof
@@ -98,7 +98,7 @@ def act_as(name: str, table_name: str, upstream: str) -> Iterator[tuple[Role, st
 @pytest.fixture
 def table(moto_endpoint: str, table_name: str) -> DynamoClient:
     client = DynamoClient(table_name, "us-east-1", moto_endpoint)
-    make_table(client._connection.client(), table_name, TableWishes())
+    make_table(client._connection.client(), table_name, TableOptions())
     return client
 
 
@@ -224,9 +224,9 @@ def test_an_operator_may_do_what_it_does_and_no_more(
             TableName=table_name, GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "GSI4"}}]
         )
         assert main(["table", "check", *where]) == 1
-        (missing,) = find_differences(look_at_table(boto, table_name), TableWishes())
-        for remedy in missing.remedies:
-            boto._make_api_call(remedy.operation, remedy.parameters)
+        (missing,) = find_differences(look_at_table(boto, table_name), TableOptions())
+        for fix in missing.fixes:
+            boto._make_api_call(fix.operation, fix.parameters)
         boto.close()
         assert main(["table", "check", *where]) == 0
         assert main(["doctor", *where]) == 0

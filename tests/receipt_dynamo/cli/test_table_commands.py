@@ -108,8 +108,9 @@ def test_what_could_not_be_turned_on_is_said_and_found(
 
 
 def test_quiet_and_json_print_what_was_asked_for(
-    run: Run, table: DynamoClient, moto_endpoint: str
+    run: Run, table: DynamoClient, moto_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AI_USAGE_RETENTION_DAYS", "90")
     where = ("--table", table.table_name, "--endpoint-url", moto_endpoint)
     quiet = run("check", *where, "--quiet")
     assert (quiet.status, quiet.err) == (1, "")

@@ -12,7 +12,7 @@ import pytest
 
 from engines.fixtures import Engine
 from receipt_dynamo.cli.command_line import main
-from receipt_dynamo.data.table.check import TableFinding, TableWishes, find_differences
+from receipt_dynamo.data.table.check import TableFinding, TableOptions, find_differences
 from receipt_dynamo.data.table.schema import describe_table
 from receipt_dynamo.data.table.setup import look_at_table
 from support.command_runs import Ended
@@ -69,10 +69,11 @@ def test_a_table_that_is_made_is_as_it_should_be(
 
 
 def test_a_table_that_exists_is_checked_and_not_changed(
-    run: Run, client: DynamoDBClient, table_name: str
+    run: Run, client: DynamoDBClient, table_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.create_table(**describe_table(table_name))
     before = look_at_table(client, table_name)
+    monkeypatch.setenv("AI_USAGE_RETENTION_DAYS", "90")
     ended = run("create")
     assert ended.status == 1
     assert f"table {table_name} exists; nothing was changed" in ended.out
@@ -81,30 +82,47 @@ def test_a_table_that_exists_is_checked_and_not_changed(
     assert look_at_table(client, table_name) == before
 
 
-def test_what_is_not_wanted_is_not_made_and_not_missed(run: Run) -> None:
+def test_what_is_not_wanted_is_not_made_and_not_missed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert run("create", "--no-ttl", "--no-pitr").status == 0
     assert run("check", "--no-ttl", "--no-pitr", "--quiet") == Ended(0, "", "")
+    assert run("check", "--no-pitr", "--quiet") == Ended(0, "", "")
+    monkeypatch.setenv("AI_USAGE_RETENTION_DAYS", "90")
     assert run("check", "--quiet").out.startswith("advised: time to live is off")
+    assert run("check", "--no-ttl", "--no-pitr", "--quiet") == Ended(0, "", "")
 
 
-def test_the_remedies_heal_a_table_that_is_wrong_in_many_ways(
-    run: Run, client: DynamoDBClient, table_name: str
+def test_a_time_to_live_that_other_items_use_is_left_alone(
+    run: Run, client: DynamoDBClient, table_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.create_table(**break_table(table_name))
+    assert run("create", "--no-ttl", "--no-pitr").status == 0
     client.update_time_to_live(
         TableName=table_name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "ttl"}
     )
+    assert run("check", "--no-pitr", "--quiet") == Ended(0, "", "")
+    monkeypatch.setenv("AI_USAGE_RETENTION_DAYS", "90")
+    (finding,) = run("check", "--no-pitr", "--json").document["findings"]
+    assert (finding["code"], finding["commands"]) == ("ttl-attribute", [])
+    assert "leave it while other items use ttl" in finding["advice"]
+
+
+def test_the_fixes_heal_a_table_that_is_wrong_in_many_ways(
+    run: Run, client: DynamoDBClient, table_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.create_table(**break_table(table_name))
+    monkeypatch.setenv("AI_USAGE_RETENTION_DAYS", "90")
     broken = run("check", "--no-pitr", "--json")
     assert broken.status == 2
     assert [(each["subject"], each["code"]) for each in broken.document["findings"]] == [
         ("GSI1", "index-missing"),
         ("GSI3", "index-keys"),
         ("table", "billing-mode"),
-        ("table", "ttl-attribute"),
+        ("table", "ttl-off"),
     ]
     healed = 0
     while findings := look(client, table_name):
-        apply_remedies(client, findings[0])
+        apply_fixes(client, findings[0])
         healed += 1
     assert healed == 4
     assert run("check", "--no-pitr").status == 0
@@ -129,15 +147,15 @@ def break_table(table_name: str) -> Any:
 
 
 def look(client: DynamoDBClient, table_name: str) -> list[TableFinding]:
-    return find_differences(look_at_table(client, table_name), TableWishes(recovers=False))
+    return find_differences(look_at_table(client, table_name), TableOptions(recovers=False))
 
 
-def apply_remedies(client: DynamoDBClient, finding: TableFinding) -> None:
+def apply_fixes(client: DynamoDBClient, finding: TableFinding) -> None:
     """Do what the commands of the AWS CLI would do, each when the one before has taken effect."""
-    assert finding.remedies, finding
-    for remedy in finding.remedies:
-        client._make_api_call(remedy.operation, remedy.parameters)  # type: ignore[attr-defined]
-        wait_until_settled(client, remedy.parameters["TableName"])
+    assert finding.fixes, finding
+    for fix in finding.fixes:
+        client._make_api_call(fix.operation, fix.parameters)  # type: ignore[attr-defined]
+        wait_until_settled(client, fix.parameters["TableName"])
 
 
 def wait_until_settled(client: DynamoDBClient, table_name: str) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from receipt_dynamo.cli.arguments import (
@@ -18,16 +19,19 @@ from receipt_dynamo.cli.findings import Finding, Level, describe
 from receipt_dynamo.cli.output import remark, say_all, say_json
 from receipt_dynamo.cli.target import add_target, find_table, open_connection, require_table
 from receipt_dynamo.data.table.check import (
-    Remedy,
+    Fix,
     TableFinding,
+    TableOptions,
     TableView,
-    TableWishes,
     find_differences,
 )
 from receipt_dynamo.data.table.setup import Remarks, look_at_table, make_table
 from receipt_dynamo.data.table.template import make_template
 from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
 from receipt_dynamo.utils.secrets import hide_passwords
+
+RETENTION_VARIABLE: Final = "AI_USAGE_RETENTION_DAYS"
+"""Where it is set, records hold when they expire."""
 
 _STATUSES: Final = {
     DONE: "the table is as it should be",
@@ -50,8 +54,8 @@ def add_create(commands: Any) -> argparse.ArgumentParser:
         example="--table ai-usage --region eu-central-1 --tag team=search",
     )
     add_target(parser)
-    add_wishes(parser)
-    _add_wishes_for_new_tables(parser)
+    add_table_options(parser)
+    _add_options_for_new_tables(parser)
     return parser
 
 
@@ -62,13 +66,14 @@ def add_check(commands: Any) -> argparse.ArgumentParser:
         "check",
         summary="say what is missing or different in a table",
         details="Compares a table with the one that the records need: keys, indexes, capacity,\n"
-        "time to live, point-in-time recovery. Changes nothing. Of each difference it says\n"
-        "whether it must or should be otherwise, and prints the AWS CLI's commands for that.",
+        "point-in-time recovery, and time to live where AI_USAGE_RETENTION_DAYS is set. Changes\n"
+        "nothing. Of each difference it says whether it must or should be otherwise, and prints\n"
+        "the AWS CLI's commands for that.",
         statuses=_STATUSES,
         example="--table ai-usage --json",
     )
     add_target(parser)
-    add_wishes(parser)
+    add_table_options(parser)
     return parser
 
 
@@ -88,12 +93,12 @@ def add_template(commands: Any) -> argparse.ArgumentParser:
         "--table", metavar="NAME", help="name of the table; by default DYNAMODB_TABLE_NAME"
     )
     parser.set_defaults(quiet=True)
-    add_wishes(parser)
-    _add_wishes_for_new_tables(parser)
+    add_table_options(parser)
+    _add_options_for_new_tables(parser)
     return parser
 
 
-def add_wishes(parser: argparse.ArgumentParser) -> None:
+def add_table_options(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that say what a table need not have."""
     parser.add_argument(
         "--no-ttl", action="store_true", help="time to live is not wanted: records stay for ever"
@@ -103,7 +108,7 @@ def add_wishes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_wishes_for_new_tables(parser: argparse.ArgumentParser) -> None:
+def _add_options_for_new_tables(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deletion-protection", action="store_true", help="the table cannot be deleted"
     )
@@ -124,9 +129,9 @@ def _read_tag(text: str) -> tuple[str, str]:
     return key, value
 
 
-def read_wishes(chosen: argparse.Namespace) -> TableWishes:
-    """Return what a table should have, by the arguments of :func:`add_wishes`."""
-    return TableWishes(
+def read_table_options(chosen: argparse.Namespace) -> TableOptions:
+    """Return what a new table should have, by the arguments of :func:`add_table_options`."""
+    return TableOptions(
         expires=not chosen.no_ttl,
         recovers=not chosen.no_pitr,
         is_protected=getattr(chosen, "deletion_protection", False),
@@ -134,21 +139,29 @@ def read_wishes(chosen: argparse.Namespace) -> TableWishes:
     )
 
 
+def read_expected_options(chosen: argparse.Namespace) -> TableOptions:
+    """Return what a table that exists should have: time to live for records that expire only."""
+    options = read_table_options(chosen)
+    records_expire = bool(os.environ.get(RETENTION_VARIABLE, "").strip())
+    return replace(options, expires=options.expires and records_expire)
+
+
 def run_create(chosen: argparse.Namespace) -> int:
     """Carry ``create`` out."""
     connection = open_connection(chosen)
-    wishes = read_wishes(chosen)
+    options = read_table_options(chosen)
     remark(chosen, f"making table {connection.table_name}, if there is none")
-    remarks = make_table(connection.client(), connection.table_name, wishes)
+    remarks = make_table(connection.client(), connection.table_name, options)
     view = look_at_table(connection.client(), connection.table_name)
-    return _report(chosen, view, wishes, _Made(remarks))
+    expected = read_expected_options(chosen) if remarks is None else options
+    return _report(chosen, view, expected, _Made(remarks))
 
 
 def run_check(chosen: argparse.Namespace) -> int:
     """Carry ``check`` out."""
     connection = open_connection(chosen)
     view = look_at_table(connection.client(), connection.table_name)
-    return _report(chosen, view, read_wishes(chosen), None)
+    return _report(chosen, view, read_expected_options(chosen), None)
 
 
 def run_template(chosen: argparse.Namespace) -> int:
@@ -156,7 +169,7 @@ def run_template(chosen: argparse.Namespace) -> int:
     table = require_table(chosen)
     if table.startswith("arn:"):
         raise CommandError(f"table is {table}; accepted is a name, a stack chooses the account")
-    say_json(make_template(table, read_wishes(chosen)))
+    say_json(make_template(table, read_table_options(chosen)))
     return DONE
 
 
@@ -168,9 +181,9 @@ class _Made:
 
 
 def _report(
-    chosen: argparse.Namespace, view: TableView, wishes: TableWishes, made: _Made | None
+    chosen: argparse.Namespace, view: TableView, options: TableOptions, made: _Made | None
 ) -> int:
-    findings = find_differences(view, wishes)
+    findings = find_differences(view, options)
     remarks = (made and made.remarks) or Remarks()
     notes = [*remarks.refusals, *dict.fromkeys([*remarks.notes, *view.notes])]
     if chosen.json:
@@ -221,8 +234,8 @@ def list_commands(finding: TableFinding, chosen: argparse.Namespace) -> list[str
     table = find_table(chosen)
     named = {} if table is None else {"TableName": table}
     return [
-        Remedy(remedy.operation, {**remedy.parameters, **named}).to_cli(_list_options(chosen))
-        for remedy in finding.remedies
+        Fix(fix.operation, {**fix.parameters, **named}).to_cli(_list_options(chosen))
+        for fix in finding.fixes
     ]
 
 

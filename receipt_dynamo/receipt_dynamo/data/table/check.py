@@ -1,4 +1,4 @@
-"""How a table differs from the one that the records need: pure, told from its descriptions."""
+"""How a table differs from the one that the records need: pure, of its descriptions alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ON: Final = frozenset({"ENABLED", "ENABLING"})
 
 
 @dataclass(frozen=True, slots=True)
-class Remedy:
+class Fix:
     """A call of DynamoDB's API that heals a finding.
 
     Attributes:
@@ -45,15 +45,15 @@ class Remedy:
     operation: str
     parameters: Mapping[str, Any]
 
-    def to_cli(self, options: Sequence[str] = ()) -> str:
+    def to_cli(self, arguments: Sequence[str] = ()) -> str:
         """Return the command of the AWS CLI that makes this call.
 
         Args:
-            options: Further arguments, such as a region.
+            arguments: Further ones, such as a region.
         """
         command = re.sub(r"(?<!^)(?=[A-Z])", "-", self.operation).lower()
         parameters = json.dumps(self.parameters, separators=(",", ":"))
-        return shlex.join(["aws", "dynamodb", command, "--cli-input-json", parameters, *options])
+        return shlex.join(["aws", "dynamodb", command, "--cli-input-json", parameters, *arguments])
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class TableFinding:
         subject: Where: "table", or an index's name.
         says: What is found, in words.
         advice: What to do, in words.
-        remedies: The calls that do it, one after the other, each when the table is active.
+        fixes: The calls that do it, one after the other, each when the table is active.
         is_required: Whether records cannot be written or read as they should; else it is
             advised.
     """
@@ -74,20 +74,20 @@ class TableFinding:
     subject: str
     says: str
     advice: str
-    remedies: tuple[Remedy, ...] = ()
+    fixes: tuple[Fix, ...] = ()
     is_required: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """What DynamoDB tells of a table.
+    """What DynamoDB says of a table.
 
     Attributes:
         table: What DescribeTable says.
-        expiry: What DescribeTimeToLive says, or None when it is not told.
-        backups: What DescribeContinuousBackups says, or None when it is not told.
-        notes: What is not told because this engine does not know it.
-        refusals: What is not told for another reason, and that.
+        expiry: What DescribeTimeToLive says, or None when it does not say.
+        backups: What DescribeContinuousBackups says, or None when it does not say.
+        notes: What it does not say because this engine does not know it.
+        refusals: What it does not say for another reason, and that.
     """
 
     table: Description
@@ -98,11 +98,12 @@ class TableView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableWishes:
+class TableOptions:
     """What a table should have beside keys and indexes, which are never optional.
 
     Attributes:
-        expires: Time to live on the attribute that holds when a record expires.
+        expires: Time to live on the attribute that holds when a record expires; for what is
+            written with ``retention_days``.
         recovers: Point-in-time recovery.
         is_protected: Deletion protection, for a table that is made.
         tags: Of a table that is made.
@@ -114,12 +115,12 @@ class TableWishes:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def list_tags(wishes: TableWishes) -> list[TagTypeDef]:
+def list_tags(options: TableOptions) -> list[TagTypeDef]:
     """Return the tags as CreateTable takes them."""
-    return [{"Key": key, "Value": value} for key, value in wishes.tags.items()]
+    return [{"Key": key, "Value": value} for key, value in options.tags.items()]
 
 
-def find_differences(view: TableView, wishes: TableWishes) -> list[TableFinding]:
+def find_differences(view: TableView, options: TableOptions) -> list[TableFinding]:
     """Return what is missing or different, first what is required."""
     findings = [
         *_check_status(view.table),
@@ -128,9 +129,9 @@ def find_differences(view: TableView, wishes: TableWishes) -> list[TableFinding]
         *_check_billing(view.table),
         *_check_caps(view.table),
     ]
-    if wishes.expires and view.expiry is not None:
+    if options.expires and view.expiry is not None:
         findings += _check_expiry(view.table, view.expiry)
-    if wishes.recovers and view.backups is not None:
+    if options.recovers and view.backups is not None:
         findings += _check_backups(view.table, view.backups)
     findings += [_mention_refusal(said) for said in view.refusals]
     return findings
@@ -184,17 +185,17 @@ def _check_index(table: Description, name: str) -> Iterator[TableFinding]:
 
 
 def _check_index_form(table: Description, name: str, index: Description) -> Iterator[TableFinding]:
-    remedies = (_update_index(table, {"Delete": {"IndexName": name}}), _create_index(table, name))
+    fixes = (_update_index(table, {"Delete": {"IndexName": name}}), _create_index(table, name))
     again = "delete it and create it again"
     differences = list(_compare_keys(table, index, describe_keys(name)))
     if differences:
         says = f"index {name} has different keys: {', '.join(differences)}"
-        yield TableFinding("index-keys", name, says, again, remedies)
+        yield TableFinding("index-keys", name, says, again, fixes)
         return
     projection = index.get("Projection", {}).get("ProjectionType")
     if projection != _WHOLE_ITEMS:
         says = f"index {name} projects {projection}, not whole items ({_WHOLE_ITEMS})"
-        yield TableFinding("index-projection", name, says, again, remedies)
+        yield TableFinding("index-projection", name, says, again, fixes)
 
 
 def _check_index_status(name: str, index: Description) -> Iterator[TableFinding]:
@@ -236,7 +237,7 @@ def _check_billing(table: Description) -> Iterator[TableFinding]:
             "table",
             f"the table's capacity is {mode}: it throttles what is above it",
             "make it on-demand, unless the capacity is planned",
-            (_remedy(table, "UpdateTable", BillingMode="PAY_PER_REQUEST"),),
+            (_fix(table, "UpdateTable", BillingMode="PAY_PER_REQUEST"),),
             is_required=False,
         )
 
@@ -271,14 +272,16 @@ def _check_expiry(table: Description, expiry: Description) -> Iterator[TableFind
     attribute = expiry.get("AttributeName")
     if is_on and attribute == EXPIRY_ATTRIBUTE:
         return
-    turn_on = _set_expiry(table, EXPIRY_ATTRIBUTE, enabled=True)
     if is_on:
+        # A table has one such attribute. Items of other types may need that one: nothing here
+        # turns it off.
         yield TableFinding(
             "ttl-attribute",
             "table",
-            f"time to live is on attribute {attribute}, not {EXPIRY_ATTRIBUTE}",
-            "turn it off there, and an hour later on for the other",
-            (_set_expiry(table, str(attribute), enabled=False), turn_on),
+            f"time to live is on attribute {attribute}, not {EXPIRY_ATTRIBUTE}: records with "
+            f"{EXPIRY_ATTRIBUTE} stay for ever",
+            f"leave it while other items use {attribute}, and keep the records in a table of "
+            "their own if they are to expire",
             is_required=False,
         )
     else:
@@ -287,7 +290,7 @@ def _check_expiry(table: Description, expiry: Description) -> Iterator[TableFind
             "table",
             f"time to live is off: records with {EXPIRY_ATTRIBUTE} stay for ever",
             "turn it on, unless all records are to be kept",
-            (turn_on,),
+            (_turn_expiry_on(table),),
             is_required=False,
         )
 
@@ -302,7 +305,7 @@ def _check_backups(table: Description, backups: Description) -> Iterator[TableFi
             "point-in-time recovery is off: what is deleted or overwritten is gone",
             "turn it on, unless the records are of no value",
             (
-                _remedy(
+                _fix(
                     table,
                     "UpdateContinuousBackups",
                     PointInTimeRecoverySpecification=specification,
@@ -312,16 +315,16 @@ def _check_backups(table: Description, backups: Description) -> Iterator[TableFi
         )
 
 
-def _remedy(table: Description, operation: str, **parameters: object) -> Remedy:
-    return Remedy(operation, {"TableName": table["TableName"], **parameters})
+def _fix(table: Description, operation: str, **parameters: object) -> Fix:
+    return Fix(operation, {"TableName": table["TableName"], **parameters})
 
 
-def _set_expiry(table: Description, attribute: str, *, enabled: bool) -> Remedy:
-    specification = {"Enabled": enabled, "AttributeName": attribute}
-    return _remedy(table, "UpdateTimeToLive", TimeToLiveSpecification=specification)
+def _turn_expiry_on(table: Description) -> Fix:
+    specification = {"Enabled": True, "AttributeName": EXPIRY_ATTRIBUTE}
+    return _fix(table, "UpdateTimeToLive", TimeToLiveSpecification=specification)
 
 
-def _create_index(table: Description, name: str) -> Remedy:
+def _create_index(table: Description, name: str) -> Fix:
     index: dict[str, Any] = dict(describe_index(name))
     capacity = table.get("ProvisionedThroughput", {})
     if capacity.get("WriteCapacityUnits"):  # Of a table on demand they are 0.
@@ -337,5 +340,5 @@ def _create_index(table: Description, name: str) -> Remedy:
     )
 
 
-def _update_index(table: Description, update: Mapping[str, Any], **more: object) -> Remedy:
-    return _remedy(table, "UpdateTable", **more, GlobalSecondaryIndexUpdates=[update])
+def _update_index(table: Description, update: Mapping[str, Any], **more: object) -> Fix:
+    return _fix(table, "UpdateTable", **more, GlobalSecondaryIndexUpdates=[update])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from receipt_dynamo.data.connection import UnreadableReplyError
 from receipt_dynamo.data.failures import name_failure, summarize_failure
-from receipt_dynamo.data.table.check import Description, TableView, TableWishes, list_tags
+from receipt_dynamo.data.table.check import Description, TableOptions, TableView, list_tags
 from receipt_dynamo.data.table.schema import create_table
 from receipt_dynamo.entities.wire_form import EXPIRY_ATTRIBUTE
 from receipt_dynamo.utils.retry_with_backoff import retry_with_backoff
@@ -49,13 +49,13 @@ class Remarks:
             return None
 
 
-def make_table(client: DynamoDBClient, table_name: str, wishes: TableWishes) -> Remarks | None:
+def make_table(client: DynamoDBClient, table_name: str, options: TableOptions) -> Remarks | None:
     """Make a table, wait until it is active, and turn on what it should have.
 
     Args:
         client: A boto3 client.
         table_name: Its name or ARN.
-        wishes: What it should have beside keys and indexes.
+        options: What it should have beside keys and indexes.
 
     Returns:
         What could not be turned on; None when the table exists: nothing is changed.
@@ -65,14 +65,14 @@ def make_table(client: DynamoDBClient, table_name: str, wishes: TableWishes) -> 
         botocore.exceptions.WaiterError: It was not active within 5 minutes.
     """
     more: dict[str, Any] = {}
-    if wishes.is_protected:
+    if options.is_protected:
         more["DeletionProtectionEnabled"] = True
-    if wishes.tags:
-        more["Tags"] = list_tags(wishes)
+    if options.tags:
+        more["Tags"] = list_tags(options)
     if not create_table(client, table_name, **more):
         return None
     remarks = Remarks()
-    if wishes.expires:
+    if options.expires:
         remarks.attempt(
             lambda: client.update_time_to_live(
                 TableName=table_name,
@@ -80,7 +80,7 @@ def make_table(client: DynamoDBClient, table_name: str, wishes: TableWishes) -> 
             ),
             "time to live is not turned on",
         )
-    if wishes.recovers:
+    if options.recovers:
         remarks.attempt(
             lambda: _turn_on_recovery(client, table_name),
             "point-in-time recovery is not turned on",
@@ -105,13 +105,13 @@ def _turn_on_recovery(client: DynamoDBClient, table_name: str) -> None:
 
 
 def look_at_table(client: DynamoDBClient, table_name: str) -> TableView:
-    """Return what DynamoDB tells of a table; three requests.
+    """Return what DynamoDB says of a table; three requests.
 
-    Not to be told of time to live or of backups is no failure: an engine may not know
+    That it says nothing of time to live or of backups is no failure: an engine may not know
     them, and a role may lack the right to see them.
 
     Raises:
-        UnreadableReplyError: A reply does not tell: perhaps it is no DynamoDB that answers.
+        UnreadableReplyError: A reply does not say: perhaps it is no DynamoDB that answers.
         botocore.exceptions.ClientError: DynamoDB refused to describe the table.
         botocore.exceptions.BotoCoreError: No reply came.
     """

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from receipt_dynamo import ReceiptDynamoError
 from receipt_dynamo.cli.arguments import BAD_ARGUMENTS, DONE, SOMETHING_LEFT, add_parser
-from receipt_dynamo.cli.commands.table import add_wishes
+from receipt_dynamo.cli.commands.table import add_table_options
 from receipt_dynamo.cli.explain import explain_failure, is_from_boto3
 from receipt_dynamo.cli.findings import Finding, Level, describe
 from receipt_dynamo.cli.output import count_of, say_all, say_json
@@ -67,7 +67,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         example="--table ai-usage --since 30d",
     )
     add_target(parser)
-    add_wishes(parser)
+    add_table_options(parser)
     parser.add_argument(
         "--since",
         metavar="DAY",

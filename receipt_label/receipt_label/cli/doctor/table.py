@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from receipt_dynamo import ReadTally
 from receipt_dynamo.cli.clock import REFUSED_BY_AWS, WORTH_A_WARNING
-from receipt_dynamo.cli.commands.table import describe_finding_in_json, judge, read_wishes
+from receipt_dynamo.cli.commands.table import describe_finding_in_json, judge, read_expected_options
 from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.cli.output import count_of
 from receipt_dynamo.data.table.check import find_differences
@@ -23,7 +23,7 @@ def check_table(context: CheckContext) -> CheckResult:
     connection = context.connect()
     client = connection.client()
     view = look_at_table(client, connection.table_name)
-    differences = find_differences(view, read_wishes(context.chosen))
+    differences = find_differences(view, read_expected_options(context.chosen))
     findings = [judge(each, context.chosen) for each in differences]
     notes = tuple(f"note: {note}" for note in view.notes)
     status = view.table.get("TableStatus")

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_dynamo.data.table.check import (
-    Remedy,
+    Fix,
     TableFinding,
+    TableOptions,
     TableView,
-    TableWishes,
     find_differences,
 )
 from receipt_dynamo.data.table.schema import describe_table
@@ -47,7 +47,7 @@ def find(
     **more: Any,
 ) -> list[TableFinding]:
     view = TableView(table=table, expiry=expiry, backups=backups, **more)
-    return find_differences(view, TableWishes())
+    return find_differences(view, TableOptions())
 
 
 def find_index(table: dict[str, Any], number: int) -> dict[str, Any]:
@@ -198,6 +198,12 @@ def test_time_to_live_is_on_for_the_right_attribute(
     assert found == ([] if code is None else [(code, False)])
 
 
+def test_nothing_turns_off_a_time_to_live_that_other_items_use() -> None:
+    (finding,) = find(make_table(), {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"})
+    assert finding.fixes == ()
+    assert "leave it while other items use ttl" in finding.advice
+
+
 def test_point_in_time_recovery_is_advised_and_what_is_not_told_is_no_finding_of_it() -> None:
     off = {"PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "DISABLED"}}
     for backups in (off, {"ContinuousBackupsStatus": "DISABLED"}):
@@ -211,11 +217,11 @@ def test_what_is_refused_is_a_finding_that_says_so() -> None:
     assert (finding.code, finding.says) == ("not-told", "time to live is not told: No")
 
 
-def test_what_is_not_wished_for_is_not_missed() -> None:
+def test_what_is_not_asked_for_is_not_missed() -> None:
     off = {"PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "DISABLED"}}
     view = TableView(table=make_table(), expiry={"TimeToLiveStatus": "DISABLED"}, backups=off)
-    assert find_differences(view, TableWishes(expires=False, recovers=False)) == []
-    assert len(find_differences(view, TableWishes())) == 2
+    assert find_differences(view, TableOptions(expires=False, recovers=False)) == []
+    assert len(find_differences(view, TableOptions())) == 2
 
 
 def test_all_findings_are_told_and_what_is_required_comes_first() -> None:
@@ -232,14 +238,14 @@ def test_an_index_of_a_provisioned_table_is_created_with_its_capacity() -> None:
     table["ProvisionedThroughput"] = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 7}
     table["GlobalSecondaryIndexes"].pop(0)
     missing = next(finding for finding in find(table) if finding.code == "index-missing")
-    (update,) = missing.remedies[0].parameters["GlobalSecondaryIndexUpdates"]
+    (update,) = missing.fixes[0].parameters["GlobalSecondaryIndexUpdates"]
     capacity = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 7}
     assert update["Create"]["ProvisionedThroughput"] == capacity
 
 
-def test_a_remedy_is_a_command_of_the_aws_cli_that_a_shell_reads_back() -> None:
+def test_a_fix_is_a_command_of_the_aws_cli_that_a_shell_reads_back() -> None:
     parameters = {"TableName": "it's", "TimeToLiveSpecification": {"Enabled": True}}
-    command = Remedy("UpdateTimeToLive", parameters).to_cli(["--region", "eu west"])
+    command = Fix("UpdateTimeToLive", parameters).to_cli(["--region", "eu west"])
     words = shlex.split(command)
     assert words[:4] == ["aws", "dynamodb", "update-time-to-live", "--cli-input-json"]
     assert json.loads(words[4]) == parameters

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.data.table.check import TableWishes
+from receipt_dynamo.data.table.check import TableOptions
 from receipt_dynamo.data.table.setup import make_table
 from receipt_label.cli.main import main
 from support.command_runs import Ended, run_command
@@ -27,7 +27,7 @@ def doctor(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
 def table(moto_endpoint: str, table_name: str, monkeypatch: pytest.MonkeyPatch) -> DynamoClient:
     """A new table with all that it should have, which the environment names."""
     client = DynamoClient(table_name, "us-east-1", moto_endpoint)
-    make_table(client._connection.client(), table_name, TableWishes())
+    make_table(client._connection.client(), table_name, TableOptions())
     monkeypatch.setenv("DYNAMODB_TABLE_NAME", table_name)
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", moto_endpoint)
     return client

@@ -13,7 +13,7 @@ import pytest
 
 from engines.fixtures import Engine
 from receipt_dynamo import AIUsageMetric, DynamoClient
-from receipt_dynamo.data.table.check import TableWishes
+from receipt_dynamo.data.table.check import TableOptions
 from receipt_dynamo.data.table.schema import describe_table
 from receipt_dynamo.data.table.setup import make_table
 from receipt_dynamo.testing import ErrorReply, FaultProxy
@@ -222,7 +222,7 @@ def test_each_engine_is_well_and_what_it_does_not_know_is_a_note(
     engine: Engine, table_name: str, doctor: Doctor
 ) -> None:
     boto = boto3.client("dynamodb", endpoint_url=engine.endpoint_url)
-    make_table(boto, table_name, TableWishes())
+    make_table(boto, table_name, TableOptions())
     boto.close()
     ended = doctor("--table", table_name, "--endpoint-url", engine.endpoint_url)
     assert ended.status == 0
