@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from receipt_label.reporting.answer import describe_reading
+from receipt_label.cli.amounts import format_count
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric, ReadTally
@@ -39,3 +39,12 @@ class _Reading:
 
     def __rich__(self) -> str:
         return describe_reading(self._tally)
+
+
+def describe_reading(tally: ReadTally) -> str:
+    """Return what was read."""
+    records = f"{format_count(tally.records)} {'record' if tally.records == 1 else 'records'} read"
+    units = tally.read_units.normalize()
+    if not units:  # The engine does not say.
+        return records
+    return f"{records}, {units:f} read {'unit' if units == 1 else 'units'}"

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_dynamo import MissingIndexError
-from receipt_dynamo.cli.arguments import CommandError
 from receipt_label.reporting.period import Period
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Selection:
 
         Raises:
             ValueError: The period has no beginning, and neither a job nor a batch is given.
-            CommandError: A batch without a beginning is asked of a table without GSI4.
+            MissingIndexError: A batch without a beginning is asked of a table without GSI4.
         """
         wanted, period = self._wanted(), self.period
         try:
@@ -89,7 +88,9 @@ class Selection:
         except MissingIndexError as error:
             if self.job is not None or self.batch is None or period.start is not None:
                 raise
-            raise CommandError(f"{error}: --since reads all records from then on instead") from None
+            raise MissingIndexError(
+                f"{error}: --since reads all records from then on instead"
+            ) from None
 
     def _query(
         self, client: DynamoClient, today: date, how: dict[str, Any]

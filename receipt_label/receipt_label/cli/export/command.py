@@ -20,9 +20,8 @@ from receipt_dynamo.cli.files import STANDARD_OUTPUT
 from receipt_dynamo.cli.output import count_of, remark, say_json
 from receipt_dynamo.cli.target import add_target, open_client
 from receipt_label.cli.export.file import Checkpoint, ExportFile
-from receipt_label.cli.progress import show_progress
+from receipt_label.cli.progress import describe_reading, show_progress
 from receipt_label.cli.selecting import add_selection, list_given, read_selection
-from receipt_label.reporting.answer import describe_reading
 from receipt_label.reporting.selection import Selection
 from receipt_label.tracking.stats import utc_now
 from receipt_label.tracking.usage_log import to_line

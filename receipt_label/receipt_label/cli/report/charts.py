@@ -11,7 +11,7 @@ from decimal import Decimal
 from html import escape
 from typing import Final
 
-from receipt_label.reporting.amounts import choose_places, format_count, format_usd
+from receipt_label.cli.amounts import choose_places, format_count, format_usd
 from receipt_label.reporting.course import Step
 
 OTHERS: Final = "others"

@@ -19,12 +19,12 @@ from receipt_dynamo.cli.arguments import (
 from receipt_dynamo.cli.files import open_output
 from receipt_dynamo.cli.output import remark, say_json
 from receipt_dynamo.cli.target import add_target, open_client
-from receipt_label.cli.progress import show_progress
+from receipt_label.cli.progress import describe_reading, show_progress
 from receipt_label.cli.report.documents import to_document, write_csv
 from receipt_label.cli.report.page import draw_page
 from receipt_label.cli.report.terminal import print_report
 from receipt_label.cli.selecting import add_selection, read_count, read_selection
-from receipt_label.reporting.answer import ReportAnswer, describe_reading
+from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.course import choose_step
 from receipt_label.reporting.dimensions import DIMENSIONS, read_dimensions
 from receipt_label.reporting.selection import Selection

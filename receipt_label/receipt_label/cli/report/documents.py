@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any, Final, TextIO
 
-from receipt_label.reporting.amounts import name_others
+from receipt_label.cli.amounts import name_others
 from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import Grouping

@@ -9,14 +9,15 @@ from importlib.resources import files
 from typing import Final
 
 from receipt_dynamo.cli.output import make_printable
-from receipt_label.cli.report.charts import OTHERS, draw_bar, draw_course, rank_parts
-from receipt_label.reporting.amounts import (
+from receipt_label.cli.amounts import (
     choose_places,
     format_cost,
     format_count,
     name_others,
     name_value,
 )
+from receipt_label.cli.report.charts import OTHERS, draw_bar, draw_course, rank_parts
+from receipt_label.cli.report.notes import list_notes
 from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.course import Step, tell_course
 from receipt_label.reporting.sums import Sums
@@ -61,7 +62,7 @@ def draw_page(
 <header><h1>AI usage</h1><p>{title}</p></header>
 <main>
 {_draw_cards(report.total)}
-{_draw_notes(answer.notes)}
+{_draw_notes(list_notes(answer))}
 {_draw_course(steps)}
 {"".join(tables)}
 </main>

@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final, TextIO
 
 from receipt_dynamo.cli.output import make_printable
-from receipt_label.reporting.amounts import (
+from receipt_label.cli.amounts import (
     choose_places,
     format_cost,
     format_count,
     name_others,
     name_value,
 )
+from receipt_label.cli.report.notes import list_notes
 from receipt_label.reporting.answer import ReportAnswer
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import Grouping, Ranking
@@ -46,7 +47,7 @@ def print_report(answer: ReportAnswer, by: Grouping, top: int, stream: TextIO) -
         console.print(_draw_table(console, ranking, answer.report.total))
     else:
         console.print("no records")
-    for note in answer.notes:
+    for note in list_notes(answer):
         console.print(make_printable(note), style="yellow", soft_wrap=True)
 
 

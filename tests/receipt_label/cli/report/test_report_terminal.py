@@ -12,8 +12,8 @@ import pytest
 
 from receipt_dynamo import AIUsageMetric, ReadTally
 from receipt_dynamo.cli.output import make_printable
+from receipt_label.cli.amounts import format_usd
 from receipt_label.cli.report.terminal import draw_bar, print_report
-from receipt_label.reporting.amounts import format_usd
 from receipt_label.reporting.usage_report import Grouping
 from support.command_runs import Terminal
 from support.report_answers import HOSTILE, answer, make_hostile_records, make_usual_records
