@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 import anthropic
-import boto3
 import googlemaps
 import openai
 import pytest
@@ -23,51 +22,10 @@ from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_label import AIUsageTracker, ResilientAIUsageTracker, ai_usage_context
 from receipt_label.testing import ProviderStub
 from support.places_stub import run_places_stub
+from support.plain_reader import read_plainly, scan_plainly
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-TEXTS = ("service", "model", "operation", "timestamp", "requestId", "date", "month", "hour")
-OPTIONAL_TEXTS = ("userId", "jobId", "batchId", "environment", "error")
-WHOLE_NUMBERS = ("inputTokens", "outputTokens", "totalTokens", "latencyMs", "githubPR")
-
-
-def read_plainly(item: dict[str, Any]) -> dict[str, Any]:
-    """Read a row as its table promises it, and check what it promises of the keys."""
-    row: dict[str, Any] = {name: item[name]["S"] for name in TEXTS}
-    row["apiCalls"] = int(item["apiCalls"]["N"])
-    row |= {name: item[name]["S"] for name in OPTIONAL_TEXTS if name in item}
-    row |= {name: int(item[name]["N"]) for name in WHOLE_NUMBERS if name in item}
-    if "costUSD" in item:
-        text = item["costUSD"]["N"]
-        assert float(text) == float(Decimal(text)) >= 0
-        row["costUSD"] = float(text)
-    if "metadata" in item:
-        assert item["metadata"]["M"]
-    check_keys(item, row)
-    return row
-
-
-def check_keys(item: dict[str, Any], row: dict[str, Any]) -> None:
-    service, day = row["service"], row["date"]
-    started = datetime.fromisoformat(row["timestamp"])
-    assert started.utcoffset() == timedelta(0)
-    assert (day, row["month"]) == (f"{started:%Y-%m-%d}", f"{started:%Y-%m}")
-    assert row["hour"] == f"{started:%Y-%m-%d-%H}"
-    assert service == service.lower()
-    assert item["PK"]["S"] == f"AI_USAGE#{service}#{row['model']}"
-    assert item["SK"]["S"] == f"USAGE#{row['timestamp']}#{row['requestId']}"
-    assert item["TYPE"]["S"] == "AIUsageMetric"
-    assert item["GSI1PK"]["S"].split("#SHARD#")[0] == f"AI_USAGE#{service}"
-    assert item["GSI1SK"]["S"] == f"DATE#{day}"
-    assert item["GSI2PK"]["S"].split("#SHARD#")[0] == "AI_USAGE_COST"
-    assert item["GSI2SK"]["S"] == f"COST#{day}#{service}"
-    group = f"JOB#{row['jobId']}" if "jobId" in row else f"BATCH#{row.get('batchId')}"
-    if "jobId" in row or "batchId" in row:
-        assert item["GSI3PK"]["S"] == group
-        assert item["GSI3SK"]["S"] == f"AI_USAGE#{row['timestamp']}"
-    for text in row.values():
-        assert text != ""
 
 
 @dataclass
@@ -220,15 +178,7 @@ def test_a_plain_reader_reads_the_row_of_every_kind_of_call(
     stats = world.tracker.get_stats()
     assert (stats.failed, stats.refused) == (0, 0)
     assert stats.recorded == len(CALLS) + 3
-    reader = boto3.client("dynamodb", "us-east-1", endpoint_url=engine.endpoint_url)
-    items = [
-        item
-        for page in reader.get_paginator("scan").paginate(TableName=table_name)
-        for item in page["Items"]
-        if item["PK"]["S"] != "AI_USAGE_META"
-    ]
-    reader.close()
-    rows = [read_plainly(item) for item in items]
+    rows = [read_plainly(item) for item in scan_plainly(table_name, engine.endpoint_url)]
     assert len(rows) == stats.recorded
     recorded = {row["requestId"]: row for row in rows if row["requestId"].startswith("recorded")}
     kept = [recorded[f"recorded#{number}"] for number in range(4)]

@@ -245,11 +245,16 @@ class AIUsageTracker(CallDecorators, RecordMaker):
     def create_wrapped_openai_client(client: ClientT, tracker: AIUsageTracker) -> ClientT:
         """Return a copy of an OpenAI client whose calls ``tracker`` records.
 
-        As ``tracker.wrap_openai(client)``, under the name that earlier code calls.
+        It is ``tracker.wrap_openai(client)``, by the name that earlier code calls.
 
         Raises:
-            TypeError: ``client`` is no OpenAI client.
+            TypeError: ``client`` is no OpenAI client, or ``tracker`` no tracker.
         """
+        if not isinstance(tracker, AIUsageTracker):
+            raise TypeError(
+                f"tracker is of type {type(tracker).__name__}; accepted are AIUsageTracker and "
+                "ResilientAIUsageTracker"
+            )
         return tracker.wrap_openai(client)
 
     def track_github_claude_review(
