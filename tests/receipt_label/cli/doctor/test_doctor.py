@@ -143,8 +143,9 @@ def test_an_item_that_is_no_whole_record_is_counted_and_not_fatal(
 
 
 def test_what_a_table_lacks_is_a_warning_or_an_error_with_the_command(
-    doctor: Doctor, moto_endpoint: str, table_name: str
+    doctor: Doctor, moto_endpoint: str, table_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AI_USAGE_RETENTION_DAYS", "90")
     boto = boto3.client("dynamodb", endpoint_url=moto_endpoint)
     broken: Any = dict(describe_table(table_name))
     del broken["GlobalSecondaryIndexes"][1]
