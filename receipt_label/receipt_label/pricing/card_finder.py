@@ -1,4 +1,4 @@
-"""Which prices hold for a model, a day and the terms of a call: three price lists, in order."""
+"""Which prices hold for a model, a day and the terms of a call: four price lists, in order."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ _TOOLS: Final = {
 
 
 class CardFinder:
-    """Finds the prices of a model: the user's own, the overlay's, those of genai-prices.
+    """Finds the prices of a model: the user's, a provider's, the overlay's, genai-prices'.
 
     Args:
         overrides: The user's own entries.
+        added: Those that providers bring.
         overlay: Ours.
     """
 
-    def __init__(self, overrides: EntryTable, overlay: Overlay) -> None:
-        self._overrides = overrides
+    def __init__(self, overrides: EntryTable, added: EntryTable, overlay: Overlay) -> None:
+        self._own = (("override", overrides), ("provider", added))
         self._overlay = overlay
 
     def find(self, service: str, model: str, terms: Terms, moment: datetime) -> RateCard:
@@ -51,11 +52,12 @@ class CardFinder:
             UnpricedError: No list has the model.
         """
         day = moment.date()
-        if own := self._overrides.find(service, model, day):
-            # Their price holds wherever the call was served.
-            unknown = own.price.find_unknown(terms)._replace(geo=None)
-            card = own.price.make_card(terms, own.describe("override", model))
-            return replace(card, origin=_estimate(card.origin, unknown))
+        for source, table in self._own:
+            if own := table.find(service, model, day):
+                # Their price holds wherever the call was served.
+                unknown = own.price.find_unknown(terms)._replace(geo=None)
+                card = own.price.make_card(terms, own.describe(source, model))
+                return replace(card, origin=_estimate(card.origin, unknown))
         if ours := self._overlay.find_entry(service, model, day):
             origin = {**ours.describe("overlay", model), "version": self._overlay.version}
             card, unknown = ours.price.make_card(terms, origin), ours.price.find_unknown(terms)

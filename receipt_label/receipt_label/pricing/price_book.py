@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 class PriceBook:
     """Prices calls: the user's own prices first, then our overlay, then ``genai-prices``.
+
+    In a tracker the prices that added providers bring come second.
 
     What cannot be priced costs None, never 0: an unknown model, a model whose name merely
     begins like a known one, counts that contradict each other, a kind of usage without a
@@ -39,6 +41,7 @@ class PriceBook:
         overrides: Mapping[tuple[str, str], TokenPrice | Sequence[TokenPrice]] | None = None,
     ) -> None:
         self._overrides: list[PriceEntry] = []
+        self._find_more: Callable[[], list[PriceEntry]] = list
         self._lists: PriceLists | None = None
         if overrides:
             from receipt_label.pricing.overrides import read_overrides
@@ -58,6 +61,17 @@ class PriceBook:
         book = cls()
         book._overrides = read_price_file(Path(path))
         return book
+
+    def supplement(self, find_entries: Callable[[], list[PriceEntry]]) -> None:
+        """Ask for more price lists when prices are loaded, as a tracker does for its providers.
+
+        Args:
+            find_entries: Returns their entries, which come after the user's own prices and
+                before all others.
+        """
+        if find_entries is not self._find_more:
+            self._find_more = find_entries
+            self._lists = None
 
     def load(self) -> None:
         """Load the price lists now; otherwise the first call to price waits for it (0.2 s)."""
@@ -85,5 +99,5 @@ class PriceBook:
         from receipt_label.pricing.price_lists import PriceLists
 
         # Two threads may both do it; either's are as good.
-        self._lists = PriceLists(self._overrides)
+        self._lists = PriceLists(self._overrides, self._find_more())
         return self._lists

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from receipt_label.errors import ConfigurationError
 from receipt_label.pricing.token_price import RATES, TIERS, TokenPrice
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 _NUMBER: Final = "numbers, 0 or more"
 _TEXT: Final = "texts that are not empty"
@@ -85,8 +87,11 @@ def parse_toml(name: str, text: str) -> dict[str, Any]:
         raise ConfigurationError(f"{name} is not TOML: {error}") from error
 
 
-def read_price_file(path: Path) -> list[PriceEntry]:
-    """Return the entries of a user's price list.
+def read_price_file(path: Traversable) -> list[PriceEntry]:
+    """Return the entries of a user's price list, or of a provider's.
+
+    Args:
+        path: A path, or a file within a package.
 
     Raises:
         ConfigurationError: It cannot be read or is malformed; see :func:`read_entries`.

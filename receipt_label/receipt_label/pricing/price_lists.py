@@ -39,10 +39,11 @@ class PriceLists:
 
     Args:
         overrides: The user's own entries, which come first.
+        added: Those that providers bring, which come second.
     """
 
-    def __init__(self, overrides: Iterable[PriceEntry]) -> None:
-        self._finder = CardFinder(EntryTable(overrides), load_overlay())
+    def __init__(self, overrides: Iterable[PriceEntry], added: Iterable[PriceEntry]) -> None:
+        self._finder = CardFinder(EntryTable(overrides), EntryTable(added), load_overlay())
         self._cards = self._renew_cards()
 
     def price(self, service: str, model: str, usage: TokenUsage, timestamp: datetime) -> Price:

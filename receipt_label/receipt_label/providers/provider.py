@@ -14,7 +14,6 @@ from receipt_label.calls.reply import Reply
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
-    from pathlib import Path
 
 Request: TypeAlias = Mapping[str, Any]
 """What was asked: the JSON of an HTTP request, or the arguments of a method by their names."""
@@ -52,7 +51,8 @@ class Operation:
         name: As records name it, such as "completion".
         read: Reads its replies.
         model: The model of every call, for services that have none; by default what the
-            reply says, else the request's ``model``.
+            reply says, else the request.
+        model_argument: What the request calls the model.
         metadata: More for the record of each call.
         known: What is known of a call before anything comes back.
         is_known: Whether each request is billed; of others those whose reply tells a usage.
@@ -66,6 +66,7 @@ class Operation:
     name: str
     read: ReadReply
     model: str | None = None
+    model_argument: str = "model"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     known: Reply = field(default_factory=Reply)
     is_known: bool = True
@@ -163,8 +164,9 @@ class Provider:
         find_operation_of: Tells of which operation a reply is, for replies that no wrapped
             client saw; None when they cannot be read without their call.
         batch: How a line of its batches' results reads; None when it has none.
-        prices: A file in the form of ``docs/prices.md`` with what it charges. It comes after
-            the user's own prices and before all others.
+        prices: A file in the form of ``docs/prices.md`` with what it charges: a path, or a
+            file of ``importlib.resources``. It comes after the user's own prices and before
+            all others.
 
     Raises:
         ValueError: ``service`` is empty or not in lower case.
@@ -174,7 +176,7 @@ class Provider:
     clients: tuple[RequestClients | MethodClients, ...] = ()
     find_operation_of: Callable[[object], Operation] | None = None
     batch: BatchLine | None = None
-    prices: Path | Traversable | None = None
+    prices: Traversable | None = None
 
     def __post_init__(self) -> None:
         """Check the name, by which everything is found."""

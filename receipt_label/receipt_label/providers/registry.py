@@ -11,10 +11,12 @@ import importlib
 import logging
 from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib import metadata
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from receipt_label.providers.provider import Provider
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _logger = logging.getLogger(__name__)
 
@@ -76,9 +78,11 @@ def _try_to_find(service: str) -> Provider | None:
 
 
 @cache
-def _find_entries() -> dict[str, metadata.EntryPoint]:
+def _find_entries() -> dict[str, EntryPoint]:
     """Return the entry points by service; ours cannot be replaced, and the first one wins."""
-    found: dict[str, metadata.EntryPoint] = {}
+    from importlib import metadata
+
+    found: dict[str, EntryPoint] = {}
     for entry in metadata.entry_points(group=GROUP):
         if entry.name in _OURS or found.setdefault(entry.name, entry) != entry:
             _logger.warning(
@@ -87,7 +91,7 @@ def _find_entries() -> dict[str, metadata.EntryPoint]:
     return found
 
 
-def _load(entry: metadata.EntryPoint) -> Provider:
+def _load(entry: EntryPoint) -> Provider:
     provider = entry.load()
     if not isinstance(provider, Provider):
         raise TypeError(

@@ -22,6 +22,7 @@ from receipt_label.injected_client import MetricWriter, accept_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
 from receipt_label.tracking.batch_results import find_reader, read_reported_reply
 from receipt_label.tracking.decorators import CallDecorators
+from receipt_label.tracking.provider_prices import read_provider_prices
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.stats import TrackerStats, utc_now
 from receipt_label.tracking.usage_log import UsageLogFile
@@ -95,11 +96,13 @@ class AIUsageTracker(CallDecorators, RecordMaker):
             client = self._accept_client(dynamo_client, found, table)
         self._client = client
         self._owns_client = client is not dynamo_client
+        book = price_book or PriceBook()
+        book.supplement(read_provider_prices)
         self._recorder = CallRecorder(
             client,
             self,
             found,
-            price_book or PriceBook(),
+            book,
             usage_log,
             defaults=ContextDefaults(UsageContext(user_id=user_id)),
             waits=not isinstance(client, receipt_dynamo.ResilientDynamoClient),

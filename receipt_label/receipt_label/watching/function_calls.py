@@ -212,7 +212,7 @@ class FunctionCall:
             reply = mark_as_batch(reply)
         if operation.model not in {None, reply.model}:
             reply = replace(reply, model=operation.model)
-        model = self._request.get("model")
+        model = self._request.get(operation.model_argument)
         return ObservedCall(
             service=self._service,
             operation=operation.name,

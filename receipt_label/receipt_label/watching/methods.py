@@ -98,8 +98,9 @@ def _find_method(owner: object, name: str) -> Any:
     """Return a method as the SDK made it, without the hook of another tracker."""
     own = getattr(owner, "__dict__", {})
     if getattr(own.get(name), _HOOKED, False):
-        hooked = own.pop(name)
-        return getattr(owner, name, hooked.__wrapped__)
+        original = own.pop(name).__wrapped__
+        # A method of the class is bound to the other tracker's copy: this copy has its own.
+        return getattr(owner, name) if inspect.ismethod(original) else original
     return getattr(owner, name, None)
 
 

@@ -179,7 +179,7 @@ class RequestObserver:
             more["provider_request_id"] = request_id
         if call.operation.model not in {None, reply.model}:
             reply = replace(reply, model=call.operation.model)
-        model = call.request.get("model")
+        model = call.request.get(call.operation.model_argument)
         return ObservedCall(
             service=self.service,
             operation=call.operation.name,
