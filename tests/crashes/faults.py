@@ -43,3 +43,8 @@ class KillBeforeReply(Fault):
         answer = self.fault.answer(exchange)
         self.kill()
         return answer
+
+
+def name_fault(fault: Fault) -> str:
+    """Return the name of a fault's class, or of the damage to a reply of nothing written."""
+    return type(fault.damage if isinstance(fault, OfNothingWritten) else fault).__name__

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final, Literal
 
-from crashes.faults import OfNothingWritten
+from crashes.faults import OfNothingWritten, name_fault
 from receipt_dynamo.testing import (
     Corrupt,
-    Fault,
     LostReply,
     Reset,
     ServerErrorAfterApply,
@@ -109,16 +108,18 @@ _ALL_STEPS: Final = (
 )
 
 STEPS: Final = {step.name: step for step in _ALL_STEPS}
-FAULTS: Final[dict[str, Fault]] = {
-    "throttled whole": Throttle(),
-    "partial": UnprocessedItems(share=0.5),
-    "500 after apply": ServerErrorAfterApply(),
-    "reset": Reset(),
-    "lost reply": LostReply(),
-    "truncated": OfNothingWritten(Truncated()),
-    "corrupt": OfNothingWritten(Corrupt()),
-    "timeout": Stall(),
-}
+_FAULTS: Final = (
+    Throttle(),
+    UnprocessedItems(share=0.5),
+    ServerErrorAfterApply(),
+    Reset(),
+    LostReply(),
+    OfNothingWritten(Truncated()),
+    OfNothingWritten(Corrupt()),
+    Stall(),
+)
+FAULTS: Final = {name_fault(fault): fault for fault in _FAULTS}
+"""What DynamoDB does, by the names of the fault proxy's faults."""
 
 ENGINES: Final = ("dynamodb-local", "ministack")
 

@@ -12,8 +12,8 @@ from crashes.matrix import ENGINES, FAULTS, STEPS, Case, choose_spread, list_all
 from engines.launch import Engine
 
 HANDFUL = [
-    Case(STEPS["send: DynamoDB has applied it"], "partial", "ministack"),
-    Case(STEPS["adoption: nothing has been sent"], "truncated", "ministack"),
+    Case(STEPS["send: DynamoDB has applied it"], "UnprocessedItems", "ministack"),
+    Case(STEPS["adoption: nothing has been sent"], "Truncated", "ministack"),
 ]
 
 

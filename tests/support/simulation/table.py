@@ -1,7 +1,7 @@
 """A DynamoDB behind botocore's own client: the last step before the socket is ours.
 
 botocore makes, signs and parses every request, so that the prepared body, the checksum and
-each error are the real ones. The faults are those of the fault proxy.
+each error are the real ones. Faults, and the verbs that ask for them, are those of the fault proxy.
 """
 
 from __future__ import annotations
@@ -41,10 +41,6 @@ class SimulatedTable:
         history: Every item that ever was, by key, in order.
         starts: When batches arrived.
         throttled: How often an item was throttled, and its client was told so.
-        faults: What meets the next batches; None lets one pass.
-        is_down: Whether connections are refused.
-        refusal: Code of the error by which every request is refused, or None.
-        complaint: Message by which every item is rejected, or None.
         illegal: What no client may ever do, and one did.
         described: How often the table was described.
         on_request: Called with the items of each batch, before anything else is done.
@@ -59,10 +55,9 @@ class SimulatedTable:
         self.history: dict[Key, list[Item]] = {}
         self.starts: list[float] = []
         self.throttled = 0
-        self.faults: deque[Fault | None] = deque()
-        self.is_down = False
-        self.refusal: str | None = None
-        self.complaint: str | None = None
+        self._script: deque[Fault | None] = deque()
+        self._always: list[Fault] = []
+        self._is_down = False
         self.illegal: list[str] = []
         self.described = 0
         self.on_request: Callable[[list[Item]], object] = lambda items: None
@@ -73,16 +68,29 @@ class SimulatedTable:
         """Batches that are not answered yet."""
         return len(self._in_flight)
 
+    def script(self, *faults: Fault | None) -> None:
+        """Have these meet the next batches, one by one; None lets one pass."""
+        self._script.extend(faults)
+
+    def always(self, fault: Fault) -> None:
+        """Have every batch that reaches the table meet this fault, until ``heal``."""
+        self._always.append(fault)
+
+    def down(self) -> None:
+        """Refuse connections, until ``heal``."""
+        self._is_down = True
+
     def heal(self) -> None:
         """Let everything pass from now on."""
-        self.faults.clear()
-        self.is_down, self.refusal, self.complaint = False, None, None
+        self._script.clear()
+        self._always.clear()
+        self._is_down = False
 
     def receive(self, request: AWSPreparedRequest, **_: object) -> AWSResponse:
         """Answer instead of the network: a handler of botocore's event ``before-send``."""
         headers = tuple((name, _text(value)) for name, value in request.headers.items())
         asked = Request("POST", "/", headers, _bytes(request.body))
-        if self.is_down:
+        if self._is_down:
             raise EndpointConnectionError(endpoint_url=request.url)
         if asked.operation == "DescribeTable":
             return _to_response(request.url, self._describe())
@@ -96,8 +104,8 @@ class SimulatedTable:
         self._in_flight.append(keys)
         try:
             self.on_request(items)
-            fault = self.faults.popleft() if self.faults else None
-            exchange = Exchange(asked, lambda body: self._apply(asked, body), self._dice)
+            fault = self._script.popleft() if self._script else None
+            exchange = Exchange(asked, lambda body: self._receive_batch(asked, body), self._dice)
             if fault is None:
                 return _to_response(url, exchange.forward(None))
             answer = fault.answer(exchange)
@@ -129,14 +137,20 @@ class SimulatedTable:
         self.described += 1
         return make_json_reply(200, {"Table": {"TableName": TABLE, "TableArn": ARN}})
 
-    def _apply(self, asked: Request, body: bytes | None) -> Reply:
+    def _receive_batch(self, asked: Request, body: bytes | None) -> Reply:
         request = asked if body is None else Request("POST", "/", asked.headers, body)
+        if not self._always:
+            return self._apply(request)
+        exchange = Exchange(request, lambda _: self._apply(request), self._dice)
+        reply = self._always[0].answer(exchange).reply
+        assert reply is not None
+        return reply
+
+    def _apply(self, request: Request) -> Reply:
         items = [write["PutRequest"]["Item"] for write in request.document["RequestItems"][TABLE]]
-        if self.refusal is not None:
-            return make_error_reply(400, self.refusal, "no")
         complaints = [item["poison"]["S"] for item in items if "poison" in item]
-        if self.complaint or complaints:
-            return make_error_reply(400, "ValidationException", self.complaint or complaints[0])
+        if complaints:
+            return make_error_reply(400, "ValidationException", complaints[0])
         for item in items:
             self.rows[key_of(item)] = item
             self.history.setdefault(key_of(item), []).append(item)

@@ -236,22 +236,22 @@ class DeliveryAgainstModel(RuleBasedStateMachine):
         seconds=SECONDS,
     )
     def put_while_dynamodb_fails(self, faults: list[Any], count: int, seconds: float) -> None:
-        self.table.faults.extend(faults)
+        self.table.script(*faults)
         self.put(None, None, count, seconds)
 
     @rule(seconds=SECONDS, puts=st.booleans())
     def lose_the_network(self, seconds: float, puts: bool) -> None:
-        self.table.is_down = True
+        self.table.down()
         self.put(None, None, int(puts), seconds)
 
     @rule(refusal=st.sampled_from(REFUSALS), seconds=SECONDS)
     def misconfigure(self, refusal: str, seconds: float) -> None:
-        self.table.refusal = refusal
+        self.table.always(ErrorReply(400, refusal, "no"))
         self.put(None, None, 1, seconds)
 
     @rule(seconds=SECONDS)
     def use_a_wrong_table(self, seconds: float) -> None:
-        self.table.complaint = WRONG_KEYS
+        self.table.always(ErrorReply(400, "ValidationException", WRONG_KEYS))
         self.was_wrong = True
         self.put(None, None, 1, seconds)
 

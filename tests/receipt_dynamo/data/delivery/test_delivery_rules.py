@@ -17,7 +17,7 @@ from receipt_dynamo.data.delivery.pacing import FLOOR, STEP
 from receipt_dynamo.data.delivery.record_store import RecordStore
 from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.data.delivery.settings import DeliverySettings
-from receipt_dynamo.testing import Throttle
+from receipt_dynamo.testing import ErrorReply, Throttle
 from receipt_dynamo.utils.batch_queue import BatchQueue
 from support.simulation.disk import DELETE, READ
 from support.simulation.host import take_turn
@@ -116,7 +116,7 @@ def test_what_cannot_be_read_from_disk_is_asked_for_with_pauses_while_others_wai
     put(delivery, *range(20))
     simulation.disk.deny(READ)
     run_for(delivery, simulation.host, 10.0)
-    simulation.table.refusal = "AccessDeniedException"
+    simulation.table.always(ErrorReply(400, "AccessDeniedException", "no"))
     put(delivery, 20)
     run_for(delivery, simulation.host, 3_600.0)
     assert len(reads) < 600  # every 30 s at last, and a little more often at first
@@ -165,7 +165,9 @@ def test_a_dead_letter_that_comes_back_does_not_replace_a_newer_record(
     simulation: Simulation,
 ) -> None:
     delivery = open_delivery(simulation, batch_size=1)
-    simulation.table.complaint = "The provided key element does not match the schema"
+    simulation.table.always(
+        ErrorReply(400, "ValidationException", "The provided key does not match")
+    )
     put(delivery, 1, name="same")
     run_for(delivery, simulation.host, 0.0)
     assert delivery.get_stats().dead == 1
@@ -184,7 +186,7 @@ def test_ten_minutes_of_outage_are_bounded_probed_now_and_then_and_recovered_fro
 ) -> None:
     bound, seconds, puts_a_second = 1_000, 600, 40
     delivery = open_delivery(simulation, max_pending_records=bound)
-    simulation.table.is_down = True
+    simulation.table.down()
     attempts: Counter[bytes] = Counter()
     receive = simulation.table.receive
 
@@ -218,7 +220,7 @@ def test_nobody_wakes_up_when_all_is_delivered(simulation: Simulation) -> None:
     """Elsewhere a worker looks ten times a second whether there is something to do."""
     delivery = open_delivery(simulation)
     put(delivery, *range(60))
-    simulation.table.faults.append(Throttle())
+    simulation.table.script(Throttle())
     assert delivery.flush(600.0)
     run_for(delivery, simulation.host, 1.0)
     queues: list[BatchQueue[Any]] = [delivery._queue, delivery._chores.disk, delivery._chores.looks]
