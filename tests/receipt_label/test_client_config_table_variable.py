@@ -77,7 +77,7 @@ def test_an_empty_new_variable_counts_as_not_set(read: Read, empty: str) -> None
 
 @both_ways
 @pytest.mark.parametrize("variables", [{}, {"DYNAMODB_TABLE_NAME": ""}, {"DYNAMO_TABLE_NAME": " "}])
-def test_neither_is_a_key_error(read: Read, variables: dict[str, str]) -> None:
+def test_neither_table_variable_set_is_a_key_error(read: Read, variables: dict[str, str]) -> None:
     with pytest.raises(KeyError) as caught:
         read(variables)
     assert caught.value.args == (MISSING,)

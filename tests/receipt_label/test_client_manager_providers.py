@@ -214,7 +214,7 @@ async def test_closing_in_asyncio_closes_all_clients(
     assert all(client.is_closed() for client in clients)
 
 
-def test_one_that_cannot_be_closed_does_not_keep_the_others_open(
+def test_a_client_that_cannot_be_closed_does_not_keep_the_others_open(
     stub: ProviderStub,
     open_manager: Callable[..., ClientManager],
     monkeypatch: pytest.MonkeyPatch,

@@ -211,7 +211,7 @@ def test_the_variables_of_the_process_are_the_default(monkeypatch: pytest.Monkey
     assert detect_environment("receipts") is Environment.DEVELOPMENT
 
 
-def test_an_environment_is_its_name() -> None:
+def test_an_environment_is_a_string_of_its_name() -> None:
     """The name goes into each record."""
     assert [str(environment) for environment in Environment] == [
         "production",

@@ -40,7 +40,7 @@ def test_what_killed_processes_left_is_delivered_and_their_journals_go(
     assert list(directory.path.iterdir()) == []
 
 
-def test_nothing_left_is_all_well(run: Run) -> None:
+def test_drain_with_nothing_left_ends_with_status_0(run: Run) -> None:
     drained = run("drain")
     assert (drained.status, drained.out) == (0, "dead processes left no records here\n")
 

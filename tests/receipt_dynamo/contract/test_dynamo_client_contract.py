@@ -68,7 +68,7 @@ def test_what_is_put_is_got(client: DynamoClient) -> None:
     assert got == metric
 
 
-def test_what_is_not_there_is_none(client: DynamoClient) -> None:
+def test_get_returns_none_for_a_record_that_is_not_stored(client: DynamoClient) -> None:
     assert client.get_ai_usage_metric("openai", "gpt-4o", NOON, "nobody") is None
 
 

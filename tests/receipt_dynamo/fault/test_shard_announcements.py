@@ -122,7 +122,7 @@ def test_while_the_announcement_fails_the_records_wait_and_none_is_sent(
     assert read_ids(table) == IDS
 
 
-def test_the_reason_is_said(
+def test_the_log_says_why_the_number_of_shards_cannot_be_noted(
     proxy: FaultProxy, table: DynamoClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.always(MISSHAPEN, operations=NEWS)

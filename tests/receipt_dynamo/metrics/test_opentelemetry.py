@@ -90,7 +90,7 @@ def test_what_has_no_price_is_counted_apart(
     assert errors == {None, "APITimeoutError"}
 
 
-def test_closed_it_reports_nothing_new(
+def test_closed_metrics_report_nothing_new(
     client: ResilientDynamoClient, metrics: OpenTelemetryMetrics, reader: InMemoryMetricReader
 ) -> None:
     metrics.close()

@@ -67,12 +67,14 @@ class OwnError(Exception):
         ),
     ],
 )
-def test_a_bad_one_is_named(check: Callable[[], Any], error: type[Exception], message: str) -> None:
+def test_a_bad_argument_is_named(
+    check: Callable[[], Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=f"^{re.escape(message)}$"):
         check()
 
 
-def test_good_ones_pass() -> None:
+def test_good_arguments_pass() -> None:
     arguments.check_text(user="a", job="b")
     arguments.check_type(str | None, user="a", job=None)
     arguments.check_choice(("a", "b"), kind="b")

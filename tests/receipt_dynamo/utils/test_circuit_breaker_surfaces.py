@@ -368,7 +368,7 @@ def test_a_decorated_generator_makes_a_context_manager() -> None:
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("form", ["types", "predicates"])
-def test_what_an_exception_means(
+def test_each_exception_counts_as_failure_success_or_neither(
     error: BaseException, expected: tuple[int, int, int], form: str
 ) -> None:
     """Of two breakers in a row, the outer one learns nothing from the inner one's refusal."""

@@ -68,7 +68,7 @@ def test_a_file_that_exists_is_not_new(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_new, write_whole])
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, OSError])
-def test_what_fails_leaves_nothing(
+def test_a_failed_write_leaves_no_file(
     write: Write, failure: type[BaseException], tmp_path: Path
 ) -> None:
     with pytest.raises(failure), write(tmp_path / "file") as stream:
@@ -89,7 +89,7 @@ def test_a_file_is_replaced_when_it_is_whole_and_not_before(tmp_path: Path) -> N
     assert path.read_text() == "new"
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError, match="accepted is a file"), write_whole(tmp_path):
         pass
 

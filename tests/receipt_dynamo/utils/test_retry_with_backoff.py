@@ -92,7 +92,7 @@ async def test_async_functions_are_tried_again_too() -> None:
     assert len(time.sleeps) == 2
 
 
-def test_bare_use_has_the_defaults() -> None:
+def test_the_decorator_without_arguments_has_the_defaults() -> None:
     calls = []
 
     @retry_with_backoff
@@ -130,7 +130,7 @@ def test_delays_double_to_the_cap() -> None:
     assert time.sleeps == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-def test_the_growth_can_be_chosen() -> None:
+def test_the_multiplier_of_the_delays_can_be_chosen() -> None:
     time = FakeTime()
     settings = time.settings(jitter=False, multiplier=3.0)
     retry_with_backoff(4, 1.0, **settings)(fail_times(3))()
@@ -248,7 +248,7 @@ def test_validation_and_access_errors_are_not_retried() -> None:
     assert time.sleeps == []
 
 
-def test_a_predicate_chooses() -> None:
+def test_a_predicate_chooses_what_is_retried() -> None:
     time = FakeTime()
     call = retry_with_backoff(5, exceptions=lambda error: "again" in str(error), **time.settings())
     assert call(fail_times(2, ValueError("again")))() == "done"

@@ -90,7 +90,7 @@ def test_the_stream_manager_is_no_different(own: openai.OpenAI, writer: MemoryWr
     assert writer.only.output_tokens == OUTPUT_TOKENS
 
 
-def test_who_asked_sees_the_answer(own: openai.OpenAI, writer: MemoryWriter) -> None:
+def test_who_asked_for_the_usage_sees_it(own: openai.OpenAI, writer: MemoryWriter) -> None:
     *_, last = own.chat.completions.create(**ASK, stream_options=ASKED)
     assert last.usage.completion_tokens == OUTPUT_TOKENS
     assert writer.only.output_tokens == OUTPUT_TOKENS
@@ -104,7 +104,7 @@ def test_who_asked_sees_the_answer(own: openai.OpenAI, writer: MemoryWriter) -> 
     ],
     ids=["argument", "extra body"],
 )
-def test_who_declined_is_not_overruled(
+def test_include_usage_is_not_added_where_the_caller_declined_it(
     own: openai.OpenAI, stub: ProviderStub, writer: MemoryWriter, choice: dict[str, Any]
 ) -> None:
     chunks = list(own.chat.completions.create(**ASK, **choice))
@@ -154,6 +154,8 @@ def test_a_plain_call_is_not_asked(own: openai.OpenAI, stub: ProviderStub) -> No
     assert "stream_options" not in stub.requests[0].body
 
 
-def test_nonsense_is_refused(tracker: ResilientAIUsageTracker) -> None:
+def test_a_value_that_include_usage_does_not_take_is_refused(
+    tracker: ResilientAIUsageTracker,
+) -> None:
     with pytest.raises(TypeError, match="include_usage is of type str; accepted are bool and None"):
         tracker.wrap_openai(openai.OpenAI(api_key="any"), include_usage="yes")  # type: ignore[arg-type]

@@ -63,7 +63,7 @@ def check_partial(record: AIUsageMetric, streaming: Streaming, error: str | None
         assert (record.input_tokens, record.cost_usd) == (None, None)
 
 
-def test_exhausted(
+def test_a_stream_read_to_its_end_is_recorded_once(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     with ai_usage_context("scan", job_id="job-1"):
@@ -81,7 +81,7 @@ def test_exhausted(
 @pytest.mark.parametrize(
     "streaming", [STREAMINGS["message"], STREAMINGS["response"]], indirect=True
 )
-def test_the_last_event_records_it_already(
+def test_the_last_event_of_a_stream_records_it_already(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     for event in streaming.ask(client):
@@ -90,7 +90,7 @@ def test_the_last_event_records_it_already(
     check_whole(writer.only, streaming, stub)
 
 
-def test_closed_early(
+def test_a_stream_closed_early_is_recorded_in_part(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.hold_next(streaming.first_words)
@@ -103,7 +103,7 @@ def test_closed_early(
     assert len(writer.records) == 1
 
 
-def test_left_by_a_break_in_a_with_block(
+def test_a_stream_left_by_a_break_is_recorded_in_part(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.hold_next(streaming.first_words)
@@ -113,7 +113,7 @@ def test_left_by_a_break_in_a_with_block(
     check_partial(writer.only, streaming, None)
 
 
-def test_broken(
+def test_a_stream_whose_connection_breaks_is_recorded_in_part_with_its_error(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     with streaming.open(stub) as bare:
@@ -130,7 +130,7 @@ def test_broken(
     assert writer.only.metadata["time_to_first_token_ms"] >= 0
 
 
-def test_failed_by_the_provider(
+def test_a_stream_that_ends_in_the_providers_error_is_recorded_with_it(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.fail_next_stream(streaming.first_words)
@@ -141,7 +141,7 @@ def test_failed_by_the_provider(
     check_partial(writer.only, streaming, code)
 
 
-def test_abandoned(
+def test_a_stream_that_is_dropped_is_recorded_in_part(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.hold_next(streaming.first_words)
@@ -152,7 +152,7 @@ def test_abandoned(
     check_partial(writer.only, streaming, None)
 
 
-def test_never_begun(
+def test_a_stream_that_is_never_read_is_recorded(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.hold_next(0)
@@ -164,7 +164,7 @@ def test_never_begun(
     assert record.metadata["usage_status"] == "partial"
 
 
-def test_refused(
+def test_a_stream_that_is_refused_is_recorded_with_its_error(
     client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.fail_next(429)
@@ -177,7 +177,7 @@ def test_refused(
     assert "usage_status" not in writer.only.metadata
 
 
-async def test_exhausted_async(
+async def test_an_async_stream_read_to_its_end_is_recorded_once(
     async_client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stream = await streaming.ask(async_client)
@@ -185,7 +185,7 @@ async def test_exhausted_async(
     check_whole(writer.only, streaming, stub)
 
 
-async def test_cancelled(
+async def test_an_async_stream_that_is_cancelled_is_recorded_in_part(
     async_client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.hold_next(streaming.first_words)
@@ -206,7 +206,7 @@ async def test_cancelled(
     assert len(writer.records) == 1
 
 
-async def test_closed_early_async(
+async def test_an_async_stream_closed_early_is_recorded_in_part(
     async_client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.hold_next(streaming.first_words)
@@ -216,7 +216,7 @@ async def test_closed_early_async(
     check_partial(writer.only, streaming, None)
 
 
-async def test_broken_async(
+async def test_an_async_stream_whose_connection_breaks_is_recorded_in_part_with_its_error(
     async_client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.cut_next(streaming.first_words)
@@ -226,7 +226,7 @@ async def test_broken_async(
     check_partial(writer.only, streaming, "RemoteProtocolError")
 
 
-async def test_abandoned_async(
+async def test_an_async_stream_that_is_dropped_is_recorded_in_part(
     async_client: Any, streaming: Streaming, stub: ProviderStub, writer: MemoryWriter
 ) -> None:
     stub.hold_next(streaming.first_words)

@@ -84,7 +84,7 @@ GPT_WAYS: dict[str, Callable[[openai.OpenAI], Any]] = {
 
 
 @pytest.mark.parametrize("way", GPT_WAYS.values(), ids=GPT_WAYS.keys())
-def test_openai(
+def test_each_way_to_call_openai_is_recorded(
     gpt: openai.OpenAI,
     stub: ProviderStub,
     writer: MemoryWriter,
@@ -128,7 +128,7 @@ CLAUDE_WAYS: dict[str, Callable[[anthropic.Anthropic], Any]] = {
 
 
 @pytest.mark.parametrize("way", CLAUDE_WAYS.values(), ids=CLAUDE_WAYS.keys())
-def test_anthropic(
+def test_each_way_to_call_anthropic_is_recorded(
     claude: anthropic.Anthropic,
     stub: ProviderStub,
     writer: MemoryWriter,
@@ -161,7 +161,9 @@ async def test_the_async_stream_managers(
     assert [(r.input_tokens, r.output_tokens) for r in writer.records] == [TOKENS] * 3
 
 
-def test_parse(gpt: openai.OpenAI, stub: ProviderStub, writer: MemoryWriter) -> None:
+def test_parsed_replies_are_recorded(
+    gpt: openai.OpenAI, stub: ProviderStub, writer: MemoryWriter
+) -> None:
     content = '{"total": "9.98"}'
     message = {"role": "assistant", "content": content, "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
@@ -171,7 +173,7 @@ def test_parse(gpt: openai.OpenAI, stub: ProviderStub, writer: MemoryWriter) -> 
     assert writer.only.request_id == parsed.id
 
 
-def test_embeddings(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
+def test_embeddings_are_recorded(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
     reply = gpt.embeddings.create(model="text-embedding-3-small", input="a")
     assert writer.only.operation == "embedding"
     assert (writer.only.input_tokens, writer.only.output_tokens) == (reply.usage.prompt_tokens, 0)
@@ -216,7 +218,7 @@ def test_speech_that_is_streamed(gpt: openai.OpenAI, writer: MemoryWriter) -> No
         ("gpt-4o-transcribe", "usage", "0.00023"),  # 30 of audio at 6, 5 at 10 USD a million.
     ],
 )
-def test_transcription(
+def test_transcriptions_are_recorded(
     gpt: openai.OpenAI, writer: MemoryWriter, model: str, told: str, cost: str
 ) -> None:
     sound = ("a.mp3", io.BytesIO(b"ID3"))
@@ -226,7 +228,7 @@ def test_transcription(
     assert writer.only.cost_usd == Decimal(cost)
 
 
-def test_moderation(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
+def test_moderations_are_recorded_and_free(gpt: openai.OpenAI, writer: MemoryWriter) -> None:
     gpt.moderations.create(input="bread")
     assert (writer.only.operation, writer.only.model) == ("moderation", "omni-moderation-latest")
     assert writer.only.cost_usd == 0  # It is free, and that is known.

@@ -232,7 +232,7 @@ def test_what_is_no_call_passes_and_is_counted(
     assert tracker.get_stats().untracked == 1
 
 
-def test_a_get_is_not_counted(client: openai.OpenAI, tracker: ResilientAIUsageTracker) -> None:
+def test_a_get_request_is_no_call(client: openai.OpenAI, tracker: ResilientAIUsageTracker) -> None:
     with pytest.raises(openai.NotFoundError):
         client.models.list()
     assert tracker.get_stats().untracked == 0

@@ -66,7 +66,7 @@ def test_many_days_are_told_in_months() -> None:
     ]
 
 
-def test_no_calls_have_no_course() -> None:
+def test_without_calls_there_are_no_steps() -> None:
     assert tell([], "day") == tell([], "hour") == []
 
 

@@ -51,7 +51,7 @@ def utc(text: str) -> datetime:
         (None, None, None, None),
     ],
 )
-def test_what_can_be_said(
+def test_since_and_until_name_a_period(
     since: str | None, until: str | None, start: str | None, end: str | None
 ) -> None:
     period = read_period(since, until, now=NOW)

@@ -29,7 +29,9 @@ RECORDS = [
         ({"input_tokens": 3}, [2]),
     ],
 )
-def test_it_returns_what_matches(expected: dict[str, Any], found: list[int]) -> None:
+def test_assert_usage_returns_the_records_that_match(
+    expected: dict[str, Any], found: list[int]
+) -> None:
     assert assert_usage(iter(RECORDS), **expected) == [RECORDS[index] for index in found]
 
 

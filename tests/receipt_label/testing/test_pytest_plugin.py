@@ -54,7 +54,7 @@ def test_a_table_holds_what_a_manager_records(ai_usage_table, stub):
     assert ai_usage_table.total_cost == ai_usage_table.records[0].cost_usd
 
 
-def test_so_it_does_of_the_users_own_manager(ai_usage_table, stub):
+def test_a_table_holds_what_the_users_own_manager_records(ai_usage_table, stub):
     async def work():
         async with ClientManager.from_env() as manager:
             await ask(manager.async_openai)

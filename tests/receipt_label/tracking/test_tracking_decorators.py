@@ -261,7 +261,7 @@ def test_a_stream_of_a_plain_client_is_recorded_when_it_ends(
     assert tracker.get_stats().untracked == 0
 
 
-async def test_so_is_that_of_an_async_one(
+async def test_a_stream_of_an_async_function_is_recorded(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter, stub: ProviderStub
 ) -> None:
     async with anthropic.AsyncAnthropic(api_key="any", base_url=stub.anthropic_base_url) as plain:

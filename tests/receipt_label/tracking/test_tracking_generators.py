@@ -85,13 +85,17 @@ def test_a_generator_of_chunks_is_recorded_when_it_is_exhausted(
     check_whole(writer.only)
 
 
-async def test_so_is_an_async_one(achunks: Callable[[], Any], writer: MemoryWriter) -> None:
+async def test_an_async_generator_of_chunks_is_recorded_when_it_is_exhausted(
+    achunks: Callable[[], Any], writer: MemoryWriter
+) -> None:
     assert inspect.isasyncgenfunction(achunks)
     assert [chunk async for chunk in achunks()] == CHUNKS
     check_whole(writer.only)
 
 
-def test_closed(chunks: Callable[[], Generator[Any]], writer: MemoryWriter) -> None:
+def test_a_generator_closed_early_is_recorded_in_part(
+    chunks: Callable[[], Generator[Any]], writer: MemoryWriter
+) -> None:
     generator = chunks()
     next(generator)
     generator.close()
@@ -99,14 +103,18 @@ def test_closed(chunks: Callable[[], Generator[Any]], writer: MemoryWriter) -> N
     check_partial(writer.only)
 
 
-def test_abandoned(chunks: Callable[[], Generator[Any]], writer: MemoryWriter) -> None:
+def test_a_generator_that_is_dropped_is_recorded_in_part(
+    chunks: Callable[[], Generator[Any]], writer: MemoryWriter
+) -> None:
     for _ in chunks():
         break
     gc.collect()
     check_partial(writer.only)
 
 
-def test_closed_after_the_usage(chunks: Callable[[], Generator[Any]], writer: MemoryWriter) -> None:
+def test_a_generator_closed_after_the_usage_is_recorded_whole(
+    chunks: Callable[[], Generator[Any]], writer: MemoryWriter
+) -> None:
     """The last word was said: nothing of the bill is missing."""
     generator = chunks()
     for _ in range(3):
@@ -115,14 +123,18 @@ def test_closed_after_the_usage(chunks: Callable[[], Generator[Any]], writer: Me
     check_whole(writer.only)
 
 
-async def test_an_async_one_closed(achunks: Callable[[], Any], writer: MemoryWriter) -> None:
+async def test_an_async_generator_closed_early_is_recorded_in_part(
+    achunks: Callable[[], Any], writer: MemoryWriter
+) -> None:
     generator = achunks()
     await anext(generator)
     await generator.aclose()
     check_partial(writer.only)
 
 
-async def test_an_async_one_abandoned(achunks: Callable[[], Any], writer: MemoryWriter) -> None:
+async def test_an_async_generator_that_is_dropped_is_recorded_in_part(
+    achunks: Callable[[], Any], writer: MemoryWriter
+) -> None:
     async for _ in achunks():
         break
     gc.collect()
@@ -131,7 +143,7 @@ async def test_an_async_one_abandoned(achunks: Callable[[], Any], writer: Memory
     check_partial(writer.only)
 
 
-async def test_an_async_one_cancelled(
+async def test_an_async_generator_that_is_cancelled_is_recorded_in_part(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter
 ) -> None:
     waits = asyncio.Event()
@@ -154,7 +166,9 @@ async def test_an_async_one_cancelled(
     check_partial(writer.only, "CancelledError")
 
 
-def test_broken(tracker: ResilientAIUsageTracker, writer: MemoryWriter) -> None:
+def test_a_generator_that_raises_is_recorded_in_part_with_its_error(
+    tracker: ResilientAIUsageTracker, writer: MemoryWriter
+) -> None:
     error = ConnectionError("of a prompt")
 
     @tracker.track_openai_completion
@@ -169,7 +183,7 @@ def test_broken(tracker: ResilientAIUsageTracker, writer: MemoryWriter) -> None:
     assert "prompt" not in repr(writer.only)
 
 
-def test_broken_before_the_first_item(
+def test_a_generator_that_raises_before_its_first_item_is_recorded_with_its_error(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter
 ) -> None:
     @tracker.track_openai_completion
@@ -183,7 +197,7 @@ def test_broken_before_the_first_item(
     assert "time_to_first_token_ms" not in writer.only.metadata
 
 
-def test_one_that_never_begins_is_no_call(
+def test_a_generator_that_never_begins_is_no_call(
     chunks: Callable[[], Generator[Any]], writer: MemoryWriter
 ) -> None:
     chunks()
@@ -308,7 +322,7 @@ def test_what_is_sent_thrown_and_returned_passes_unchanged(
     assert writer.records[-1].error == "ZeroDivisionError"
 
 
-async def test_so_does_what_is_sent_into_an_async_one(
+async def test_what_is_sent_into_an_async_generator_passes_unchanged(
     tracker: ResilientAIUsageTracker, writer: MemoryWriter
 ) -> None:
     @tracker.track_openai_completion

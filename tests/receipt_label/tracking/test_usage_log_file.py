@@ -77,7 +77,7 @@ def test_what_json_must_escape_is_escaped(tmp_path: Path) -> None:
     assert json.loads(line, parse_float=Decimal)["metadata"] == metadata
 
 
-def test_a_zero_is_kept(tmp_path: Path) -> None:
+def test_a_zero_is_written_and_not_left_out(tmp_path: Path) -> None:
     log = UsageLogFile(tmp_path / "usage.jsonl")
     log.write(make_metric(output_tokens=0, cost_usd=0))
     line = json.loads(log.path.read_text())

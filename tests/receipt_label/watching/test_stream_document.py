@@ -122,5 +122,7 @@ def test_an_error_ends_the_stream_and_its_message_is_not_kept(
 
 
 @given(st.lists(st.dictionaries(NAMES, JSON), max_size=5), st.sampled_from([OPENAI, ANTHROPIC]))
-def test_no_event_can_break_it(events: list[dict[str, Any]], how: StreamEvents) -> None:
+def test_no_event_can_break_the_reading_of_a_stream(
+    events: list[dict[str, Any]], how: StreamEvents
+) -> None:
     fold(*events, how=how)

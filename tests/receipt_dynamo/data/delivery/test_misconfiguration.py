@@ -21,7 +21,7 @@ def test_three_different_records_with_one_message_blame_the_table() -> None:
     assert ("PK", "z") not in streak
 
 
-def test_one_record_alone_never_does() -> None:
+def test_one_record_rejected_again_and_again_does_not_mean_a_wrong_table() -> None:
     assert not reject(RejectionStreak(), *["a"] * 10)
 
 

@@ -538,7 +538,7 @@ def test_files_that_are_kept_look_young_to_what_cleans_up(bench: Bench) -> None:
     assert min(name.stat().st_mtime for name in files) > 0
 
 
-def test_so_many_journals_are_adopted_and_no_more(bench: Bench) -> None:
+def test_journals_are_adopted_up_to_the_bound(bench: Bench) -> None:
     assert bench.store.has_room
     for number in range(MAX_ADOPTED):
         held = bench.directory.create(TARGET, sync=False)

@@ -92,7 +92,7 @@ def test_deleted_rows_are_gone_and_numbers_are_never_used_twice(journal: Journal
     assert journal.append(b"c") == 3
 
 
-def test_what_is_left_is_counted(journal: Journal) -> None:
+def test_rows_left_in_a_journal_are_counted(journal: Journal) -> None:
     for item in (b"a", b"bb", b"ccc"):
         journal.append(item)
     journal.bury(2, "why", 7)

@@ -80,7 +80,7 @@ def test_a_job_is_exported_from_its_beginning(run: Run, where: list[str], tmp_pa
     assert sorted(lines_of(file)) == expected([r for r in LEDGER if r.job_id == "job-1"])
 
 
-def test_it_can_be_printed(run: Run, where: list[str]) -> None:
+def test_an_export_can_be_printed(run: Run, where: list[str]) -> None:
     status, out, err = run("export", *where, *SINCE, "-")
     assert status == 0
     assert sorted(out.encode().splitlines(keepends=True)) == expected()

@@ -37,13 +37,15 @@ def print_usual(by: Grouping, top: int = 20, stream: io.StringIO | None = None) 
         ("pull_request", ("pull-request",), 20),
     ],
 )
-def test_what_is_printed(name: str, by: Grouping, top: int) -> None:
+def test_the_plain_report_is_that_of_the_golden_file(name: str, by: Grouping, top: int) -> None:
     """Compare the two by eye before a golden file is changed."""
     assert print_usual(by, top) == (GOLDEN / f"{name}.txt").read_text("utf-8")
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100])
-def test_what_is_printed_on_a_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+def test_the_report_on_a_terminal_is_that_of_the_golden_file(
+    monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.delenv("NO_COLOR", raising=False)
