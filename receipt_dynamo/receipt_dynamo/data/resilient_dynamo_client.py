@@ -364,8 +364,8 @@ class ResilientDynamoClient(MetricQueries):
     def dead_letters(self) -> list[DeadRecord]:
         """Return the records that DynamoDB rejected for good, with its reason, and damaged ones."""
         return [
-            DeadRecord(_read_metric(body), reason, attempts)
-            for body, reason, attempts in self._delivery.read_dead()
+            DeadRecord(_read_metric(letter.item), letter.reason, letter.attempts)
+            for letter in self._delivery.read_dead()
         ]
 
     def redrive(self) -> int:

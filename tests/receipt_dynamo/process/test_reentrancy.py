@@ -164,6 +164,20 @@ def test_a_finalizer_that_asks_for_the_figures_at_any_step_does_not_deadlock(
     interrupt_each_step(puts, method, f"dynamodb:{table.table_name}-worker", puts.client.get_stats)
 
 
+@pytest.mark.parametrize(
+    "method",
+    [RecordStore.accept, RecordStore._take_in, Journal.append],
+    ids=lambda method: method.__qualname__,
+)
+def test_what_flushes_at_any_step_of_a_put_does_not_wait_for_itself(
+    puts: Puts, table: DynamoClient, method: Callable[..., Any]
+) -> None:
+    """As a signal handler might; the sender that it would wait for waits for the put's lock."""
+    where = threading.current_thread().name
+    interrupt_each_step(puts, method, where, lambda: puts.client.flush(PATIENCE))
+    puts.check(table)
+
+
 def interrupt_each_step(
     puts: Puts, method: Callable[..., Any], where: str, action: Callable[[], object]
 ) -> None:

@@ -82,7 +82,7 @@ def _list_letters(view: JournalView) -> Iterator[Letter]:
         with peek(view.path, keeps_index=view.is_abandoned) as journal:
             for row in iterate(journal.read_dead):
                 key = find_key(row.item) if row.is_whole else None
-                yield Letter(view, key, row.reason, row.attempts, len(row.item))
+                yield Letter(view, key, row.reason or "", row.attempts, len(row.item))
     except JournalError:
         if view.path.exists():  # Else it was redriven and delivered in between.
             raise

@@ -135,7 +135,7 @@ def _drain(
         if failure is None:
             arn, failure, is_hopeless = _prove(target)
             if arn is not None and adopt_unproven:
-                _note_arn(directory, target, arn)
+                _write_arn(directory, target, arn)
             if not is_hopeless:
                 drained.delivered, last_error = _deliver(directory, target, timeout)
                 failure = last_error or failure
@@ -178,7 +178,7 @@ def _prove(target: JournalTarget) -> tuple[str | None, str | None, bool]:
         return None, failure, is_hopeless
 
 
-def _note_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> None:
+def _write_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> None:
     """Take the operator's word for what no process could prove."""
 
     def note(held: HeldJournal) -> int:

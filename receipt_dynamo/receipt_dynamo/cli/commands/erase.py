@@ -18,7 +18,7 @@ from receipt_dynamo.cli.commands.abandoned import visit_abandoned
 from receipt_dynamo.cli.commands.survey import JournalView, mention_set_aside, survey
 from receipt_dynamo.cli.output import count_of, say, say_all, say_json
 from receipt_dynamo.data.journal.file import JournalError
-from receipt_dynamo.data.journal.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.journal import Journal, JournalRow
 from receipt_dynamo.data.journal.peek import iterate, peek
 from receipt_dynamo.entities.stored_item import read_item, read_text
 
@@ -76,13 +76,11 @@ def _erase(journal: Journal, user_id: str) -> int:
 
 
 def _find(journal: Journal, user_id: str) -> list[int]:
-    rows: Iterator[PendingRow | DeadRow] = chain(
-        iterate(journal.read_pending), iterate(journal.read_dead)
-    )
+    rows: Iterator[JournalRow] = chain(iterate(journal.read_pending), iterate(journal.read_dead))
     return [row.seq for row in rows if _belongs_to(row, user_id)]
 
 
-def _belongs_to(row: PendingRow | DeadRow, user_id: str) -> bool:
+def _belongs_to(row: JournalRow, user_id: str) -> bool:
     item = read_item(row.item) if row.is_whole else None
     if item is None:
         # Damaged: whose it is cannot be told from anything but its bytes.

@@ -24,7 +24,7 @@ from receipt_dynamo.cli.commands.survey import (
 from receipt_dynamo.cli.files import STANDARD_OUTPUT, open_new_output
 from receipt_dynamo.cli.output import count_of, say, say_json, to_json
 from receipt_dynamo.data.journal.file import JournalError
-from receipt_dynamo.data.journal.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.journal import Journal, JournalRow
 from receipt_dynamo.data.journal.peek import iterate, peek
 from receipt_dynamo.entities.stored_item import read_item
 
@@ -99,19 +99,19 @@ def _write_journal(view: JournalView, states: _States, output: TextIO, troubles:
     return written
 
 
-def _list_rows(journal: Journal, states: _States) -> Iterator[PendingRow | DeadRow]:
+def _list_rows(journal: Journal, states: _States) -> Iterator[JournalRow]:
     if states.pending:
         yield from iterate(journal.read_pending)
     if states.dead:
         yield from iterate(journal.read_dead)
 
 
-def _describe(view: JournalView, row: PendingRow | DeadRow, item: dict[str, Any]) -> dict[str, Any]:
-    is_dead = isinstance(row, DeadRow)
+def _describe(view: JournalView, row: JournalRow, item: dict[str, Any]) -> dict[str, Any]:
+    is_dead = row.reason is not None
     return {
         "journal": view.path.name,
         **describe_target_in_json(view.target),
         "state": "dead" if is_dead else "pending",
-        **({"reason": row.reason, "attempts": row.attempts} if isinstance(row, DeadRow) else {}),
+        **({"reason": row.reason, "attempts": row.attempts} if is_dead else {}),
         "item": item,
     }

@@ -50,27 +50,27 @@ def run(chosen: argparse.Namespace) -> int:
         lambda: [
             view for view in survey(directory, chosen.table) if view.counts.dead or view.trouble
         ],
-        lambda held: _revive(held, key),
+        lambda held: _redrive(held, key),
     )
-    revived = sum(visit.results.values())
+    redriven = sum(visit.results.values())
     living = {view.path.name: view.counts.dead for view in visit.living}
     if chosen.json:
-        say_json({"redriven": revived, "living": living, "troubles": visit.troubles})
+        say_json({"redriven": redriven, "living": living, "troubles": visit.troubles})
     else:
-        say(f"{count_of(revived, 'dead letter')} made pending; drain delivers what is pending")
+        say(f"{count_of(redriven, 'dead letter')} made pending; drain delivers what is pending")
         say_all(visit.troubles)
         say_all(_mention(view) for view in visit.living)
     if key is not None:
-        return DONE if revived else SOMETHING_LEFT
+        return DONE if redriven else SOMETHING_LEFT
     return SOMETHING_LEFT if visit.living or visit.troubles else DONE
 
 
-def _revive(held: HeldJournal, key: Key | None) -> int:
-    revived = 0
+def _redrive(held: HeldJournal, key: Key | None) -> int:
+    redriven = 0
     for row in iterate(held.journal.read_dead):
         if key is None or find_key(row.item) == key:
-            revived += held.journal.redrive(row) is not None
-    return revived
+            redriven += held.journal.redrive(row) is not None
+    return redriven
 
 
 def _mention(view: JournalView) -> str:

@@ -61,7 +61,8 @@ class Admission:
             body: DynamoDB's JSON of its item.
             on_settled: Told once what became of it.
         """
-        record = PendingRecord(key, body, self._reports.watch(key, on_settled))
+        watch = None if on_settled is None else self._reports.watch(key, on_settled)
+        record = PendingRecord(key, body, watch)
         if self.is_interrupted() and not self._is_closed:
             self._late.append(record)
             self._chores.ask(Chore.CATCH_UP)

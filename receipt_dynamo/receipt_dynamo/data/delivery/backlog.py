@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from receipt_dynamo.data.delivery.reports import Watch
 from receipt_dynamo.data.journal.directory import HeldJournal
-from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow, PendingRow
+from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, JournalRow
 from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.entities.stored_item import find_key
 
@@ -115,7 +115,7 @@ class Backlog:
         if record.watch is not None:
             self.watches[record.seq] = record.watch
 
-    def redrive(self, row: DeadRow) -> bool:
+    def redrive(self, row: JournalRow) -> bool:
         """Make a dead letter pending again, behind all others; False when it is damaged."""
         seq = self.journal.redrive(row)
         if seq is None:
@@ -124,18 +124,18 @@ class Backlog:
         self._orders[seq] = self._orders.pop(row.seq, row.seq)
         return True
 
-    def read(self, limit: int) -> list[PendingRow]:
+    def read(self, limit: int) -> list[JournalRow]:
         """Return the next rows on disk, in order; they stay there until :meth:`hand_out`."""
         return self.journal.read_pending(self.handed_out, limit)
 
-    def hand_out(self, rows: list[PendingRow]) -> tuple[list[PendingRecord], list[PendingRow]]:
+    def hand_out(self, rows: list[JournalRow]) -> tuple[list[PendingRecord], list[JournalRow]]:
         """Make records of what :meth:`read` returned, which are with the queue from now on.
 
         Returns:
             The records, and the rows that are damaged.
         """
         records: list[PendingRecord] = []
-        damaged: list[PendingRow] = []
+        damaged: list[JournalRow] = []
         for row in rows:
             if self.handed_out is not None and row.seq <= self.handed_out:
                 continue
@@ -148,11 +148,12 @@ class Backlog:
         self.on_disk = max(0, self.on_disk - len(records) - len(damaged))
         return records, damaged
 
-    def _make_record(self, key: Key, row: PendingRow) -> PendingRecord:
+    def _make_record(self, key: Key, row: JournalRow) -> PendingRecord:
         record = PendingRecord(key, row.item, self.watches.pop(row.seq, None))
         record.backlog = self
         record.seq = row.seq
         record.order = self._orders.get(row.seq, row.seq)
+        record.attempts = row.attempts
         return record
 
     def continue_in(self, held: HeldJournal) -> Backlog:

@@ -19,12 +19,12 @@ from receipt_dynamo.data.delivery.backlog import PendingRecord, merge_records
 from receipt_dynamo.data.delivery.chores import Chore, Chores
 from receipt_dynamo.data.delivery.events import EventHub
 from receipt_dynamo.data.delivery.record_store import RecordStore
-from receipt_dynamo.data.delivery.reports import Fate, Listener, Reports
+from receipt_dynamo.data.delivery.reports import Fate, Reports
 from receipt_dynamo.data.delivery.sender import BatchSender, ConnectionWriter, make_breaker
 from receipt_dynamo.data.delivery.stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.failures import summarize_failure
 from receipt_dynamo.entities.item_key import Key
-from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult
+from receipt_dynamo.utils.batch_queue import BatchQueue, DeadLetter, FlushResult
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
 from receipt_dynamo.utils.log_limiter import LogLimiter
@@ -49,6 +49,12 @@ class Delivery:
         directory: Where journals are; None keeps records in memory only.
         target: The table, as configured.
         host: Its clock and its threads; a simulation has its own.
+
+    Attributes:
+        table_name: Name or ARN of the table.
+        events: Tells listeners what happens.
+        breaker: Sees each wire attempt.
+        accept: Takes a record in, at once; see :meth:`Admission.accept`.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Delivery:
             overflow=settings.overflow,
             reports=self._reports,
         )
+        self.accept = self._admission.accept
         self.breaker = make_breaker(settings, self.table_name, self._clock)
         self._sender = BatchSender(
             ConnectionWriter(connection, settings.gsi_shards),
@@ -157,10 +164,6 @@ class Delivery:
         self._reports.reset_after_fork()
         self._report = None
 
-    def accept(self, key: Key, body: bytes, on_settled: Listener | None) -> str | None:
-        """Take a record in, at once; return why not, or None. See :meth:`Admission.accept`."""
-        return self._admission.accept(key, body, on_settled)
-
     def _send(self, batch: list[PendingRecord]) -> FlushResult[PendingRecord]:
         """Send a batch, and book what became of its records before the queue forgets them."""
         for record in batch:
@@ -227,15 +230,12 @@ class Delivery:
             self._queue.pull()
         return redriven
 
-    def read_dead(self) -> Iterator[tuple[bytes | None, str, int]]:
-        """Iterate over the dead letters: the item's JSON, the reason, attempts.
-
-        A damaged one has no item.
-        """
+    def read_dead(self) -> Iterator[DeadLetter[bytes | None]]:
+        """Iterate over the dead letters, as JSON of their items; a damaged one has none."""
         for _, row in self._store.read_dead():
-            yield row.item if row.is_whole else None, row.reason, row.attempts
+            yield DeadLetter(row.item if row.is_whole else None, row.reason or "", row.attempts)
         for letter in self._queue.dead_letters():
-            yield letter.item.body, letter.reason, letter.item.attempts
+            yield DeadLetter(letter.item.body, letter.reason, letter.item.attempts)
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until what was accepted and adopted before this call is settled.

@@ -25,7 +25,7 @@ from receipt_dynamo.data.journal.directory import (
     JournalTarget,
 )
 from receipt_dynamo.data.journal.file import JournalError, is_corruption
-from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow, PendingRow
+from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, JournalRow
 from receipt_dynamo.data.journal.peek import iterate
 from receipt_dynamo.data.table.identity import TABLE_ARN
 from receipt_dynamo.entities.item_key import Key
@@ -302,7 +302,7 @@ class RecordStore:
                 self._give_up_missing(backlog)
                 return []
 
-    def _bury_damaged(self, backlog: Backlog, row: PendingRow) -> None:
+    def _bury_damaged(self, backlog: Backlog, row: JournalRow) -> None:
         """Keep a damaged row as a dead letter: what it says now, nobody has put."""
         try:
             backlog.journal.bury(row.seq, DAMAGED, 0)
@@ -399,15 +399,17 @@ class RecordStore:
         """Make a record and those that it replaced dead letters, and tell.
 
         Returns:
-            False when the record has no row, or cannot be written: the queue is to keep it.
+            False when not all of them have a row that can be written: then the queue is to keep
+            the record, which stands for all. Some here and some there would come back twice.
         """
         chain = list(record.chain())
-        buried = [each for each in chain if self._bury_row(each, reason)]
+        has_rows = all(each.backlog is not None and not each.backlog.is_lost for each in chain)
+        is_buried = has_rows and all(self._bury_row(each, reason) for each in chain)
         self._count_dead(len(chain), [each.watch for each in chain], reason)
-        return record in buried
+        return is_buried
 
     def _bury_row(self, record: PendingRecord, reason: str) -> bool:
-        if record.backlog is None or record.backlog.is_lost:
+        if record.backlog is None:
             return False
         try:
             record.backlog.journal.bury(record.seq, reason, record.attempts)
@@ -416,11 +418,11 @@ class RecordStore:
             return False
         return True
 
-    def read_dead(self) -> list[tuple[Backlog, DeadRow]]:
+    def read_dead(self) -> list[tuple[Backlog, JournalRow]]:
         """Return the dead letters of all held journals."""
         with self._lock:
             backlogs = self._backlogs()
-        found: list[tuple[Backlog, DeadRow]] = []
+        found: list[tuple[Backlog, JournalRow]] = []
         for backlog in backlogs:
             try:
                 found += [(backlog, row) for row in iterate(backlog.journal.read_dead)]
@@ -444,7 +446,7 @@ class RecordStore:
             self.ledger.count(dead=-in_memory)
         return redriven + in_memory
 
-    def _redrive_row(self, backlog: Backlog, row: DeadRow) -> bool:
+    def _redrive_row(self, backlog: Backlog, row: JournalRow) -> bool:
         try:
             with self._lock:
                 is_redriven = backlog.redrive(row)

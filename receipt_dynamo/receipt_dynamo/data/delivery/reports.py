@@ -77,10 +77,8 @@ class Reports:
         """Tell nobody anything in a forked child: the records are its parent's."""
         self._watches.clear()
 
-    def watch(self, key: Key, listener: Listener | None) -> Watch | None:
-        """Tell ``listener`` one day; None is nobody."""
-        if listener is None:
-            return None
+    def watch(self, key: Key, listener: Listener) -> Watch:
+        """Tell ``listener`` one day."""
         watch = Watch(key, listener)
         self._watches.add(watch)
         return watch

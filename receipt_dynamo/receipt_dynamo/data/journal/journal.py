@@ -47,22 +47,22 @@ _HIGHEST_SEQ: Final = 2**62
 _inherited: Final[set[str]] = set()
 
 
-class PendingRow(NamedTuple):
-    """A record that is to be delivered; damaged when it does not match its mark."""
+class JournalRow(NamedTuple):
+    """A record on disk.
+
+    Attributes:
+        seq: Its number.
+        item: DynamoDB's JSON of its item.
+        is_whole: Whether it matches its mark; else it is damaged.
+        reason: Why it is a dead letter; None while it is pending.
+        attempts: How often it was sent when it became a dead letter; 0 if it never was one.
+    """
 
     seq: int
     item: bytes
     is_whole: bool
-
-
-class DeadRow(NamedTuple):
-    """A record that DynamoDB rejected for good, or that is damaged."""
-
-    seq: int
-    item: bytes
-    reason: str
-    attempts: int
-    is_whole: bool
+    reason: str | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class Journal:
             self._last_seq = seq
         return seq
 
-    def restore(self, rows: Sequence[PendingRow | DeadRow]) -> None:
+    def restore(self, rows: Sequence[JournalRow]) -> None:
         """Take over whole rows of another journal as they are, under their numbers.
 
         Raises:
@@ -224,7 +224,7 @@ class Journal:
             "UPDATE records SET reason = ?, attempts = ? WHERE seq = ?", (reason, attempts, seq)
         )
 
-    def redrive(self, row: DeadRow) -> int | None:
+    def redrive(self, row: JournalRow) -> int | None:
         """Make a dead letter a pending record, the last in order.
 
         Returns:
@@ -267,39 +267,32 @@ class Journal:
                 self._snapshot.close()
             self._snapshot = None
 
-    def read_pending(self, after: int | None, limit: int) -> list[PendingRow]:
+    def read_pending(self, after: int | None, limit: int) -> list[JournalRow]:
         """Return the next pending records, in order; few when they are large.
 
         Args:
             after: Their numbers are above it; None begins with the first.
             limit: How many at most.
         """
-        rows = self._read_page("reason IS NULL", after, limit)
-        return [PendingRow(seq, item, is_whole) for seq, item, _, _, is_whole in rows]
+        return self._read_page("reason IS NULL", after, limit)
 
-    def read_dead(self, after: int | None, limit: int) -> list[DeadRow]:
+    def read_dead(self, after: int | None, limit: int) -> list[JournalRow]:
         """Return the next dead letters, in order; the arguments are as above."""
-        return [DeadRow(*row) for row in self._read_page("reason IS NOT NULL", after, limit)]
+        return self._read_page("reason IS NOT NULL", after, limit)
 
-    def _read_page(
-        self, which: str, after: int | None, limit: int
-    ) -> list[tuple[int, bytes, str, int, bool]]:
+    def _read_page(self, which: str, after: int | None, limit: int) -> list[JournalRow]:
         # ``which`` is one of ours. The cast: damage may have made a text of the bytes.
         sql = (
             "SELECT seq, CAST(item AS BLOB), reason, attempts, mark FROM records "  # noqa: S608
             f"WHERE seq > ? AND {which} ORDER BY seq LIMIT ?"
         )
-        page: list[tuple[int, bytes, str, int, bool]] = []
+        page: list[JournalRow] = []
         left = _READ_AT_ONCE
         values = (_BEFORE_ALL if after is None else after, limit)
         with self._reading, closing(run(self._connect_reader(), sql, values)) as rows:
             while left > 0 and (row := rows.fetchone()) is not None:
-                seq, item, reason, attempts, mark = row
-                is_whole = item is not None and mark == mark_of(seq, item)
-                item = item or b""
-                attempts = attempts if isinstance(attempts, int) else 0
-                page.append((seq, item, str(reason), attempts, is_whole))
-                left -= len(item)
+                page.append(_read_row(*row))
+                left -= len(page[-1].item)
         return page
 
     def count(self) -> JournalCounts:
@@ -400,9 +393,20 @@ class Journal:
         _inherited.add(self.path.name)
 
 
-def _to_columns(row: PendingRow | DeadRow) -> tuple[int, bytes, str | None, int, int]:
-    reason, attempts = (row.reason, row.attempts) if isinstance(row, DeadRow) else (None, 0)
-    return row.seq, row.item, reason, attempts, mark_of(row.seq, row.item)
+def _read_row(seq: int, item: bytes | None, reason: Any, attempts: Any, mark: Any) -> JournalRow:
+    """Make a row of what a file holds, which may be damaged: of any type."""
+    is_whole = item is not None and mark == mark_of(seq, item)
+    return JournalRow(
+        seq,
+        item or b"",
+        is_whole,
+        None if reason is None else str(reason),
+        attempts if isinstance(attempts, int) else 0,
+    )
+
+
+def _to_columns(row: JournalRow) -> tuple[int, bytes, str | None, int, int]:
+    return row.seq, row.item, row.reason, row.attempts, mark_of(row.seq, row.item)
 
 
 def was_inherited(path: Path) -> bool:

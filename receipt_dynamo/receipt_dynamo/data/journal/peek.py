@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from receipt_dynamo.data.journal.file import (
     SCHEMA,
@@ -21,7 +21,7 @@ from receipt_dynamo.data.journal.file import (
     mark_of,
     run,
 )
-from receipt_dynamo.data.journal.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.journal import Journal, JournalRow
 from receipt_dynamo.data.journal.write_ahead_log import is_unreadable
 from receipt_dynamo.utils.fork_safety import no_fork
 
@@ -31,8 +31,6 @@ _OLDER_FORMS: Final[dict[int, str]] = {
     1: "CREATE TEMP VIEW records AS SELECT *, mark_of(seq, item) AS mark FROM main.records"
 }
 """SQL that shows a file of an older version as if it were of this one, by the version."""
-
-_Row = TypeVar("_Row", PendingRow, DeadRow)
 
 
 @contextmanager
@@ -132,7 +130,7 @@ def _describe_form(connection: sqlite3.Connection) -> list[Any]:
     return run(connection, sql).fetchall()
 
 
-def iterate(read: Callable[[int | None, int], list[_Row]]) -> Iterator[_Row]:
+def iterate(read: Callable[[int | None, int], list[JournalRow]]) -> Iterator[JournalRow]:
     """Iterate over the rows that ``read(after, limit)`` returns, page by page.
 
     No transaction spans the pages: one that stays open would keep its owner's write-ahead

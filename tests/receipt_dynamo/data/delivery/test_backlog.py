@@ -10,7 +10,7 @@ import pytest
 from receipt_dynamo.data.delivery.backlog import Backlog, PendingRecord
 from receipt_dynamo.data.delivery.reports import Watch
 from receipt_dynamo.data.journal.directory import HeldJournal, JournalDirectory, JournalTarget
-from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow, PendingRow
+from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, JournalRow
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_the_counts_begin_with_what_the_journal_held(
 ) -> None:
     held = make_held()
     held.journal.restore(
-        [PendingRow(4, b"a", True), DeadRow(5, b"b", "why", 1, True), PendingRow(6, b"c", True)]
+        [JournalRow(4, b"a", True), JournalRow(5, b"b", True, "why", 1), JournalRow(6, b"c", True)]
     )
     held.counts = held.journal.count()
     adopted = Backlog(held, is_adopted=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ import pytest
 from receipt_dynamo.data.delivery import record_store
 from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.delivery import Delivery
+from receipt_dynamo.data.delivery.ledger import Ledger
 from receipt_dynamo.data.delivery.misconfiguration import LONGEST_HOLD
 from receipt_dynamo.data.delivery.pacing import FLOOR, STEP
-from receipt_dynamo.data.delivery.record_store import RecordStore
+from receipt_dynamo.data.delivery.record_store import RETRY_DELAY, RecordStore
 from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.testing import ErrorReply, Throttle
 from receipt_dynamo.utils.batch_queue import BatchQueue
-from support.simulation.disk import DELETE, READ
+from support.lockstep import at_each_step
+from support.simulation.disk import DELETE, INSERT, READ
 from support.simulation.host import take_turn
 from support.simulation.machine import Simulation, make_item, read_number, run_for
 
@@ -43,6 +46,37 @@ def put(delivery: Delivery, *numbers: int, **attributes: str) -> list[DeliveryRe
 
 def read_numbers(simulation: Simulation) -> list[int]:
     return sorted(read_number(row) for row in simulation.table.rows.values())
+
+
+@pytest.mark.parametrize("durability", ["journal", "memory"])
+@pytest.mark.parametrize(
+    "method",
+    [RecordStore._take_in, BatchQueue.add_item, Ledger.count],
+    ids=lambda method: method.__qualname__,
+)
+def test_accepted_is_never_seen_to_shrink_and_the_accounts_hold_at_each_look(
+    simulation: Simulation, method: Callable[..., Any], durability: str
+) -> None:
+    """It was counted before the queue had said whether there was room, and taken back."""
+    delivery = open_delivery(
+        simulation, durability=durability, max_pending_records=2, journal_max_bytes=1_000
+    )
+    seen = [delivery.get_stats()]
+
+    def look() -> None:
+        seen.append(delivery.get_stats())
+
+    with at_each_step(method, look):
+        answers = [delivery.accept(*make_item(number), None) for number in range(12)]
+    assert "full" in answers
+    assert delivery.flush(60.0)
+    look()
+    assert len(seen) > 20
+    for earlier, later in itertools.pairwise(seen):
+        assert earlier.accepted <= later.accepted
+        assert 0 <= later.pending == later.accepted - later.delivered
+    assert (seen[-1].accepted, seen[-1].pending) == (answers.count(None), 0)
+    delivery.close(0.0)
 
 
 def test_a_caller_at_the_bound_of_a_broken_disk_is_answered(
@@ -179,6 +213,35 @@ def test_a_dead_letter_that_comes_back_does_not_replace_a_newer_record(
     assert delivery.flush(60.0)
     assert read_numbers(simulation) == [2, 3, 4]
     delivery.close(0.0)
+
+
+@pytest.mark.parametrize("first_is_journaled", [True, False])
+def test_a_dead_letter_that_stands_for_a_record_on_disk_and_one_in_memory_is_one_account(
+    simulation: Simulation, first_is_journaled: bool
+) -> None:
+    """The row of one and the queue's entry of both were dead letters: three came back of two."""
+    delivery = open_delivery(simulation, batch_flush_interval=60.0)
+    poison = {"name": "same", "poison": "Type mismatch for index key"}
+    simulation.disk.deny(*([] if first_is_journaled else [INSERT]))
+    put(delivery, 1, **poison)
+    simulation.disk.deny(*([INSERT] if first_is_journaled else []))
+    simulation.host.now += RETRY_DELAY
+    put(delivery, 2, **poison)
+    simulation.disk.deny()
+    simulation.host.now += RETRY_DELAY
+    put(delivery, 3)
+    run_for(delivery, simulation.host, 61.0)
+    stats = delivery.get_stats()
+    assert (stats.accepted, stats.delivered, stats.dead, stats.undurable) == (3, 1, 2, 1)
+    simulation.table.heal()
+    assert delivery.redrive() == 2
+    assert delivery.get_stats().dead == 0
+    run_for(delivery, simulation.host, 61.0)
+    stats = delivery.get_stats()
+    assert (stats.accepted, stats.delivered, stats.dead, stats.pending) == (3, 1, 2, 0)
+    assert delivery.redrive() == 2
+    report = delivery.close(60.0)
+    assert (report.pending, report.dead) == (0, 2)
 
 
 def test_ten_minutes_of_outage_are_bounded_probed_now_and_then_and_recovered_from_in_steps(

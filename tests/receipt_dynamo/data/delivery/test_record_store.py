@@ -276,6 +276,19 @@ def test_a_damaged_row_is_never_handed_out_but_kept_as_a_dead_letter(bench: Benc
     assert (bench.store.on_disk, bench.count().dead) == (0, 2)
 
 
+def test_the_attempts_of_a_dead_letter_go_on_when_it_is_sent_again(bench: Bench) -> None:
+    record = make_record(1)
+    bench.accept(record)
+    record.attempts = 3
+    assert bench.store.bury(record, "why")
+    assert bench.store.redrive(None, lambda: 0) == 1
+    (again,) = bench.store.take(9)
+    again.attempts += 1
+    assert bench.store.bury(again, "why")
+    assert [row.attempts for _, row in bench.store.read_dead()] == [4]
+    assert bench.store.ledger.accounts.dead == 1
+
+
 def test_a_page_of_damaged_rows_does_not_hide_the_whole_ones_behind_it(bench: Bench) -> None:
     for number in range(1, 8):
         bench.accept(make_record(number), spill=True)

@@ -15,7 +15,7 @@ from receipt_dynamo.data.journal.file import (
     NewerJournalError,
     mark_of,
 )
-from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, Journal, JournalRow
 from receipt_dynamo.data.journal.peek import iterate, peek
 
 # The form that files had before rows had marks.
@@ -51,11 +51,11 @@ def change(path: Path, sql: str, *values: object) -> None:
         connection.execute(sql, values)
 
 
-def read_pending(journal: Journal) -> list[PendingRow]:
+def read_pending(journal: Journal) -> list[JournalRow]:
     return list(iterate(journal.read_pending))
 
 
-def read_dead(journal: Journal) -> list[DeadRow]:
+def read_dead(journal: Journal) -> list[JournalRow]:
     return list(iterate(journal.read_dead))
 
 
@@ -63,7 +63,7 @@ def test_rows_come_back_in_order_and_byte_for_byte(journal: Journal) -> None:
     items = [b"", b"\x00\xff", bytes(range(256)) * 100, "ü€".encode()]
     assert [journal.append(item) for item in items] == [1, 2, 3, 4]
     assert read_pending(journal) == [
-        PendingRow(seq, item, True) for seq, item in enumerate(items, start=1)
+        JournalRow(seq, item, True) for seq, item in enumerate(items, start=1)
     ]
 
 
@@ -101,15 +101,18 @@ def test_rows_left_in_a_journal_are_counted(journal: Journal) -> None:
     assert counts.bytes == 6 + 3 * ROW_OVERHEAD
 
 
-def test_a_dead_letter_is_kept_with_its_reason_and_can_be_revived(journal: Journal) -> None:
+def test_a_dead_letter_is_kept_with_its_reason_and_comes_back_with_its_attempts(
+    journal: Journal,
+) -> None:
     journal.append(b"a")
     journal.append(b"b")
     journal.bury(1, "why", 7)
     assert [row.seq for row in read_pending(journal)] == [2]
     (letter,) = read_dead(journal)
-    assert letter == DeadRow(1, b"a", "why", 7, True)
+    assert letter == JournalRow(1, b"a", True, "why", 7)
     assert journal.redrive(letter)
-    assert read_pending(journal) == [PendingRow(2, b"b", True), PendingRow(3, b"a", True)]
+    whole = [JournalRow(2, b"b", True), JournalRow(3, b"a", True, attempts=7)]
+    assert read_pending(journal) == whole
     assert read_dead(journal) == []
 
 
@@ -258,10 +261,10 @@ def test_a_journal_from_an_older_version_is_brought_to_this_one(path: Path) -> N
     make_version_1(path)
     with closing(Journal.open(path)) as journal:
         assert read_pending(journal) == [
-            PendingRow(3, b"three", True),
-            PendingRow(7, b"seven", True),
+            JournalRow(3, b"three", True),
+            JournalRow(7, b"seven", True),
         ]
-        assert read_dead(journal) == [DeadRow(4, b"four", "why", 2, True)]
+        assert read_dead(journal) == [JournalRow(4, b"four", True, "why", 2)]
         assert journal.read_target() == {"table_name": "t"}
         assert journal.append(b"eight") == 8
     change(path, "UPDATE records SET item = X'00' WHERE seq = 3")
@@ -276,10 +279,10 @@ def test_a_journal_from_an_older_version_is_looked_into_without_changing_it(path
     before = path.read_bytes()
     with peek(path) as journal:
         assert read_pending(journal) == [
-            PendingRow(3, b"three", True),
-            PendingRow(7, b"seven", True),
+            JournalRow(3, b"three", True),
+            JournalRow(7, b"seven", True),
         ]
-        assert read_dead(journal) == [DeadRow(4, b"four", "why", 2, True)]
+        assert read_dead(journal) == [JournalRow(4, b"four", True, "why", 2)]
         assert journal.count().pending == 2
     assert path.read_bytes() == before
 

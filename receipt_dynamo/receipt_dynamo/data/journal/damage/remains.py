@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from receipt_dynamo.data.journal.file import JournalError
-from receipt_dynamo.data.journal.journal import DeadRow, Journal, PendingRow
+from receipt_dynamo.data.journal.journal import Journal, JournalRow
 from receipt_dynamo.data.journal.peek import check_files, open_reader
 
 _PAGE: Final = 100
@@ -22,8 +22,6 @@ _PAGE: Final = 100
 _PATIENCE: Final = 10_000
 """So many numbers in a row are tried on damaged pages: one of the tree's inner pages leads to
 some hundreds of pages of records."""
-
-_Row = TypeVar("_Row", PendingRow, DeadRow)
 
 
 def open_remains(path: Path) -> Journal | None:
@@ -42,8 +40,8 @@ def read_notes(remains: Journal) -> dict[str, str]:
 
 
 def iterate_whole(
-    read: Callable[[int | None, int], list[_Row]], after: int | None = None
-) -> Iterator[list[_Row]]:
+    read: Callable[[int | None, int], list[JournalRow]], after: int | None = None
+) -> Iterator[list[JournalRow]]:
     """Iterate, page by page, over the whole rows that ``read(after, limit)`` still returns.
 
     Args:
@@ -70,6 +68,6 @@ def iterate_whole(
             after, failures = max(after or 0, 0) + 1, failures + 1
 
 
-def _is_ascending(after: int | None, rows: list[_Row]) -> bool:
+def _is_ascending(after: int | None, rows: list[JournalRow]) -> bool:
     numbers = [*([] if after is None else [after]), *(row.seq for row in rows)]
     return all(earlier < later for earlier, later in pairwise(numbers))
