@@ -56,6 +56,28 @@ def test_production_code_knows_nothing_of_mocks_or_test_runs(path: Path) -> None
     assert "PYTEST_CURRENT_TEST" not in text
 
 
+PATTERN_WORDS = ("breaker", "retry", "retrier", "backoff", "queue")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if "utils" not in path.parts],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_a_resilience_pattern_lives_in_utils_alone(path: Path) -> None:
+    """A second breaker, retry loop or queue has its own idea of what may be dropped."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    classes = [node.name.lower() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert not [name for name in classes if any(word in name for word in PATTERN_WORDS)]
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert not imported & {"queue", "Queue", "SimpleQueue", "tenacity", "backoff", "pybreaker"}
+
+
 FOLDERS = [path for path in SOURCES if path.name == "__init__.py"]
 
 
