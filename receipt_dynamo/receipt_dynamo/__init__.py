@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from receipt_dynamo.errors import ReceiptDynamoError
     from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult, QueueFullError
     from receipt_dynamo.utils.circuit_breaker import (
+        BreakerEvent,
         CircuitBreaker,
         CircuitBreakerOpenError,
         CircuitBreakerState,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AIUsageMetric",
     "BatchQueue",
+    "BreakerEvent",
     "CircuitBreaker",
     "CircuitBreakerOpenError",
     "CircuitBreakerState",
@@ -62,6 +64,7 @@ __all__ = [
 _HOMES: Final = {
     "AIUsageMetric": "entities.ai_usage_metric",
     "BatchQueue": "utils.batch_queue",
+    "BreakerEvent": "utils.circuit_breaker",
     "CircuitBreaker": "utils.circuit_breaker",
     "CircuitBreakerOpenError": "utils.circuit_breaker",
     "CircuitBreakerState": "utils.circuit_breaker",

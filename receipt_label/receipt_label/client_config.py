@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, get_args
 
-from receipt_dynamo.data.delivery.settings import Durability
-from receipt_dynamo.data.endpoints import find_endpoint
-from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS
-from receipt_dynamo.utils.state_directory import find_state_directory
+from receipt_dynamo.support import (
+    MAX_GSI_SHARDS,
+    MAX_RETENTION_DAYS,
+    Durability,
+    find_endpoint,
+    find_state_directory,
+)
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.environment import (
     Environment,

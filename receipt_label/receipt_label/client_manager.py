@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import receipt_dynamo
-from receipt_dynamo.data.endpoints import find_endpoint
+from receipt_dynamo.support import find_endpoint
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import (
     Environment,

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from receipt_dynamo.data.endpoints import find_endpoint
+from receipt_dynamo.support import find_endpoint
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.errors import ConfigurationError
 

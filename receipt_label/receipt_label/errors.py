@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo import ReceiptDynamoError
 
 
 class ConfigurationError(ReceiptDynamoError, ValueError):

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.support import reset_in_child
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.support import reset_in_child
 from receipt_label.arguments import check_count, check_mapping, check_text
 from receipt_label.environment import Environment, parse_environment
 

@@ -13,8 +13,21 @@ from receipt_dynamo.cli.output import remark
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target
 from receipt_dynamo.data.dynamo_client import DynamoClient
 
+__all__ = [
+    "DEPRECATED_TABLE_VARIABLE",
+    "TABLE_VARIABLE",
+    "Connection",
+    "add_target",
+    "find_table",
+    "open_client",
+    "open_connection",
+    "require_table",
+]
+
 TABLE_VARIABLE: Final = "DYNAMODB_TABLE_NAME"
 DEPRECATED_TABLE_VARIABLE: Final = "DYNAMO_TABLE_NAME"
+
+_IMPATIENT: Final = SdkSettings(total_max_attempts=2, connect_timeout=3.0, read_timeout=10.0)
 
 
 def add_target(parser: argparse.ArgumentParser) -> None:
@@ -69,12 +82,13 @@ def require_table(chosen: argparse.Namespace) -> str:
     return table
 
 
-def open_connection(chosen: argparse.Namespace, settings: SdkSettings | None = None) -> Connection:
+def open_connection(chosen: argparse.Namespace, *, is_impatient: bool = False) -> Connection:
     """Return a connection whose boto3 client is made; nothing touches the network yet.
 
     Args:
         chosen: The parsed arguments of a command that has :func:`add_target`.
-        settings: How boto3 behaves; by default as for a :class:`DynamoClient`.
+        is_impatient: Fail within seconds when nobody answers, and not as late as a
+            :class:`DynamoClient` does.
 
     Raises:
         CommandError: No table is named, or boto3 cannot make a client of region, endpoint
@@ -82,7 +96,7 @@ def open_connection(chosen: argparse.Namespace, settings: SdkSettings | None = N
     """
     table = require_table(chosen)
     target = Target(table, chosen.region or None, chosen.endpoint_url or None)
-    connection = Connection(target, settings or SdkSettings())
+    connection = Connection(target, _IMPATIENT if is_impatient else SdkSettings())
     try:
         connection.client()
     except Exception as error:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import TYPE_CHECKING
 
-from receipt_dynamo.entities.attribute_values import add_exactly
+from receipt_dynamo.support import add_exactly
 from receipt_label.pricing.unpriced import find_reason
 
 if TYPE_CHECKING:

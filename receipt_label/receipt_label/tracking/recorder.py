@@ -13,7 +13,7 @@ from datetime import datetime
 from math import floor
 from typing import TYPE_CHECKING, Any
 
-from receipt_dynamo.utils.log_limiter import LogLimiter
+from receipt_dynamo.support import LogLimiter
 from receipt_label.calls.call import ObservedCall, Start
 from receipt_label.calls.reply import Reply
 from receipt_label.pricing import Price, PriceBook, TokenUsage

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.support import reset_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from receipt_dynamo.utils.private_files import open_private
+from receipt_dynamo.support import open_private
 
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric

@@ -17,7 +17,13 @@ from receipt_dynamo.cli.arguments import (
 )
 from receipt_dynamo.cli.findings import Finding, Level, describe
 from receipt_dynamo.cli.output import remark, say_all, say_json
-from receipt_dynamo.cli.target import add_target, find_table, open_connection, require_table
+from receipt_dynamo.cli.target import (
+    Connection,
+    add_target,
+    find_table,
+    open_connection,
+    require_table,
+)
 from receipt_dynamo.data.table.check import (
     Fix,
     TableFinding,
@@ -152,16 +158,22 @@ def run_create(chosen: argparse.Namespace) -> int:
     options = read_table_options(chosen)
     remark(chosen, f"making table {connection.table_name}, if there is none")
     remarks = make_table(connection.client(), connection.table_name, options)
-    view = look_at_table(connection.client(), connection.table_name)
     expected = read_expected_options(chosen) if remarks is None else options
-    return _report(chosen, view, expected, _Made(remarks))
+    view, findings = compare(connection, expected)
+    return _report(chosen, view, findings, _Made(remarks))
 
 
 def run_check(chosen: argparse.Namespace) -> int:
     """Carry ``check`` out."""
     connection = open_connection(chosen)
+    view, findings = compare(connection, read_expected_options(chosen))
+    return _report(chosen, view, findings, None)
+
+
+def compare(connection: Connection, options: TableOptions) -> tuple[TableView, list[TableFinding]]:
+    """Return what DynamoDB says of a table, and how that differs from what it should be."""
     view = look_at_table(connection.client(), connection.table_name)
-    return _report(chosen, view, read_expected_options(chosen), None)
+    return view, find_differences(view, options)
 
 
 def run_template(chosen: argparse.Namespace) -> int:
@@ -181,9 +193,11 @@ class _Made:
 
 
 def _report(
-    chosen: argparse.Namespace, view: TableView, options: TableOptions, made: _Made | None
+    chosen: argparse.Namespace,
+    view: TableView,
+    findings: list[TableFinding],
+    made: _Made | None,
 ) -> int:
-    findings = find_differences(view, options)
     remarks = (made and made.remarks) or Remarks()
     notes = [*remarks.refusals, *dict.fromkeys([*remarks.notes, *view.notes])]
     if chosen.json:

@@ -19,7 +19,7 @@ from receipt_label.reporting.usage_report import add_up
 from receipt_label.tracking.stats import utc_now
 
 if TYPE_CHECKING:
-    from receipt_dynamo.utils.circuit_breaker import BreakerEvent
+    from receipt_dynamo import BreakerEvent
     from receipt_label.cli.demo.options import DemoOptions
     from receipt_label.cli.demo.verdict import MadeCall
 

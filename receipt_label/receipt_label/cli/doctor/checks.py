@@ -7,16 +7,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Final
+from typing import Any
 
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.cli.clock import ReplyClock
 from receipt_dynamo.cli.findings import Finding
-from receipt_dynamo.cli.target import find_table, open_connection
-from receipt_dynamo.data.connection import Connection, SdkSettings
-
-# A doctor says within seconds that nobody answers; it does not insist.
-_IMPATIENT: Final = SdkSettings(total_max_attempts=2, connect_timeout=3.0, read_timeout=10.0)
+from receipt_dynamo.cli.target import Connection, find_table, open_connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,7 @@ class CheckContext:
         if self._connection is None:
             # Quiet: that the deprecated variable names the table is a line of its own.
             quiet = argparse.Namespace(**{**vars(self.chosen), "quiet": True})
-            self._connection = open_connection(quiet, _IMPATIENT)
+            self._connection = open_connection(quiet, is_impatient=True)
             self._reply_clock = ReplyClock.watch(self._connection.client(), self.clock)
         return self._connection
 

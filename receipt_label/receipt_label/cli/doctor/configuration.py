@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_dynamo.cli.findings import Finding, Level
-from receipt_dynamo.data.endpoints import find_endpoint
-from receipt_dynamo.utils.secrets import hide_passwords
+from receipt_dynamo.support import find_endpoint, hide_passwords
 from receipt_label.cli.doctor.checks import CheckContext, CheckResult
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import explain_environment, validate_table

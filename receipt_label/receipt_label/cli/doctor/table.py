@@ -7,11 +7,14 @@ from datetime import timedelta
 
 from receipt_dynamo import ReadTally
 from receipt_dynamo.cli.clock import REFUSED_BY_AWS, WORTH_A_WARNING
-from receipt_dynamo.cli.commands.table import describe_finding_in_json, judge, read_expected_options
+from receipt_dynamo.cli.commands.table import (
+    compare,
+    describe_finding_in_json,
+    judge,
+    read_expected_options,
+)
 from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.cli.output import count_of
-from receipt_dynamo.data.table.check import find_differences
-from receipt_dynamo.data.table.setup import look_at_table
 from receipt_label.cli.doctor.checks import CheckContext, CheckResult
 from receipt_label.cli.progress import show_progress
 from receipt_label.pricing import UnpricedGroup, list_unpriced
@@ -22,8 +25,7 @@ def check_table(context: CheckContext) -> CheckResult:
     """Compare the table with the one that the records need."""
     connection = context.connect()
     client = connection.client()
-    view = look_at_table(client, connection.table_name)
-    differences = find_differences(view, read_expected_options(context.chosen))
+    view, differences = compare(connection, read_expected_options(context.chosen))
     findings = [judge(each, context.chosen) for each in differences]
     notes = tuple(f"note: {note}" for note in view.notes)
     status = view.table.get("TableStatus")
