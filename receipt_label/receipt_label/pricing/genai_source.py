@@ -23,21 +23,14 @@ from genai_prices.types import (
 from receipt_label.pricing.model_names import is_priced_by
 from receipt_label.pricing.price import UnpricedError
 from receipt_label.pricing.rate_card import RateCard, Rates
+from receipt_label.pricing.rates import TOKEN_RATES
 from receipt_label.pricing.terms import Terms
 
 PACKAGE: Final = "genai-prices"
 UNKNOWN_MODEL: Final = "unknown model"
 
 _RATES: Final[Mapping[str, str]] = {
-    "input": "input_mtok",
-    "output": "output_mtok",
-    "cache_read": "cache_read_mtok",
-    "cache_write": "cache_write_mtok",
-    "cache_write_1h": "cache_write_1h_mtok",
-    "input_audio": "input_audio_mtok",
-    "output_audio": "output_audio_mtok",
-    "input_image": "input_image_mtok",
-    "output_image": "output_image_mtok",
+    **{name: f"{name}_mtok" for name in TOKEN_RATES},
     "reasoning": "output_reasoning_mtok",
     "characters": "input_mchars",
     "audio_hour": "audio_hours",

@@ -13,6 +13,7 @@ from typing import Any, Final
 from receipt_label.pricing.model_names import strip_release
 from receipt_label.pricing.price_file import EntryTable, PriceEntry, parse_toml, read_entries
 from receipt_label.pricing.rate_card import RateCard, Rates
+from receipt_label.pricing.rates import TOKEN_RATES
 from receipt_label.pricing.terms import Terms
 
 FILE: Final = "overlay.toml"
@@ -21,19 +22,6 @@ ALL: Final = "*"
 """Stands for every model of a service."""
 
 _FINE_TUNED: Final = "ft:"
-
-_TOKEN_RATES: Final = (
-    "input",
-    "output",
-    "cache_read",
-    "cache_write",
-    "cache_write_1h",
-    "input_audio",
-    "output_audio",
-    "input_image",
-    "output_image",
-    "reasoning",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,14 +158,14 @@ def _read_adjustment(table: Mapping[str, Any]) -> Adjustment:
 
 def _scale(rates: Rates, factor: Decimal) -> Rates:
     changed = {
-        name: price * factor for name in _TOKEN_RATES if (price := getattr(rates, name)) is not None
+        name: price * factor for name in TOKEN_RATES if (price := getattr(rates, name)) is not None
     }
     return replace(rates, **changed)
 
 
 def _project(rates: Rates, standard: Rates, verified: Rates) -> Rates:
     changed: dict[str, Any] = {}
-    for name in _TOKEN_RATES:
+    for name in TOKEN_RATES:
         price, base, tier = (getattr(one, name) for one in (rates, standard, verified))
         # Where the standard price was the same, as it is nearly always, this is exact.
         changed[name] = price * tier / base if price and base and tier is not None else tier

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_label.errors import ConfigurationError
-from receipt_label.pricing.token_price import RATES, TIERS, TokenPrice
+from receipt_label.pricing.rates import RATES
+from receipt_label.pricing.token_price import TIERS, TokenPrice
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable

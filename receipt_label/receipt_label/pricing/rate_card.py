@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from receipt_label.pricing.price import UnpricedError
+from receipt_label.pricing.rates import UnitRates
 from receipt_label.pricing.token_usage import TokenUsage
 
 MOST_COUNTED: Final = 10**12
@@ -33,50 +34,14 @@ _ZERO: Final = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """Prices in USD; None where there is none.
-
-    The parts of a whole (cached input, audio) that have no price of their own are charged
-    as the whole, but for audio and for what is written to a cache for an hour, which have
-    one everywhere: without it they have no price.
+class Rates(UnitRates):
+    """Prices of all that is counted.
 
     Attributes:
-        input: For a million tokens read, as the next nine.
-        output: Written.
-        cache_read: Read from a cache.
-        cache_write: Written to a cache.
-        cache_write_1h: Written to a cache for an hour.
-        input_audio: Read, of audio.
-        output_audio: Written, of audio.
-        input_image: Read, of images.
-        output_image: Written, of images.
-        reasoning: Written, of reasoning.
-        characters: For a million characters read.
-        audio_hour: For an hour of audio.
-        request: For a thousand calls, as the next three.
-        web_search: Searches in the web.
-        file_search: Searches in files.
-        code_execution: Containers for code.
         images: For one image, by its size and quality with a blank between them, by the
             one of them that is known, or by "default"; under "any" for all of them.
     """
 
-    input: Decimal | None = None
-    output: Decimal | None = None
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-    input_audio: Decimal | None = None
-    output_audio: Decimal | None = None
-    input_image: Decimal | None = None
-    output_image: Decimal | None = None
-    reasoning: Decimal | None = None
-    characters: Decimal | None = None
-    audio_hour: Decimal | None = None
-    request: Decimal | None = None
-    web_search: Decimal | None = None
-    file_search: Decimal | None = None
-    code_execution: Decimal | None = None
     images: Mapping[str, Decimal] = field(default_factory=dict)
 
     def cost(self, usage: TokenUsage) -> Decimal:

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 from receipt_label.pricing.rate_card import ANY_IMAGE, RateCard, Rates
+from receipt_label.pricing.rates import RATES, UnitRates
 from receipt_label.pricing.terms import Terms
 
 TIERS: Final = ("batch", "flex", "priority", "fast")
 _VARIANTS: Final = ("long_context", *TIERS)
-RATES: Final = tuple(entry.name for entry in fields(Rates) if entry.name != "images")
 
 _ACCEPTED: Final = "accepted are finite numbers, 0 or more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPrice:
+class TokenPrice(UnitRates):
     """A price list entry, in USD. What has no price here cannot be priced by it.
 
-    Cached input, images and reasoning without a price of their own are charged as the
-    input or output that they are part of; audio is not.
+    Besides the prices of :class:`~receipt_label.pricing.rates.UnitRates`, such as
+    ``TokenPrice(input=Decimal("2.50"), output=Decimal(10))`` for a million tokens each:
 
     Args:
-        input: For a million tokens read, as the next nine.
-        output: Written; None when the model writes none.
-        cache_read: Read from a cache.
-        cache_write: Written to a cache.
-        cache_write_1h: Written to a cache for an hour.
-        input_audio: Read, of audio.
-        output_audio: Written, of audio.
-        input_image: Read, of images.
-        output_image: Written, of images.
-        reasoning: Written, of reasoning.
-        characters: For a million characters read.
-        audio_hour: For an hour of audio.
-        request: For a thousand calls, as the next three.
-        web_search: Searches in the web.
-        file_search: Searches in files.
-        code_execution: Containers for code.
         image: For one image; or one price for each size and quality, such as
             ``{"1024x1024 hd": ...}``, with "default" for a call that named neither.
         long_context_above: Input tokens, those from a cache included, above which
@@ -60,22 +44,6 @@ class TokenPrice:
             do not fit together.
     """
 
-    input: Decimal | None = None
-    output: Decimal | None = None
-    cache_read: Decimal | None = None
-    cache_write: Decimal | None = None
-    cache_write_1h: Decimal | None = None
-    input_audio: Decimal | None = None
-    output_audio: Decimal | None = None
-    input_image: Decimal | None = None
-    output_image: Decimal | None = None
-    reasoning: Decimal | None = None
-    characters: Decimal | None = None
-    audio_hour: Decimal | None = None
-    request: Decimal | None = None
-    web_search: Decimal | None = None
-    file_search: Decimal | None = None
-    code_execution: Decimal | None = None
     image: Decimal | Mapping[str, Decimal] | None = None
     long_context_above: int | None = None
     long_context: TokenPrice | None = None

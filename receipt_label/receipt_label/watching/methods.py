@@ -29,9 +29,20 @@ def watch_methods(client: ClientT, service: str, kind: MethodClients, sink: Call
         service: The provider, as records name it.
         kind: What its methods ask for.
         sink: Records the calls.
+
+    Raises:
+        TypeError: The attributes of the client, or of a part of it, cannot be set.
     """
     if getattr(client, _SINK, None) is sink:
         return client
+    try:
+        return _hook_copy(client, service, kind, sink)
+    except AttributeError as error:
+        name = type(client).__name__
+        raise TypeError(f"a client of type {name} cannot be watched: {error}") from error
+
+
+def _hook_copy(client: ClientT, service: str, kind: MethodClients, sink: CallSink) -> ClientT:
     owners: dict[str, Any] = {"": copy.copy(client)}
     for path, operation in kind.methods.items():
         place, _, name = path.rpartition(".")

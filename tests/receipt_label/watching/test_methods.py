@@ -228,6 +228,16 @@ def test_a_method_that_the_sdk_sets_on_the_instance_stays(
     assert ai_usage.records == []
 
 
+def test_a_client_whose_attributes_cannot_be_set_is_refused(ai_usage: UsageInMemory) -> None:
+    class Closed(Client):
+        def __init__(self) -> None: ...
+
+        chat = property(lambda self: Chat())  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="of type Closed cannot be watched: .*chat"):
+        watch(Closed(), ai_usage)
+
+
 def test_a_stream_is_recorded_at_its_end(client: Client, ai_usage: UsageInMemory) -> None:
     for stream in (client.open(), client.generate()):
         assert next(stream) == PARTS[0]
