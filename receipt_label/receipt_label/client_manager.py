@@ -81,11 +81,15 @@ class ClientManager:
         self._price_book = PriceBook.from_file(config.price_file) if config.price_file else None
         self._dynamo: LazyPart[MetricWriter] = LazyPart(self._make_dynamo)
         self._tracker: LazyPart[AIUsageTracker] = LazyPart(self._make_tracker)
-        self._openai: LazyPart[OpenAI] = self._make_openai_part("OpenAI")
-        self._async_openai: LazyPart[AsyncOpenAI] = self._make_openai_part("AsyncOpenAI")
-        self._anthropic: LazyPart[Anthropic] = self._make_anthropic_part("Anthropic")
-        self._async_anthropic: LazyPart[AsyncAnthropic] = self._make_anthropic_part(
-            "AsyncAnthropic"
+        self._openai: LazyPart[OpenAI] = self._make_part("openai", "OpenAI", config.openai_api_key)
+        self._async_openai: LazyPart[AsyncOpenAI] = self._make_part(
+            "openai", "AsyncOpenAI", config.openai_api_key
+        )
+        self._anthropic: LazyPart[Anthropic] = self._make_part(
+            "anthropic", "Anthropic", config.anthropic_api_key
+        )
+        self._async_anthropic: LazyPart[AsyncAnthropic] = self._make_part(
+            "anthropic", "AsyncAnthropic", config.anthropic_api_key
         )
 
     @classmethod
@@ -258,22 +262,12 @@ class ClientManager:
             price_book=self._price_book,
         )
 
-    def _make_openai_part(self, class_name: str) -> LazyPart[Any]:
+    def _make_part(self, package: str, class_name: str, api_key: str | None) -> LazyPart[Any]:
         def make() -> Any:
-            client = _make_sdk_client("openai", class_name, self.config.openai_api_key)
-            return self.usage_tracker.wrap_openai(client) if self._tracks() else client
+            client = _make_sdk_client(package, class_name, api_key)
+            return self.usage_tracker.wrap(client) if self.config.track_ai_usage else client
 
         return LazyPart(make, remake_in_child=True)
-
-    def _make_anthropic_part(self, class_name: str) -> LazyPart[Any]:
-        def make() -> Any:
-            client = _make_sdk_client("anthropic", class_name, self.config.anthropic_api_key)
-            return self.usage_tracker.wrap_anthropic(client) if self._tracks() else client
-
-        return LazyPart(make, remake_in_child=True)
-
-    def _tracks(self) -> bool:
-        return self.config.track_ai_usage
 
     def _close_dynamo(self, timeout: float | None) -> None:
         client = self._dynamo.close() or self._accepted

@@ -34,7 +34,7 @@ class ObservedCall:
         service: Provider, such as "openai".
         operation: Kind of call, such as "completion".
         start: When it began.
-        reply: What the provider told.
+        reply: What the provider's reply says.
         requested_model: The model asked for, where the reply does not name one.
         first_token: Reading of the monotonic clock when the first token of a stream came.
         error: How it failed, in a few words and without payload; None when it did not.

@@ -25,7 +25,7 @@ class Reply:
     Attributes:
         model: The model that served the call; None when the reply does not say.
         request_id: The provider's id of the response; None as above.
-        usage: What the provider counted; None when it told nothing.
+        usage: What the provider counted; None when the reply says nothing of it.
         error: How the call failed, in a few words and without payload, where the reply of a
             call that came back says so.
         cost_usd: What it says that the call cost; None when it is to be priced.

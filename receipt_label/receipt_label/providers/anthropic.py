@@ -24,25 +24,25 @@ from receipt_label.providers.provider import (
 def read_message(reply: object, request: Request) -> Reply:  # noqa: ARG001
     """Read a message. ``input_tokens`` there leaves out what a cache read or wrote."""
     reader = ReplyReader(reply)
-    told = reader.part("usage")
-    plain = told.count("input_tokens")
-    read = told.count("cache_read_input_tokens") or 0
-    written = told.count("cache_creation_input_tokens") or 0
-    written_1h = told.part("cache_creation").count("ephemeral_1h_input_tokens") or 0
-    thinking = told.part("output_tokens_details").count("thinking_tokens") or 0
-    tools = told.part("server_tool_use")
+    reported = reader.part("usage")
+    plain = reported.count("input_tokens")
+    read = reported.count("cache_read_input_tokens") or 0
+    written = reported.count("cache_creation_input_tokens") or 0
+    written_1h = reported.part("cache_creation").count("ephemeral_1h_input_tokens") or 0
+    thinking = reported.part("output_tokens_details").count("thinking_tokens") or 0
+    tools = reported.part("server_tool_use")
     searches = tools.count("web_search_requests") or 0
     usage = TokenUsage(
         input_tokens=None if plain is None else plain + read + written,
-        output_tokens=told.count("output_tokens"),
+        output_tokens=reported.count("output_tokens"),
         cache_read_tokens=read,
         cache_write_tokens=written,
         cache_write_1h_tokens=written_1h,
         reasoning_tokens=thinking,
         web_searches=searches,
-        service_tier=told.text("service_tier"),
-        speed=told.text("speed"),
-        inference_geo=told.text("inference_geo"),
+        service_tier=reported.text("service_tier"),
+        speed=reported.text("speed"),
+        inference_geo=reported.text("inference_geo"),
     )
     counts = {
         "cache_read_input_tokens": read,

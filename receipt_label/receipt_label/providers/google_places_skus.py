@@ -153,7 +153,7 @@ class BilledAs:
     """As what a call is billed.
 
     Attributes:
-        sku: Google's name; several are joined by ``+``. None when it cannot be told.
+        sku: Google's name; several are joined by ``+``. None when it is not known.
         tier: Highest tier of the fields, in the new API; None where fields do not count.
     """
 

@@ -31,11 +31,11 @@ _IMAGE_QUALITY: Final = "standard"
 def read_reply(reply: object, request: Request) -> Reply:  # noqa: ARG001
     """Read a chat completion, or what else tells its tokens; the input includes the cached."""
     reader = ReplyReader(reply)
-    told = reader.part("usage")
+    reported = reader.part("usage")
     tier = reader.text("service_tier")
-    usage = _read_usage(told, tier)
+    usage = _read_usage(reported, tier)
     details: dict[str, Any] = {"service_tier": tier} if tier else {}
-    if counts := keep_positive(_count_parts(usage) | _count_predictions(told)):
+    if counts := keep_positive(_count_parts(usage) | _count_predictions(reported)):
         details["usage"] = counts
     return Reply(
         model=reader.text("model"),
@@ -113,15 +113,17 @@ def read_moderation(reply: object, request: Request) -> Reply:
     return replace(read_reply(reply, request), usage=TokenUsage(sku="moderation"))
 
 
-def _read_usage(told: ReplyReader, tier: str | None) -> TokenUsage:
+def _read_usage(reported: ReplyReader, tier: str | None) -> TokenUsage:
     """Read tokens: chats, completions and embeddings spell them in one way, all else in another."""
-    is_chat = any(told.value(name) is not None for name in ("prompt_tokens", "completion_tokens"))
+    is_chat = any(
+        reported.value(name) is not None for name in ("prompt_tokens", "completion_tokens")
+    )
     input_name, output_name = ("prompt", "completion") if is_chat else ("input", "output")
-    read = _find_details(told, input_name)
-    written = _find_details(told, output_name)
+    read = _find_details(reported, input_name)
+    written = _find_details(reported, output_name)
     return TokenUsage(
-        input_tokens=told.count(f"{input_name}_tokens"),
-        output_tokens=told.count(f"{output_name}_tokens"),
+        input_tokens=reported.count(f"{input_name}_tokens"),
+        output_tokens=reported.count(f"{output_name}_tokens"),
         cache_read_tokens=read.count("cached_tokens") or 0,
         cache_write_tokens=read.count("cache_write_tokens") or 0,
         input_audio_tokens=read.count("audio_tokens") or 0,
@@ -133,10 +135,12 @@ def _read_usage(told: ReplyReader, tier: str | None) -> TokenUsage:
     )
 
 
-def _find_details(told: ReplyReader, name: str) -> ReplyReader:
+def _find_details(reported: ReplyReader, name: str) -> ReplyReader:
     # Transcriptions spell it in the singular.
     singular = f"{name}_token_details"
-    return told.part(singular if told.value(singular) is not None else f"{name}_tokens_details")
+    return reported.part(
+        singular if reported.value(singular) is not None else f"{name}_tokens_details"
+    )
 
 
 def _count_parts(usage: TokenUsage) -> dict[str, int]:
@@ -151,8 +155,8 @@ def _count_parts(usage: TokenUsage) -> dict[str, int]:
     }
 
 
-def _count_predictions(told: ReplyReader) -> dict[str, int]:
-    written = told.part("completion_tokens_details")
+def _count_predictions(reported: ReplyReader) -> dict[str, int]:
+    written = reported.part("completion_tokens_details")
     return {name: written.count(name) or 0 for name in _PREDICTIONS}
 
 

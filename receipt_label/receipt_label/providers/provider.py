@@ -6,6 +6,7 @@ All of it is description: nothing here hooks into a client, and nothing imports 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -28,7 +29,7 @@ def _never(kind: str, event: Mapping[str, Any]) -> bool:  # noqa: ARG001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamEvents:
-    """How the events of a provider's streams tell what a plain reply would have told.
+    """How the events of a provider's streams add up to a plain reply.
 
     Each function gets an event's ``type`` (empty when it has none) and its JSON.
 
@@ -206,11 +207,13 @@ class Provider:
 
 
 def is_instance(client: object, classes: tuple[str, ...]) -> bool:
-    """Tell whether an object is of one of the classes, without importing their packages."""
-    kinds = [(f"{kind.__module__}.", kind.__qualname__) for kind in type(client).__mro__]
-    named = [name.rpartition(".") for name in classes]
-    return any(
-        kind == name and module.startswith(f"{package}.")
-        for package, _, name in named
-        for module, kind in kinds
-    )
+    """Tell whether an object is of one of the classes, without importing their packages.
+
+    There is no object of a class whose package nobody has imported.
+    """
+    for name in classes:
+        package, _, attribute = name.rpartition(".")
+        kind = getattr(sys.modules.get(package), attribute, None)
+        if isinstance(kind, type) and isinstance(client, kind):
+            return True
+    return False

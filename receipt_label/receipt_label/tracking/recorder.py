@@ -193,7 +193,7 @@ class CallRecorder:
         context = call.start.context
         model = call.reply.model or call.requested_model or UNKNOWN_MODEL
         usage = call.reply.usage or TokenUsage()
-        price = _take_told_price(call.reply) or self._try_to_price(
+        price = _read_reported_price(call.reply) or self._try_to_price(
             call.service, model, usage, call.start.timestamp
         )
         metadata: dict[str, Any] = {**context.metadata, **call.metadata, **call.reply.details}
@@ -262,7 +262,7 @@ def _to_milliseconds(seconds: float) -> int:
     return floor(seconds * 1_000 + 0.5)
 
 
-def _take_told_price(reply: Reply) -> Price | None:
+def _read_reported_price(reply: Reply) -> Price | None:
     """Return the price that the service or the caller tells by itself."""
     if reply.cost_usd is None:
         return None

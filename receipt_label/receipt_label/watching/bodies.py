@@ -21,7 +21,7 @@ class BodyReader(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether all is told, though the body may go on."""
+        """Whether nothing that counts is to come, though the body may go on."""
 
     @property
     def is_final(self) -> bool:
@@ -70,7 +70,7 @@ class EventsReader:
 
     @property
     def is_over(self) -> bool:
-        """Whether all is told, though the body may go on."""
+        """Whether nothing that counts is to come, though the body may go on."""
         return self._is_done or self._document.is_over
 
     @property

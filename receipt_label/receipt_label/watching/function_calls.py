@@ -176,15 +176,15 @@ class FunctionCall:
             # What went wrong is recorded, or came after a call that went well and is.
             return None
         mark_recorded(None, None)
-        told = None if error is None else describe_error(error)
+        words = None if error is None else describe_error(error)
         if self._items is None:
-            return self._describe(Reply(), told)
+            return self._describe(Reply(), words)
         reply = self._items.read()
         if self._items.is_final:
-            return self._describe(reply, told)
+            return self._describe(reply, words)
         if reply.usage is not None:
             reply = replace(reply, usage=replace(reply.usage, is_interrupted=True))
-        return self._describe(reply, told, _PARTIAL)
+        return self._describe(reply, words, _PARTIAL)
 
     def _watch(self, stream: object) -> bool:
         return watch_returned_stream(

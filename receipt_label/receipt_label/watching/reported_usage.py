@@ -51,10 +51,10 @@ class ReportedUsage:
         """
         model = get_field(result, "model")
         cost = self.known.cost_usd
-        if self._read_cost is not None and (reported := self._read_cost(result)) is not None:
-            cost = to_cost(reported)
-        told = None if self._read_usage is None else self._read_usage(result)
-        usage, invalid = _to_usage(told)
+        if self._read_cost is not None and (charged := self._read_cost(result)) is not None:
+            cost = to_cost(charged)
+        reported = None if self._read_usage is None else self._read_usage(result)
+        usage, invalid = _to_usage(reported)
         return Reply(
             model=model if isinstance(model, str) else None,
             usage=usage,
@@ -84,15 +84,17 @@ def to_cost(value: object) -> Decimal:
     return cost
 
 
-def _to_usage(told: object) -> tuple[TokenUsage | None, list[str]]:
+def _to_usage(reported: object) -> tuple[TokenUsage | None, list[str]]:
     """Return the usage, and the names of what makes no sense and is left out."""
-    if told is None:
+    if reported is None:
         return None, []
-    if isinstance(told, TokenUsage):
-        told = {name: getattr(told, name) for name in _NAMES}
-    if not isinstance(told, Mapping):
-        raise TypeError(f"usage returned {type(told).__name__}; accepted are TokenUsage and dict")
-    known = {name: value for name, value in told.items() if value is not None}
+    if isinstance(reported, TokenUsage):
+        reported = {name: getattr(reported, name) for name in _NAMES}
+    if not isinstance(reported, Mapping):
+        raise TypeError(
+            f"usage returned {type(reported).__name__}; accepted are TokenUsage and dict"
+        )
+    known = {name: value for name, value in reported.items() if value is not None}
     good = {name: value for name, value in known.items() if _makes_sense(name, value)}
     usage = TokenUsage(**good)
     return None if usage.is_unknown else usage, sorted(map(str, known.keys() - good.keys()))

@@ -214,7 +214,7 @@ class StreamedCall:
 
     @property
     def is_over(self) -> bool:
-        """Whether all is told, though the body may go on."""
+        """Whether nothing that counts is to come, though the body may go on."""
         return self.body.is_over
 
     def feed(self, chunk: bytes) -> bytes:

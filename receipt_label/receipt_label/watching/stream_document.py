@@ -36,8 +36,8 @@ class StreamDocument:
 
     def fold(self, event: Mapping[str, Any]) -> None:
         """Take one event in, as the provider's JSON tells it."""
-        told = event.get("type")
-        kind = told if isinstance(told, str) else ""
+        name = event.get("type")
+        kind = name if isinstance(name, str) else ""
         for part in (event.get("response"), event.get("message"), event):
             if isinstance(part, Mapping):
                 self._take(part)
@@ -52,8 +52,8 @@ class StreamDocument:
                 self.fields[name] = value
         if isinstance(usage := part.get("usage"), Mapping):
             # It may come in parts: what was read first, and later what was written.
-            told = {name: count for name, count in usage.items() if count is not None}
-            self.fields["usage"] = {**self.fields.get("usage", {}), **told}
+            counts = {name: count for name, count in usage.items() if count is not None}
+            self.fields["usage"] = {**self.fields.get("usage", {}), **counts}
         if (error := part.get("error")) is not None or part.get("type") == "error":
             word = read_error_word(part if error is None else error)
             self.error_code = word or "unknown_error"

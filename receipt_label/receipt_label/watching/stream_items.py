@@ -72,7 +72,7 @@ class EventItemReader:
 
 
 class LastItemReader:
-    """Keeps what the last item told that told anything.
+    """Keeps the last reply that has a usage or a cost.
 
     Args:
         read: Reads one item.

@@ -234,7 +234,7 @@ def test_a_client_whose_attributes_cannot_be_set_is_refused(ai_usage: UsageInMem
 
         chat = property(lambda self: Chat())  # type: ignore[assignment]
 
-    with pytest.raises(TypeError, match="of type Closed cannot be watched: .*chat"):
+    with pytest.raises(TypeError, match=r"of type Closed cannot be watched: .*chat"):
         watch(Closed(), ai_usage)
 
 
