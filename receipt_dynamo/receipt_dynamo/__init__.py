@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from receipt_dynamo.data.queries.range_reader import MissingIndexError
     from receipt_dynamo.data.read_tally import ReadTally
     from receipt_dynamo.data.resilient_dynamo_client import DeadRecord, ResilientDynamoClient
-    from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
+    from receipt_dynamo.entities.ai_usage_metric import (
+        AIUsageMetric,
+        InvalidItemError,
+        ItemTooLargeError,
+    )
     from receipt_dynamo.errors import ReceiptDynamoError
     from receipt_dynamo.utils.batch_queue import BatchQueue, FlushResult, QueueFullError
     from receipt_dynamo.utils.circuit_breaker import (
@@ -49,6 +53,7 @@ __all__ = [
     "Fate",
     "FlushResult",
     "InvalidItemError",
+    "ItemTooLargeError",
     "MissingIndexError",
     "QueueFullError",
     "ReadTally",
@@ -79,6 +84,7 @@ _HOMES: Final = {
     "Fate": "data.delivery.reports",
     "FlushResult": "utils.batch_queue",
     "InvalidItemError": "entities.ai_usage_metric",
+    "ItemTooLargeError": "entities.ai_usage_metric",
     "MissingIndexError": "data.queries.range_reader",
     "QueueFullError": "utils.batch_queue",
     "ReadTally": "data.read_tally",

@@ -10,8 +10,9 @@ from receipt_dynamo.data.connection import Connection, SdkSettings, Target, make
 from receipt_dynamo.data.queries.metric_queries import MetricQueries
 from receipt_dynamo.data.table.schema import create_table
 from receipt_dynamo.data.table.shards import ShardAnnouncer
-from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
+from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, ItemTooLargeError
 from receipt_dynamo.entities.item_form import ItemForm
+from receipt_dynamo.entities.stored_item import is_too_large
 from receipt_dynamo.entities.wire_form import find_shard
 
 if TYPE_CHECKING:
@@ -94,10 +95,12 @@ class DynamoClient(MetricQueries):
 
         Raises:
             TypeError: ``metric`` is not an AIUsageMetric.
+            ItemTooLargeError: (a ValueError) It exceeds 400 KB in this client's form.
             botocore.exceptions.ClientError: DynamoDB refused it.
             botocore.exceptions.BotoCoreError: No reply came, or the request never left.
         """
-        (item,) = self._encode([check_metric(metric)])
+        self._check_size(check_metric(metric))
+        (item,) = self._encode([metric])
         self._connection.client().put_item(TableName=self.table_name, Item=item)
 
     def batch_put_ai_usage_metrics(self, metrics: Iterable[AIUsageMetric]) -> list[AIUsageMetric]:
@@ -108,12 +111,16 @@ class DynamoClient(MetricQueries):
 
         Raises:
             TypeError: One of ``metrics`` is not an AIUsageMetric; nothing is written.
+            ItemTooLargeError: (a ValueError) One exceeds 400 KB in this client's form; nothing is
+                written.
             botocore.exceptions.ClientError: DynamoDB refused a batch.
             botocore.exceptions.BotoCoreError: No reply came, or the request never left.
             UnreadableReplyError: A reply does not say which records were written.
         """
         by_key = {check_metric(metric).key: metric for metric in metrics}
         waiting = list(by_key.values())
+        for metric in waiting:
+            self._check_size(metric)
         left_out: list[AIUsageMetric] = []
         for start in range(0, len(waiting), MAX_BATCH_ITEMS):
             batch = waiting[start : start + MAX_BATCH_ITEMS]
@@ -124,6 +131,13 @@ class DynamoClient(MetricQueries):
             )
             left_out += [metric for metric in batch if metric.key in unprocessed]
         return left_out
+
+    def _check_size(self, metric: AIUsageMetric) -> None:
+        form = self.item_form
+        if not metric.has_room() and is_too_large(
+            metric.to_dynamodb_json(form.gsi_shards, form.retention_days)
+        ):
+            raise ItemTooLargeError
 
     def _encode(self, metrics: Sequence[AIUsageMetric]) -> list[Item]:
         """Return the items, after their readers were told where to look for them."""

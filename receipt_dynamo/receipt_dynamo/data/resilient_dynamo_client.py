@@ -31,7 +31,7 @@ from receipt_dynamo.data.dynamo_client import DynamoClient, check_metric
 from receipt_dynamo.data.journal.directory import describe_target, open_directory
 from receipt_dynamo.data.queries.metric_queries import MetricQueries
 from receipt_dynamo.data.table.schema import create_table
-from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
+from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, ItemTooLargeError
 from receipt_dynamo.entities.item_form import ItemForm
 from receipt_dynamo.utils.batch.outcome import Overflow, QueueFullError
 
@@ -276,23 +276,26 @@ class ResilientDynamoClient(MetricQueries):
 
         Returns:
             True when it was accepted, False when it was refused because the bounds are
-            reached or the client closed; ``get_stats().refused`` counts these.
+            reached, the client closed, or the item exceeds 400 KB in this client's form;
+            ``get_stats().refused`` counts these.
 
         Raises:
             TypeError: ``metric`` is not an AIUsageMetric.
             QueueFullError: The bounds are reached, with ``overflow="raise"`` only.
+            ItemTooLargeError: (a ValueError) It exceeds 400 KB, with ``overflow="raise"`` only.
         """
         checked = check_metric(metric)
         refusal = self._accept(checked, on_settled)
-        if refusal == "full" and self._raises:
-            raise QueueFullError(_FULL)
+        if self._raises and refusal in ("full", "too_large"):
+            raise _explain(refusal)
         return refusal is None
 
     def submit_ai_usage_metric(self, metric: AIUsageMetric) -> Future[DeliveryReport]:
         """Accept one record, and return a future of what becomes of it.
 
-        The future ends with a :class:`QueueFullError` when the record is refused. It cannot
-        be cancelled. A client that closes ends it with the fate "pending".
+        The future ends with a :class:`QueueFullError` or an :class:`ItemTooLargeError` when the
+        record is refused. It cannot be cancelled. A client that closes ends it with the fate
+        "pending".
 
         Raises:
             TypeError: ``metric`` is not an AIUsageMetric.
@@ -302,7 +305,7 @@ class ResilientDynamoClient(MetricQueries):
         checked = check_metric(metric)
         refusal = self._accept(checked, future.set_result)
         if refusal is not None:
-            future.set_exception(QueueFullError(f"the record was refused: {refusal}"))
+            future.set_exception(_explain(refusal))
         return future
 
     def batch_put_ai_usage_metrics(self, metrics: Iterable[AIUsageMetric]) -> list[AIUsageMetric]:
@@ -311,6 +314,7 @@ class ResilientDynamoClient(MetricQueries):
         Raises:
             TypeError: One is not an AIUsageMetric; none is accepted then.
             QueueFullError: The queue is full, with ``overflow="raise"`` only.
+            ItemTooLargeError: (a ValueError) One exceeds 400 KB, likewise.
         """
         checked = [check_metric(metric) for metric in metrics]
         return [metric for metric in checked if not self.put_ai_usage_metric(metric)]
@@ -403,6 +407,12 @@ class ResilientDynamoClient(MetricQueries):
     async def __aexit__(self, *exc_info: object) -> None:
         if lifecycle.is_open(self._delivery):
             await self.aclose()
+
+
+def _explain(refusal: str) -> Exception:
+    if refusal == "too_large":
+        return ItemTooLargeError()
+    return QueueFullError(_FULL if refusal == "full" else f"the record was refused: {refusal}")
 
 
 def _read_metric(body: bytes | None) -> AIUsageMetric | None:

@@ -30,6 +30,7 @@ from receipt_dynamo.entities.attribute_values import (
     parse_number,
 )
 from receipt_dynamo.entities.wire_form import (
+    FORM_BYTES,
     ITEM_TYPE,
     NUMBER_ATTRIBUTES,
     TEXT_ATTRIBUTES,
@@ -51,6 +52,17 @@ from receipt_dynamo.errors import ReceiptDynamoError
 
 class InvalidItemError(ReceiptDynamoError, ValueError):
     """An item read from the table is not a whole AIUsageMetric."""
+
+
+class ItemTooLargeError(ReceiptDynamoError, ValueError):
+    """A record exceeds 400 KB with what a client's form adds: a shard's keys, and an expiry."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"the item is larger than {MAX_ITEM_BYTES} bytes with the keys of a shard and the "
+            "expiry that gsi_shards and retention_days add; accepted are records with "
+            f"{FORM_BYTES} bytes to spare"
+        )
 
 
 def _check_text(value: object) -> str:
@@ -250,13 +262,7 @@ class AIUsageMetric:
                 )
 
     def _check_size(self) -> None:
-        texts = (self.operation, self.user_id, self.environment, self.error)
-        characters = sum([len(text) for text in texts if text])
-        if self.metadata:
-            characters += len(repr(self.metadata))
-        # A cheap bound first: UTF-8 takes at most 4 bytes a character, a printed document has
-        # more characters than a stored one has bytes / 4, and the keys and ids are bounded.
-        if characters < MAX_ITEM_BYTES // 8:
+        if self._is_small():
             return
         size = measure_item(self.to_dynamodb_item())
         if size > MAX_ITEM_BYTES:
@@ -264,6 +270,25 @@ class AIUsageMetric:
                 f"the item is {size} bytes, most of it in error or metadata; "
                 f"accepted are up to {MAX_ITEM_BYTES} bytes"
             )
+
+    def _is_small(self) -> bool:
+        texts = (self.operation, self.user_id, self.environment, self.error)
+        characters = sum([len(text) for text in texts if text])
+        if self.metadata:
+            characters += len(repr(self.metadata))
+        # A cheap bound first: UTF-8 takes at most 4 bytes a character, a printed document has
+        # more characters than a stored one has bytes / 4, and the keys and ids are bounded.
+        return characters < MAX_ITEM_BYTES // 8
+
+    def has_room(self) -> bool:
+        """Whether the item stays within 400 KB in the form of every client.
+
+        A client with ``gsi_shards`` makes two keys longer, and ``retention_days`` adds an
+        attribute: 34 bytes together. An item without room for them may be refused.
+        """
+        return self._is_small() or (
+            measure_item(self.to_dynamodb_item()) <= MAX_ITEM_BYTES - FORM_BYTES
+        )
 
     @property
     def key(self) -> tuple[str, str]:

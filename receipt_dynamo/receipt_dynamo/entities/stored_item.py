@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from receipt_dynamo.entities.attribute_values import MAX_ITEM_BYTES, measure_item
 from receipt_dynamo.entities.item_key import Key
 
 
@@ -30,3 +31,9 @@ def read_text(item: dict[str, Any], name: str) -> str | None:
     value = item.get(name)
     text = value.get("S") if isinstance(value, dict) else None
     return text if isinstance(text, str) else None
+
+
+def is_too_large(body: bytes) -> bool:
+    """Whether a whole item exceeds 400 KB by DynamoDB's rule."""
+    # Its JSON has every name and value in it, and more.
+    return len(body) > MAX_ITEM_BYTES and measure_item(from_json(body)) > MAX_ITEM_BYTES

@@ -59,6 +59,9 @@ _SHARD_MARK: Final = "#SHARD#"
 """Before the number of a shard in a partition key. Services are stored in lower case, so none
 has a name that holds it."""
 
+FORM_BYTES: Final = 2 * len(f"{_SHARD_MARK}99") + len(EXPIRY_ATTRIBUTE) + 7
+"""What a client's form adds, at most: a shard in two keys, and an expiry of 12 digits."""
+
 
 def find_shard(request_id: str, gsi_shards: int) -> int:
     """Return the shard, from 0 to below ``gsi_shards``, in which a call's index keys are.

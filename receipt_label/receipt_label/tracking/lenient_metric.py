@@ -38,10 +38,15 @@ def make_metric(fields: Mapping[str, Any]) -> receipt_dynamo.AIUsageMetric:
     """
     attempt = dict(fields)
     for repair in (_leave_out_invalid, _shorten):
+        problems: list[str] = []
         try:
-            return receipt_dynamo.AIUsageMetric(**attempt)
+            metric = receipt_dynamo.AIUsageMetric(**attempt)
         except ValueError as error:  # Pydantic's, which takes long to import.
-            attempt = repair(attempt, _list_problems(error))
+            problems = _list_problems(error)
+        else:
+            if metric.has_room():
+                return metric
+        attempt = repair(attempt, problems)
     return receipt_dynamo.AIUsageMetric(**attempt)
 
 

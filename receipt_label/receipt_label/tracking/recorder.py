@@ -162,7 +162,10 @@ class CallRecorder:
             return False
         self.outcomes.add("recorded" if accepted else "refused")
         if not accepted:
-            self._log.warn("refused", "a usage record was refused: the queue is full or closed")
+            self._log.warn(
+                "refused",
+                "a usage record was refused: the queue is full or closed, or it is too large",
+            )
         return accepted
 
     def _complete(self, metric: AIUsageMetric) -> AIUsageMetric:
@@ -176,7 +179,7 @@ class CallRecorder:
         }
         if context.metadata:
             changes["metadata"] = {**context.metadata, **metric.metadata}
-        if not changes:
+        if not changes and metric.has_room():
             return metric
         said = {field.name: getattr(metric, field.name) for field in fields(metric)}
         return make_metric(said | changes)

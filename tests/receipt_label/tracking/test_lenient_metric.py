@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_dynamo import AIUsageMetric
+from receipt_dynamo.entities.attribute_values import MAX_ITEM_BYTES, measure_item
 from receipt_label.tracking.lenient_metric import make_metric
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -88,6 +89,18 @@ def test_an_endless_error_text_is_shortened_and_marked() -> None:
     assert metric.error == "x" * 1_000
     assert metric.metadata == {"a": 1, "truncated": True}
     assert metric.cost_usd == Decimal("0.1")
+
+
+def test_a_record_without_room_for_a_clients_form_is_shortened_and_marked() -> None:
+    """The keys of a shard and an expiry are added later: the client would refuse it."""
+    small = AIUsageMetric(**GOOD, error="x")
+    room = MAX_ITEM_BYTES - measure_item(small.to_dynamodb_item())
+    for spare, is_kept in ((0, False), (33, False), (34, True), (100, True)):
+        fields = GOOD | {"error": "x" * (1 + room - spare)}
+        assert AIUsageMetric(**fields).has_room() is is_kept
+        metric = make_metric(fields)
+        assert metric.metadata.get("truncated", False) is not is_kept
+        assert metric.has_room()
 
 
 def test_endless_metadata_is_shortened_and_marked() -> None:

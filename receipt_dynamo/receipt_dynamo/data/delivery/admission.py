@@ -9,6 +9,7 @@ from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.chores import Chore, Chores
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
 from receipt_dynamo.data.delivery.reports import Fate, Listener, Reports
+from receipt_dynamo.entities.stored_item import is_too_large
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.delivery.adoption import Adoption
@@ -93,10 +94,7 @@ class Admission:
         self._is_closed = True
 
     def _admit(self, record: PendingRecord, *, is_late: bool = False) -> str | None:
-        offer = self._queue.add_item
-        while (refusal := self._store.accept(record, offer, is_late=is_late)) == "full":
-            if not self._make_room():
-                break
+        refusal = self._place(record, is_late=is_late)
         if refusal is not None:
             self._reports.forget(record.watch)
             self._store.count_refusal(refusal)
@@ -104,6 +102,15 @@ class Admission:
         elif self._adoption is not None and self._adoption.is_due:
             # From the first record on: a journal whose process is killed unproven is left alone.
             self._chores.ask(Chore.LOOK)
+        return refusal
+
+    def _place(self, record: PendingRecord, *, is_late: bool) -> str | None:
+        if is_too_large(record.body):  # With a shard's keys and an expiry, which it came without.
+            return "too_large"
+        offer = self._queue.add_item
+        while (refusal := self._store.accept(record, offer, is_late=is_late)) == "full":
+            if not self._make_room():
+                break
         return refusal
 
     def _make_room(self) -> bool:

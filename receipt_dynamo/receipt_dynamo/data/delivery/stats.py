@@ -24,7 +24,7 @@ class DeliveryStats:
         dead: Records that DynamoDB rejected for good, and damaged ones; see
             ``dead_letters()``.
         dropped: Records given up under the policy ``overflow="drop_oldest"``.
-        refused: Records not accepted, by reason ("full", "stopped").
+        refused: Records not accepted, by reason ("full", "stopped", "too_large").
         in_flight: Records in a request to DynamoDB right now.
         spilled: Pending records that are on disk only, beyond the bound of the memory.
         pending_bytes: Size of the records in memory, in bytes.
