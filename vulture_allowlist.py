@@ -91,3 +91,6 @@ _.wbufsize
 _.do_POST
 _.do_GET
 _.log_message
+
+# For inspect and help.
+_.__signature__

@@ -3,26 +3,47 @@
 Users of the clients need none of it.
 """
 
-from receipt_dynamo.data.delivery.settings import DeliverySettings, Durability
-from receipt_dynamo.data.endpoints import find_endpoint
+from receipt_dynamo.data.delivery.settings import DeliverySettings
+from receipt_dynamo.data.endpoints import find_endpoint, require_region
 from receipt_dynamo.entities.attribute_values import add_exactly
-from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
 from receipt_dynamo.utils.private_files import open_private
 from receipt_dynamo.utils.secrets import hide_passwords
+from receipt_dynamo.utils.settings import (
+    IGNORED,
+    Kind,
+    Setting,
+    check_settings,
+    declare,
+    explain_settings,
+    file_path,
+    find_setting,
+    list_settings,
+    switch,
+    typed,
+)
 from receipt_dynamo.utils.state_directory import find_state_directory
 
 __all__ = [
-    "MAX_GSI_SHARDS",
-    "MAX_RETENTION_DAYS",
+    "IGNORED",
     "DeliverySettings",
-    "Durability",
+    "Kind",
     "LogLimiter",
+    "Setting",
     "add_exactly",
+    "check_settings",
+    "declare",
+    "explain_settings",
+    "file_path",
     "find_endpoint",
+    "find_setting",
     "find_state_directory",
     "hide_passwords",
+    "list_settings",
     "open_private",
+    "require_region",
     "reset_in_child",
+    "switch",
+    "typed",
 ]

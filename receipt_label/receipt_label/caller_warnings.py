@@ -1,4 +1,4 @@
-"""Warnings that point at the user's own line, however deep in this package they arise."""
+"""Warnings that point at the user's own line, however deep in our packages they arise."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sys
 import warnings
 from typing import Final
 
-_PACKAGE: Final = __name__.partition(".")[0]
+_PACKAGES: Final = frozenset({"receipt_label", "receipt_dynamo"})
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the nearest line on the stack that is not this package's.
+    """Warn at the nearest line on the stack that is not ours.
 
     A fixed stack level is right for one way in only: ``ClientConfig.from_env()`` and
     ``ClientManager.from_env()`` would need two.
@@ -26,4 +26,4 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
 
 
 def _is_own_module(name: str) -> bool:
-    return name == _PACKAGE or name.startswith(f"{_PACKAGE}.")
+    return name.partition(".")[0] in _PACKAGES

@@ -2,231 +2,191 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Self, get_args
+from typing import Any, Final, Self
 
 from receipt_dynamo.support import (
-    MAX_GSI_SHARDS,
-    MAX_RETENTION_DAYS,
-    Durability,
+    DeliverySettings,
+    Kind,
+    Setting,
+    check_settings,
+    declare,
+    explain_settings,
+    file_path,
     find_endpoint,
+    find_setting,
     find_state_directory,
+    list_settings,
+    switch,
+    typed,
 )
 from receipt_label.caller_warnings import warn_caller
 from receipt_label.environment import (
     Environment,
+    TableCheck,
     default_durability,
-    detect_environment,
+    find_environment,
+    is_table_check,
     read_table_check,
 )
 from receipt_label.errors import ConfigurationError
 
-_SWITCH_WORDS: Final[Mapping[str, bool]] = {
-    **dict.fromkeys(("true", "1", "yes", "on"), True),
-    **dict.fromkeys(("false", "0", "no", "off"), False),
-}
+TABLE_VARIABLES: Final = ("DYNAMODB_TABLE_NAME", "DYNAMO_TABLE_NAME")
+"""The one that names the table, and the deprecated one before it."""
 
 # Names of tables: 3 to 255 of these characters. An ARN is checked by DynamoDB itself. Source:
 # "Naming rules" in the Amazon DynamoDB Developer Guide.
 _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}|arn:\S+")
+_TABLE: Final = Kind(
+    "a table's name, which is 3 to 255 of the characters A-Z a-z 0-9 _ . -, and a table's ARN",
+    "a table's name, which is 3 to 255 of the characters A-Z a-z 0-9 _ . -, and a table's ARN",
+    str,
+    lambda value: isinstance(value, str) and bool(_TABLE_NAME.fullmatch(value)),
+)
+_TABLE_CHECK: Final = Kind(
+    "True, False, 'warn' and 'error'", "on, off, warn and error", str, is_table_check
+)
+
+# What these say is not in one variable alone.
+_READ_OTHERWISE: Final = frozenset({"dynamo_table", "environment", "endpoint_url", "check_table"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """How one setting is read from a variable, and which values it takes.
-
-    Args:
-        accepted: What is accepted, in words.
-        parse: Makes a value of a variable's text; raises ValueError or KeyError.
-        is_valid: Whether a value, of any type, is accepted.
-    """
-
-    accepted: str
-    parse: Callable[[str], object]
-    is_valid: Callable[[Any], bool]
-
-    def read(self, variable: str, text: str) -> object:
-        """Return the value that a variable's text stands for."""
-        try:
-            value = self.parse(text)
-        except (ValueError, KeyError):
-            value = None
-        if not self.is_valid(value):
-            raise ConfigurationError(f"{variable} is {text!r}; accepted are {self.accepted}")
-        return value
-
-    def check(self, name: str, value: object) -> None:
-        """Refuse a value that is not accepted."""
-        if not self.is_valid(value):
-            raise ConfigurationError(f"{name} is {value!r}; accepted are {self.accepted}")
-
-
-def _switch() -> _Setting:
-    return _Setting(
-        "true, false, 1, 0, yes, no, on and off",
-        lambda text: _SWITCH_WORDS[text.lower()],
-        lambda value: isinstance(value, bool),
-    )
-
-
-def _whole_number(low: int, high: int | None = None) -> _Setting:
-    bounds = f"of {low} or more" if high is None else f"from {low} to {high}"
-    top = math.inf if high is None else high
-    return _Setting(
-        f"whole numbers {bounds}", int, lambda value: type(value) is int and low <= value <= top
-    )
-
-
-def _seconds(*, zero: bool) -> _Setting:
-    return _Setting(
-        f"finite numbers of seconds, {'0 or more' if zero else 'more than 0'}",
-        float,
-        lambda value: (
-            type(value) in (int, float)
-            and math.isfinite(value)
-            and (value > 0 or (zero and value == 0))
-        ),
-    )
-
-
-# The variable of each is its name in capitals. The bounds are those of ResilientDynamoClient.
-_DELIVERY: Final[Mapping[str, _Setting]] = {
-    "circuit_breaker_threshold": _whole_number(1),
-    "circuit_breaker_timeout": _seconds(zero=False),
-    "max_retry_attempts": _whole_number(1),
-    "retry_base_delay": _seconds(zero=True),
-    "batch_size": _whole_number(1, 25),
-    "batch_flush_interval": _seconds(zero=True),
-    "enable_batch_processing": _switch(),
-}
-_JOURNAL: Final[Mapping[str, _Setting]] = {
-    "durability": _Setting(
-        "journal, journal-sync and memory",
-        str.lower,
-        lambda value: value in get_args(Durability),
-    ),
-    "journal_max_bytes": _whole_number(1),
-}
-# How items are written; the bounds are those of both clients.
-_FORM: Final[Mapping[str, _Setting]] = {
-    "gsi_shards": _whole_number(1, MAX_GSI_SHARDS),
-    "retention_days": _whole_number(1, MAX_RETENTION_DAYS),
-}
-# The variable of each of these has a prefix as well.
-_PREFIXED: Final[Mapping[str, _Setting]] = {**_JOURNAL, **_FORM}
-# None is accepted for each of these: the client finds the first two, and has no third.
-_MAY_BE_OPEN: Final = frozenset({"durability", "journal_max_bytes", "retention_days"})
-_CHECKED: Final[Mapping[str, _Setting]] = {
-    **_DELIVERY,
-    "track_ai_usage": _switch(),
-    "use_resilient_tracker": _switch(),
-    "track_to_file": _switch(),
-}
-
-# None is accepted for each: it means that something else decides.
-_TYPES: Final[Mapping[str, type]] = {
-    "openai_api_key": str,
-    "anthropic_api_key": str,
-    "user_id": str,
-    "ai_usage_log_file": Path,
-    "environment": Environment,
-    "endpoint_url": str,
-    "journal_dir": Path,
-    "price_file": Path,
-    "check_table": bool,
-}
-
-
+@explain_settings
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClientConfig:
-    """What a :class:`~receipt_label.ClientManager` needs to know.
+class ClientConfig(DeliverySettings):
+    """What a :class:`~receipt_label.ClientManager` needs to know, beside how to deliver.
+
+    All arguments are keyword arguments.
 
     Args:
-        dynamo_table: Name or ARN of the table (``DYNAMODB_TABLE_NAME``).
-        openai_api_key: Needed when an OpenAI client is asked for; never shown.
-        anthropic_api_key: Needed when an Anthropic client is asked for; never shown.
-        track_ai_usage: False hands out clients that are not wrapped.
-        use_resilient_tracker: False writes each record straight through, in the caller's
-            thread.
-        user_id: Whom records belong to when the context names nobody.
-        circuit_breaker_threshold: Failed wire attempts in a row that open the breaker.
-        circuit_breaker_timeout: Seconds that it stays open at first.
-        max_retry_attempts: Wire attempts in one round of delivery.
-        retry_base_delay: Seconds before the first retry of a round, at most.
-        batch_size: Records in a request, 1 to 25.
-        batch_flush_interval: Seconds that a record waits for others to fill a batch.
-        enable_batch_processing: False sends each record by itself.
-        durability: "journal" keeps accepted records on disk until they are delivered,
-            "journal-sync" also through a loss of power, "memory" keeps them in memory
-            only. None: "memory" in the test environment, else "journal".
-        journal_dir: Directory of the journals; None takes ``AI_USAGE_JOURNAL_DIR``, else
-            one in the user's state directory.
-        journal_max_bytes: Bound of this process's journal; None takes
-            ``AI_USAGE_JOURNAL_MAX_BYTES``, else 512 MiB.
-        gsi_shards: Over so many partitions the index keys of services and costs are spread, 1
-            to 100 (``AI_USAGE_GSI_SHARDS``); see ``docs/queries.md``.
-        retention_days: So many days after its timestamp a record may be deleted by
-            DynamoDB's TTL, 1 to 36,500 (``AI_USAGE_RETENTION_DAYS``); None: it has no end.
-        track_to_file: True keeps a copy of each record as a line of JSON.
-        ai_usage_log_file: Where that copy goes; None takes ``receipt_label/ai_usage.jsonl``
-            in the user's state directory (``$XDG_STATE_HOME``, else ``~/.local/state``).
-        price_file: Prices of the user's own, which come first (``AI_USAGE_PRICE_FILE``);
-            see ``docs/prices.md``.
-        environment: None lets :func:`~receipt_label.detect_environment` find it.
-        endpoint_url: Of DynamoDB; None takes what boto3 finds.
-        check_table: Whether a test environment needs a test table; None takes
-            ``AI_USAGE_TABLE_CHECK``.
+        environment_is_guessed: Whether ``environment`` is test by the table's name alone: all
+            that guards data then stays as in production.
 
     Raises:
         ConfigurationError: A value is not accepted; the message names it and what is.
     """
 
-    dynamo_table: str
-    openai_api_key: str | None = field(default=None, repr=False)
-    anthropic_api_key: str | None = field(default=None, repr=False)
-    track_ai_usage: bool = True
-    use_resilient_tracker: bool = True
-    user_id: str | None = None
-    circuit_breaker_threshold: int = 5
-    circuit_breaker_timeout: float = 30.0
-    max_retry_attempts: int = 3
-    retry_base_delay: float = 1.0
-    batch_size: int = 25
-    batch_flush_interval: float = 5.0
-    enable_batch_processing: bool = True
-    durability: Durability | None = None
-    journal_dir: Path | None = None
-    journal_max_bytes: int | None = None
-    gsi_shards: int = 1
-    retention_days: int | None = None
-    track_to_file: bool = False
-    ai_usage_log_file: Path | None = None
-    price_file: Path | None = None
-    environment: Environment | None = None
-    endpoint_url: str | None = None
-    check_table: bool | None = None
+    dynamo_table: str = field(
+        metadata=declare(
+            _TABLE,
+            "The table that records go to. The second variable is deprecated.",
+            variables=TABLE_VARIABLES,
+        )
+    )
+    openai_api_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=declare(
+            typed(str),
+            "Needed when an OpenAI client is asked for; never shown.",
+            variables=("OPENAI_API_KEY",),
+        ),
+    )
+    anthropic_api_key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=declare(
+            typed(str),
+            "Needed when an Anthropic client is asked for; never shown.",
+            variables=("ANTHROPIC_API_KEY",),
+        ),
+    )
+    track_ai_usage: bool = field(
+        default=True,
+        metadata=declare(
+            switch(),
+            "False hands out clients that are not wrapped; usage_tracker is still there for "
+            "records of your own.",
+            bare="ours",
+        ),
+    )
+    use_resilient_tracker: bool = field(
+        default=True,
+        metadata=declare(
+            switch(),
+            "False writes each record straight through, in the caller's thread.",
+            bare="ours",
+        ),
+    )
+    user_id: str | None = field(
+        default=None,
+        metadata=declare(
+            typed(str),
+            "Whom records belong to when the context names nobody.",
+            bare="generic",
+        ),
+    )
+    track_to_file: bool = field(
+        default=False,
+        metadata=declare(
+            switch(),
+            "True keeps a copy of each record as a line of JSON, in a file that only its user can "
+            "read.",
+            bare="generic",
+        ),
+    )
+    ai_usage_log_file: Path | None = field(
+        default=None,
+        metadata=declare(
+            file_path(Path),
+            "Where that copy goes; ~ is a home directory.",
+            variables=("AI_USAGE_LOG_FILE",),
+            otherwise="receipt_label/ai_usage.jsonl under $XDG_STATE_HOME or ~/.local/state",
+        ),
+    )
+    price_file: Path | None = field(
+        default=None,
+        metadata=declare(
+            file_path(Path),
+            "File with prices of your own, which come before all others: see docs/prices.md; ~ is "
+            "a home directory.",
+        ),
+    )
+    environment: Environment | None = field(
+        default=None,
+        metadata=declare(
+            replace(typed(Environment), spelled="see above"),
+            "Where this process runs.",
+            variables=("ENVIRONMENT",),
+            otherwise="test if the table's name looks like a test's, else production",
+        ),
+    )
+    environment_is_guessed: bool = False
+    endpoint_url: str | None = field(
+        default=None,
+        metadata=declare(
+            replace(typed(str), spelled="a URL"),
+            "Endpoint of another DynamoDB.",
+            variables=("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"),
+            otherwise="what boto3 finds in AWS's configuration files, else AWS itself",
+        ),
+    )
+    check_table: TableCheck | None = field(
+        default=None,
+        metadata=declare(
+            _TABLE_CHECK,
+            "What happens when the table's name does not fit the environment. on: the rules of "
+            "docs/environments.md, off: nothing, warn: a warning, error: an error.",
+            variables=("AI_USAGE_TABLE_CHECK",),
+            otherwise="on",
+        ),
+    )
 
     def __post_init__(self) -> None:
         """Check each value; a wrong one would show up later, in another thread."""
-        check_table_name("dynamo_table", self.dynamo_table)
-        for name, setting in {**_CHECKED, **_PREFIXED}.items():
-            value = getattr(self, name)
-            if value is not None or name not in _MAY_BE_OPEN:
-                setting.check(name, value)
-        for name, kind in _TYPES.items():
-            _check_type(name, getattr(self, name), kind)
+        check_settings(self, ConfigurationError)
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str] | None = None) -> Self:
         """Read the configuration from environment variables.
 
-        A variable that is empty, or holds white space only, counts as not set.
-        ``docs/environments.md`` lists the variables and their defaults.
+        A variable that is empty, or holds white space only, counts as not set. Each of ours is
+        read with the prefix ``AI_USAGE_`` first, and some without it as well.
+        ``docs/environments.md`` lists them.
 
         Args:
             variables: Environment variables; by default those of the process.
@@ -238,44 +198,35 @@ class ClientConfig:
 
         Warns:
             DeprecationWarning: Only ``DYNAMO_TABLE_NAME`` is set.
-            UserWarning: ``ENVIRONMENT`` is unknown.
+            UserWarning: ``ENVIRONMENT`` is unknown, or not set and the table looks like a test
+                table. Or a variable that other software may use too, such as ``BATCH_SIZE``,
+                has a value that cannot be used: it is ignored.
         """
         given = _keep_set(os.environ if variables is None else variables)
         table = read_table_name(given)
-        checked = {
-            name: setting.read(name.upper(), given[name.upper()])
-            for name, setting in _CHECKED.items()
-            if name.upper() in given
-        }
-        prefixed = {
-            name: setting.read(variable, given[variable])
-            for name, setting in _PREFIXED.items()
-            if (variable := f"AI_USAGE_{name.upper()}") in given
-        }
         options: dict[str, Any] = {
-            **checked,
-            **prefixed,
-            "journal_dir": _read_path(given, "AI_USAGE_JOURNAL_DIR"),
-            "openai_api_key": given.get("OPENAI_API_KEY"),
-            "anthropic_api_key": given.get("ANTHROPIC_API_KEY"),
-            "user_id": given.get("USER_ID"),
-            "ai_usage_log_file": _read_path(given, "AI_USAGE_LOG_FILE"),
-            "price_file": _read_path(given, "AI_USAGE_PRICE_FILE"),
-            "environment": detect_environment(table, given),
-            "endpoint_url": find_endpoint(given),
-            "check_table": read_table_check(given),
+            setting.name: setting.read(given, ConfigurationError, warn_caller)
+            for setting in list_settings(cls)
+            if setting.name not in _READ_OTHERWISE
         }
-        return cls(dynamo_table=table, **options)
+        explained = find_environment(table, given)
+        return cls(
+            dynamo_table=table,
+            environment=explained.environment,
+            environment_is_guessed=explained.is_guessed,
+            endpoint_url=find_endpoint(given),
+            check_table=read_table_check(given),
+            **options,
+        )
 
     def delivery_settings(self, environment: Environment) -> dict[str, Any]:
-        """Return the settings of a ResilientDynamoClient, by the names of its arguments."""
-        settings = {name: getattr(self, name) for name in (*_DELIVERY, *_JOURNAL, "journal_dir")}
-        settings |= self.item_form()
-        return settings | {"durability": self.durability or default_durability(environment)}
+        """Return the settings of a ResilientDynamoClient, by the names of its arguments.
 
-    def item_form(self) -> dict[str, Any]:
-        """Return the settings of how items are written, by the names of both clients' arguments."""
-        return {name: getattr(self, name) for name in _FORM}
+        Args:
+            environment: The one whose rules guard the data.
+        """
+        settings = {each.name: getattr(self, each.name) for each in list_settings(DeliverySettings)}
+        return settings | {"durability": self.durability or default_durability(environment)}
 
     def find_log_file(self) -> Path | None:
         """Return where the copy of each record goes; None when this user has no place for it."""
@@ -307,43 +258,27 @@ def read_table_name(variables: Mapping[str, str] | None = None) -> str:
         DeprecationWarning: Only ``DYNAMO_TABLE_NAME`` is set.
     """
     given = _keep_set(os.environ if variables is None else variables)
-    variable = "DYNAMODB_TABLE_NAME"
-    if variable not in given:
-        variable = "DYNAMO_TABLE_NAME"
-        if variable not in given:
-            raise KeyError("Either DYNAMODB_TABLE_NAME or DYNAMO_TABLE_NAME must be set")
-        warn_caller(
-            "DYNAMO_TABLE_NAME is deprecated. Use DYNAMODB_TABLE_NAME instead.",
-            DeprecationWarning,
-        )
-    return check_table_name(variable, given[variable])
+    new, old = TABLE_VARIABLES
+    if new not in given and old not in given:
+        raise KeyError(f"Either {new} or {old} must be set")
+    if new not in given:
+        warn_caller(f"{old} is deprecated. Use {new} instead.", DeprecationWarning)
+    return str(_find_table_setting().read(given, ConfigurationError))
 
 
 def check_table_name(name: str, value: object) -> str:
     """Return a table's name or ARN.
 
     Args:
-        name: Of the argument or variable, for the error.
+        name: Of the argument, for the error.
         value: What it holds.
 
     Raises:
         ConfigurationError: It is neither.
     """
-    if not isinstance(value, str) or not _TABLE_NAME.fullmatch(value):
-        raise ConfigurationError(
-            f"{name} is {value!r}; accepted are a table's name, which is 3 to 255 of the "
-            "characters A-Z a-z 0-9 _ . -, and a table's ARN"
-        )
-    return value
+    replace(_find_table_setting(), name=name).check(value, ConfigurationError)
+    return str(value)
 
 
-def _check_type(name: str, value: object, kind: type) -> None:
-    """Refuse a value of another type, without showing it: it may be a key."""
-    if value is not None and not isinstance(value, kind):
-        raise ConfigurationError(
-            f"{name} is of type {type(value).__name__}; accepted are {kind.__name__} and None"
-        )
-
-
-def _read_path(given: Mapping[str, str], variable: str) -> Path | None:
-    return Path(given[variable]).expanduser() if variable in given else None
+def _find_table_setting() -> Setting:
+    return find_setting(ClientConfig, "dynamo_table")

@@ -15,8 +15,9 @@ from receipt_dynamo.support import find_endpoint
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import (
     Environment,
-    detect_environment,
-    validate_table,
+    ExplainedEnvironment,
+    check_place,
+    find_environment,
 )
 from receipt_label.errors import ConfigurationError, MissingPackageError
 from receipt_label.injected_client import MetricWriter, accept_client, accept_direct_client
@@ -51,25 +52,28 @@ class ClientManager:
         environment: The configured one, or the detected one.
 
     Raises:
-        ConfigurationError: A test environment with a table that may hold production data, or
-            a price file that is malformed.
+        ConfigurationError: The table is not one of this environment, and may hold production
+            data; or a price file is malformed.
+        ValueError: The region is nowhere to be found, outside of tests.
         TypeError: ``config`` is no ClientConfig, or ``dynamo_client`` would bypass the
             resilience.
 
     Warns:
-        UserWarning: Production with a table that looks like a test table.
+        UserWarning: The table looks like one of another environment.
     """
 
     def __init__(self, config: ClientConfig, *, dynamo_client: object = None) -> None:
         if not isinstance(config, ClientConfig):
             raise TypeError(f"config is of type {type(config).__name__}; accepted is ClientConfig")
         self.config = config
-        self.environment = config.environment or detect_environment(config.dynamo_table)
+        found = _find_environment(config)
+        self.environment = found.environment
+        self._guarded_as = found.guarded_as
         # What was checked is what is used, whatever becomes of the variables later.
         self._endpoint_url = config.endpoint_url or find_endpoint()
-        validate_table(
+        check_place(
             config.dynamo_table,
-            self.environment,
+            found,
             client_injected=dynamo_client is not None,
             endpoint_url=self._endpoint_url,
             check_table=config.check_table,
@@ -225,15 +229,16 @@ class ClientManager:
         if not config.use_resilient_tracker:
             return accept_direct_client(
                 client,
-                environment=self.environment,
+                environment=self._guarded_as,
                 table_name=config.dynamo_table,
-                **config.item_form(),
+                gsi_shards=config.gsi_shards,
+                retention_days=config.retention_days,
             )
         return accept_client(
             client,
-            environment=self.environment,
+            environment=self._guarded_as,
             table_name=config.dynamo_table,
-            **config.delivery_settings(self.environment),
+            **config.delivery_settings(self._guarded_as),
         )
 
     def _make_dynamo(self) -> MetricWriter:
@@ -242,12 +247,15 @@ class ClientManager:
             return self._accepted
         if not config.use_resilient_tracker:
             return receipt_dynamo.DynamoClient(
-                config.dynamo_table, endpoint_url=self._endpoint_url, **config.item_form()
+                config.dynamo_table,
+                endpoint_url=self._endpoint_url,
+                gsi_shards=config.gsi_shards,
+                retention_days=config.retention_days,
             )
         return receipt_dynamo.ResilientDynamoClient(
             config.dynamo_table,
             endpoint_url=self._endpoint_url,
-            **config.delivery_settings(self.environment),
+            **config.delivery_settings(self._guarded_as),
         )
 
     def _make_tracker(self) -> AIUsageTracker:
@@ -274,6 +282,14 @@ class ClientManager:
         end = "flush" if client is self._injected else "close"
         if (method := getattr(client, end, None)) is not None:
             method(timeout)
+
+
+def _find_environment(config: ClientConfig) -> ExplainedEnvironment:
+    if config.environment is None:
+        return find_environment(config.dynamo_table)
+    return ExplainedEnvironment(
+        config.environment, "the configuration says so", is_guessed=config.environment_is_guessed
+    )
 
 
 def _open_usage_log(config: ClientConfig) -> UsageLogFile | None:

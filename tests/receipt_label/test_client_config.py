@@ -23,6 +23,7 @@ SWITCHES = [
     "ENABLE_BATCH_PROCESSING",
     "TRACK_TO_FILE",
 ]
+OURS = ["TRACK_AI_USAGE", "USE_RESILIENT_TRACKER"]
 NUMBERS = {
     "CIRCUIT_BREAKER_THRESHOLD": (int, ["1", "7", " 9 "], ["0", "-1", "1.0", "x", "nan"]),
     "CIRCUIT_BREAKER_TIMEOUT": (float, ["0.5", "60", "1e2"], ["0", "-1", "nan", "inf", "30s"]),
@@ -51,6 +52,10 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "batch_size": 25,
         "batch_flush_interval": 5.0,
         "enable_batch_processing": True,
+        "senders": 2,
+        "max_pending_records": 10_000,
+        "max_pending_bytes": 64 * 1024 * 1024,
+        "overflow": "refuse",
         "durability": None,
         "journal_dir": None,
         "journal_max_bytes": None,
@@ -60,6 +65,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "ai_usage_log_file": None,
         "price_file": None,
         "environment": Environment.PRODUCTION,
+        "environment_is_guessed": False,
         "endpoint_url": None,
         "check_table": True,
     }
@@ -158,11 +164,12 @@ def test_switches_are_read_in_many_words_and_any_case(variable: str) -> None:
                 assert getattr(config, variable.lower()) is value
 
 
-@pytest.mark.parametrize("variable", SWITCHES)
+@pytest.mark.parametrize("variable", [*OURS, *(f"AI_USAGE_{name}" for name in SWITCHES)])
 @pytest.mark.parametrize("text", ["tru", "2", "-1", "y", "enabled", "None", "falsch"])
 def test_a_malformed_switch_names_variable_value_and_what_is_accepted(
     variable: str, text: str
 ) -> None:
+    """A typing error in the way back would otherwise be its opposite."""
     with pytest.raises(ConfigurationError) as caught:
         ClientConfig.from_env(TABLE | {variable: text})
     assert str(caught.value) == (
@@ -179,15 +186,58 @@ def test_numbers_within_their_bounds_are_read(
     assert type(value) is kind
 
 
-@pytest.mark.parametrize(("variable", "text"), REFUSED)
-def test_a_malformed_number_names_variable_value_and_what_is_accepted(
-    variable: str, text: str
-) -> None:
+@pytest.mark.parametrize(("name", "text"), REFUSED)
+def test_a_malformed_number_names_variable_value_and_what_is_accepted(name: str, text: str) -> None:
+    variable = f"AI_USAGE_{name}"
     with pytest.raises(
         ConfigurationError, match=r"; accepted are (whole|finite) numbers"
     ) as caught:
         ClientConfig.from_env(TABLE | {variable: text})
     assert str(caught.value).startswith(f"{variable} is {text!r}; ")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [*REFUSED, ("BATCH_SIZE", "128"), ("ENABLE_BATCH_PROCESSING", "y"), ("TRACK_TO_FILE", "2")],
+)
+def test_another_programs_variable_never_stops_a_service(name: str, text: str) -> None:
+    """BATCH_SIZE=128 is a training job's."""
+    with pytest.warns(UserWarning, match=f"^{name} is ") as caught:
+        config = ClientConfig.from_env(TABLE | {name: text})
+    assert config == ClientConfig.from_env(TABLE)
+    (warning,) = caught
+    assert repr(text) in str(warning.message)
+    assert "; accepted are " in str(warning.message)
+    assert f"AI_USAGE_{name}" in str(warning.message)
+    assert Path(warning.filename) == Path(__file__)
+
+
+@pytest.mark.parametrize("text", ["8", "128", "many", ""])
+def test_the_prefixed_variable_wins_and_the_bare_one_is_not_looked_at(text: str) -> None:
+    config = ClientConfig.from_env(TABLE | {"AI_USAGE_BATCH_SIZE": "3", "BATCH_SIZE": text})
+    assert config.batch_size == 3
+
+
+def test_an_empty_prefixed_variable_counts_as_not_set() -> None:
+    config = ClientConfig.from_env(TABLE | {"AI_USAGE_BATCH_SIZE": " ", "BATCH_SIZE": "7"})
+    assert config.batch_size == 7
+
+
+@pytest.mark.parametrize("name", [*SWITCHES, *NUMBERS, "USER_ID"])
+def test_every_variable_of_ours_is_read_with_the_prefix(name: str) -> None:
+    text = {"ENABLE_BATCH_PROCESSING": "no", "TRACK_TO_FILE": "yes"}.get(name, "0")
+    text = NUMBERS[name][1][0] if name in NUMBERS else text
+    bare = ClientConfig.from_env(TABLE | {name: text})
+    assert bare != ClientConfig.from_env(TABLE)
+    assert ClientConfig.from_env(TABLE | {f"AI_USAGE_{name}": text}) == bare
+    assert ClientConfig.from_env(TABLE | {f"AI_USAGE_{name}": text, name: "1"}) == bare
+
+
+def test_what_names_table_and_environment_has_no_prefix() -> None:
+    config = ClientConfig.from_env(
+        TABLE | {"AI_USAGE_ENVIRONMENT": "test", "AI_USAGE_DYNAMODB_TABLE_NAME": "others"}
+    )
+    assert (config.dynamo_table, config.environment) == ("receipts", Environment.PRODUCTION)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +282,10 @@ def test_a_malformed_form_of_items_names_variable_value_and_what_is_accepted(
         ("retention_days", 0),
         ("retention_days", 36_501),
         ("retention_days", 1.5),
+        ("senders", 65),
+        ("overflow", "spill"),
+        ("check_table", "off"),
+        ("check_table", 1),
     ],
 )
 def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
@@ -250,10 +304,9 @@ def test_arguments_are_checked_as_variables_are(name: str, value: Any) -> None:
         ("anthropic_api_key", 7, "str and None"),
         ("user_id", 7, "str and None"),
         ("ai_usage_log_file", "usage.jsonl", "Path and None"),
-        ("journal_dir", "journal", "Path and None"),
+        ("journal_dir", 7, "str, PathLike and None"),
         ("price_file", "prices.toml", "Path and None"),
         ("endpoint_url", 8000, "str and None"),
-        ("check_table", "off", "bool and None"),
     ],
 )
 def test_an_argument_of_a_wrong_type_is_named_and_its_value_is_not_shown(

@@ -81,7 +81,11 @@ with ClientManager.from_env() as manager:
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={"DYNAMODB_TABLE_NAME": "receipts", "AWS_ENDPOINT_URL": DEAD_ENDPOINT},
+        env={
+            "DYNAMODB_TABLE_NAME": "receipts",
+            "AWS_ENDPOINT_URL": DEAD_ENDPOINT,
+            "AWS_REGION": "us-east-1",
+        },
         capture_output=True,
         text=True,
         check=True,
@@ -120,6 +124,10 @@ def test_each_delivery_setting_reaches_the_client(
         "batch_size": 6,
         "batch_flush_interval": 7.0,
         "enable_batch_processing": False,
+        "senders": 3,
+        "max_pending_records": 100,
+        "max_pending_bytes": 100_000,
+        "overflow": "drop_oldest",
         "durability": "journal",
         "journal_dir": tmp_path,
         "journal_max_bytes": 1_000_000,
@@ -232,7 +240,7 @@ def test_production_warns_of_a_test_table_at_the_callers_line(
 def test_an_unknown_environment_is_said_once() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        variables = {"ENVIRONMENT": "qa", "DYNAMODB_TABLE_NAME": "receipts"}
+        variables = {"ENVIRONMENT": "nowhere", "DYNAMODB_TABLE_NAME": "receipts"}
         with ClientManager.from_env(variables) as manager:
             assert manager.environment is Environment.PRODUCTION
             assert manager.usage_tracker is not None
@@ -415,7 +423,11 @@ def test_prices_of_the_users_own_come_from_the_file_that_the_variable_names(
         '[[price]]\nservice = "anthropic"\nmodels = ["our-own"]\ninput = 0.3\noutput = 0.9\n',
         encoding="utf-8",
     )
-    variables = {"DYNAMODB_TABLE_NAME": "my-test", "AI_USAGE_PRICE_FILE": str(prices)}
+    variables = {
+        "ENVIRONMENT": "test",
+        "DYNAMODB_TABLE_NAME": "my-test",
+        "AI_USAGE_PRICE_FILE": str(prices),
+    }
     recorder = Recorder()
     with ClientManager.from_env(variables, dynamo_client=recorder) as manager:
         manager.usage_tracker.track_github_claude_review(7, "our-own", 1_000, 10)

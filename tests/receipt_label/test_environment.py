@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receipt_label import environment_names
 from receipt_label.environment import Environment, detect_environment, looks_like_test_table
 
 TEST_TABLES = [
@@ -86,20 +88,20 @@ OTHER_TABLES = [
     "arn:aws:dynamodb:eu-west-1:123456789012:table/latest",
     "arn:aws:dynamodb:eu-west-1:123456789012:table/contest-table",
 ]
-SPELLINGS = {
-    "production": Environment.PRODUCTION,
-    "prod": Environment.PRODUCTION,
-    "staging": Environment.STAGING,
-    "stage": Environment.STAGING,
-    "development": Environment.DEVELOPMENT,
-    "dev": Environment.DEVELOPMENT,
-    "cicd": Environment.CICD,
-    "ci": Environment.CICD,
-    "ci/cd": Environment.CICD,
-    "ci-cd": Environment.CICD,
-    "test": Environment.TEST,
-    "testing": Environment.TEST,
+WORDS = {
+    Environment.PRODUCTION: "production prod prd live canary",
+    Environment.STAGING: (
+        "staging stage stg preprod pre-prod pre_prod preproduction pre-production pre_production "
+        "uat qa acceptance preview demo int integration perf beta"
+    ),
+    Environment.DEVELOPMENT: (
+        "development dev develop local localhost sandbox playground "
+        "nonprod non-prod non_prod nonproduction non-production non_production"
+    ),
+    Environment.CICD: "cicd ci ci/cd ci-cd ci_cd e2e",
+    Environment.TEST: "test testing",
 }
+SPELLINGS = {word: environment for environment, words in WORDS.items() for word in words.split()}
 
 
 @pytest.mark.parametrize("table", TEST_TABLES)
@@ -149,7 +151,7 @@ def test_trap_environment_prod_is_production_and_not_development() -> None:
     assert detect_environment("my-test", {"ENVIRONMENT": "prod"}) is Environment.PRODUCTION
 
 
-@pytest.mark.parametrize("text", ["produktion", "qa", "local", "test1", "tests", "0", "prod,test"])
+@pytest.mark.parametrize("text", ["produktion", "test1", "tests", "0", "prod,test", "prod-eu"])
 def test_an_unknown_environment_is_production_with_a_warning(text: str) -> None:
     with pytest.warns(UserWarning, match="taken for production; accepted are production") as caught:
         assert detect_environment("my-test", {"ENVIRONMENT": text}) is Environment.PRODUCTION
@@ -225,3 +227,17 @@ def test_an_environment_is_a_string_of_its_name() -> None:
 def test_a_table_that_is_no_text_is_refused() -> None:
     with pytest.raises(TypeError, match="table_name is of type int; accepted are str and None"):
         detect_environment(7, {})  # type: ignore[arg-type]
+
+
+def test_only_two_words_switch_off_what_guards_data() -> None:
+    """What people call a test environment, qa or e2e, keeps its journal."""
+    words = [word for word, environment in SPELLINGS.items() if environment is Environment.TEST]
+    assert words == ["test", "testing"]
+
+
+def test_every_spelling_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "environments.md").read_text(encoding="utf-8")
+    told = page.partition("| `ENVIRONMENT` |")[2].partition("\n\n")[0]
+    for environment, words in environment_names.SPELLINGS.items():
+        (row,) = [line for line in told.splitlines() if f"Environment.{environment.name}`" in line]
+        assert set(re.findall(r"`([^`.]+)`", row.split("|")[1])) == set(words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import boto3
@@ -11,6 +12,7 @@ from receipt_dynamo import ReceiptDynamoError
 from receipt_dynamo.data.endpoints import find_endpoint
 from receipt_label.environment import (
     Environment,
+    TableCheck,
     is_loopback,
     read_table_check,
     validate_table,
@@ -60,7 +62,7 @@ def test_the_refusal_is_a_value_error_and_one_of_the_packages() -> None:
     assert issubclass(ConfigurationError, ReceiptDynamoError)
 
 
-@pytest.mark.parametrize("table", ["test", "my-test", "test-x", "TestTable", "prod-test-table-1"])
+@pytest.mark.parametrize("table", ["test", "my-test", "test-x", "TestTable", "dev-test-table-1"])
 def test_a_test_environment_takes_a_test_table(table: str) -> None:
     validate_table(table, Environment.TEST)
 
@@ -108,18 +110,22 @@ def test_the_check_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("on", True), ("ON", True), ("", True), ("  ", True), ("off", False), (" Off ", False)],
+    [
+        *[("on", True), ("ON", True), ("", True), ("  ", True), ("off", False), (" Off ", False)],
+        *[("warn", "warn"), (" Error", "error")],
+    ],
 )
-def test_the_switch_is_read_in_any_case(text: str, expected: bool) -> None:
+def test_the_switch_is_read_in_any_case(text: str, expected: TableCheck) -> None:
     assert read_table_check({"AI_USAGE_TABLE_CHECK": text}) is expected
     assert read_table_check({}) is True
 
 
 @pytest.mark.parametrize("text", ["false", "0", "no", "of", "disabled"])
-def test_only_on_and_off_are_accepted(text: str) -> None:
+def test_only_four_words_are_accepted(text: str) -> None:
     """A switch that protects data is not switched off by a guess."""
     with pytest.raises(
-        ConfigurationError, match=f"AI_USAGE_TABLE_CHECK is '{text}'; accepted are on and off"
+        ConfigurationError,
+        match=f"AI_USAGE_TABLE_CHECK is '{text}'; accepted are on, off, warn, error",
     ):
         read_table_check({"AI_USAGE_TABLE_CHECK": text})
 
@@ -136,18 +142,107 @@ def test_production_warns_of_a_table_that_looks_like_a_test(table: str) -> None:
     assert Path(caught[0].filename) == Path(__file__)
 
 
-def test_production_warns_whatever_the_endpoint_and_the_switch() -> None:
-    for options in ({"client_injected": True}, {"check_table": False}):
+def test_production_warns_whatever_the_endpoint() -> None:
+    """These show that no production data is at risk, not that its records go the right way."""
+    for options in ({"client_injected": True}, {"endpoint_url": "http://localhost:8000"}):
         with pytest.warns(UserWarning, match="looks like a test table"):
             validate_table("my-test", Environment.PRODUCTION, **options)
 
 
-@pytest.mark.parametrize(
-    "environment", [Environment.STAGING, Environment.DEVELOPMENT, Environment.CICD]
-)
-def test_between_test_and_production_every_table_will_do(environment: Environment) -> None:
-    validate_table("my-test", environment)
-    validate_table("receipts", environment)
+OF_PRODUCTION = [
+    *("receipts-prod", "receipts_prod", "receipts.prod", "prod", "PROD", "prod-receipts"),
+    *("ReceiptsProd", "ProdReceipts", "receiptsPROD", "PRODReceipts", "receipts-prod2"),
+    *("receipts-production", "ProductionReceipts", "AIUsageMetrics-prd", "V2Prod"),
+    *("test-table-prod", "prod-test-table-1", "dev-to-prod-copy"),
+    "arn:aws:dynamodb:eu-west-1:123456789012:table/receipts-prod",
+]
+OF_NOTHING = [
+    *("receipts", "products", "product-reviews", "ProductReviews", "reproduction", "Reproduction"),
+    *("devices", "DeviceReadings", "developers", "stagecoach", "stages", "contest", "latest"),
+    *("attestations", "circle", "Cicero", "civic", "quality", "productions", "prodigy", "iprod"),
+    *("live-scores", "demo-accounts", "integration-events", "local-shops", "sandboxes"),
+    *("non-prod", "receipts-NonProd", "AIUsageMetrics", "s3prod", "1XPROD2ABC"),
+    "arn:aws:dynamodb:eu-west-1:123456789012:table/receipts",
+    # Only the name within an ARN counts.
+    "arn:aws:dynamodb:prod-test-1:123456789012:table/receipts",
+]
+NAMED = {
+    "receipts-staging": Environment.STAGING,
+    "ReceiptsStage": Environment.STAGING,
+    "receipts-pre-prod": Environment.STAGING,
+    "PreProdReceipts": Environment.STAGING,
+    "qa_receipts": Environment.STAGING,
+    "AIUsageMetrics-development": Environment.DEVELOPMENT,
+    "devReceipts": Environment.DEVELOPMENT,
+    "receipts.dev3": Environment.DEVELOPMENT,
+    "receipts-ci": Environment.CICD,
+    "CICDReceipts": Environment.CICD,
+    "receipts_test": Environment.TEST,
+    "receipts-tests": Environment.TEST,
+    "testing-receipts": Environment.TEST,
+}
+BETWEEN = [Environment.STAGING, Environment.DEVELOPMENT, Environment.CICD]
+
+
+@pytest.mark.parametrize("table", OF_PRODUCTION)
+@pytest.mark.parametrize("environment", [*BETWEEN, Environment.TEST])
+def test_no_other_environment_writes_to_a_table_of_production(
+    environment: Environment, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = f"the environment is {environment}, but the table '{re.escape(table)}' is named for prod"
+    with pytest.raises(ConfigurationError, match=said):
+        validate_table(table, environment)
+    validate_table(table, environment, client_injected=True)
+    validate_table(table, environment, endpoint_url="http://localhost:8000")
+    validate_table(table, environment, check_table=False)
+    with pytest.warns(UserWarning, match=said):
+        validate_table(table, environment, check_table="warn")
+    monkeypatch.setenv("AI_USAGE_TABLE_CHECK", "warn")
+    with pytest.warns(UserWarning, match=said):
+        validate_table(table, environment)
+    monkeypatch.setenv("AI_USAGE_TABLE_CHECK", "off")
+    validate_table(table, environment)
+
+
+@pytest.mark.parametrize("table", [*OF_PRODUCTION[:14], *OF_NOTHING])
+def test_a_table_of_production_or_of_nothing_is_productions(table: str) -> None:
+    validate_table(table, Environment.PRODUCTION)
+
+
+@pytest.mark.parametrize("table", OF_NOTHING)
+@pytest.mark.parametrize("environment", BETWEEN)
+def test_trap_a_part_of_a_word_names_no_environment(environment: Environment, table: str) -> None:
+    validate_table(table, environment)
+
+
+@pytest.mark.parametrize(("table", "own"), NAMED.items())
+@pytest.mark.parametrize("environment", [Environment.PRODUCTION, *BETWEEN])
+def test_a_table_of_another_environment_is_a_warning(
+    environment: Environment, table: str, own: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if environment is own:
+        validate_table(table, environment)
+        return
+    said = f"the environment is {environment}, but the table '{table}' is named for {own};"
+    with pytest.warns(UserWarning, match=said) as caught:
+        validate_table(table, environment)
+    assert Path(caught[0].filename) == Path(__file__)
+    monkeypatch.setenv("AI_USAGE_TABLE_CHECK", "error")
+    with pytest.raises(ConfigurationError, match=said):
+        validate_table(table, environment)
+    validate_table(table, environment, check_table=False)
+
+
+@pytest.mark.parametrize("environment", BETWEEN)
+def test_a_test_table_in_another_environment_is_a_warning(environment: Environment) -> None:
+    for table in ("my-test", "TestTable"):
+        with pytest.warns(UserWarning, match=f"{table}' is named for test"):
+            validate_table(table, environment)
+
+
+def test_a_table_that_has_its_own_environment_beside_another_one_fits() -> None:
+    validate_table("dev-test-results", Environment.DEVELOPMENT)
+    validate_table("prod-qa-results", Environment.PRODUCTION)
 
 
 def test_the_endpoint_is_found_as_boto3_finds_it() -> None:

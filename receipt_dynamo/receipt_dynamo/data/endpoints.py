@@ -65,6 +65,21 @@ def find_region(
     return chosen or _read_profile(given).get("region") or _read_region(table_name) or None
 
 
+def require_region(table_name: str, region: str | None = None) -> str:
+    """Return the region of a table, as :func:`find_region` finds it in the process's variables.
+
+    Raises:
+        ValueError: It is nowhere to be found: no request could ever be sent.
+    """
+    found = find_region(table_name, region)
+    if found is None:
+        raise ValueError(
+            "the AWS region is nowhere to be found: set AWS_REGION (or AWS_DEFAULT_REGION, or "
+            "the region of the AWS profile), give the argument region, or the table by its ARN"
+        )
+    return found
+
+
 def _read_region(table_name: str) -> str:
     parts = table_name.split(":")
     return parts[_REGION_IN_ARN] if parts[0] == "arn" and len(parts) > _REGION_IN_ARN else ""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 from pydantic_core import from_json
 
@@ -25,15 +24,17 @@ from receipt_dynamo.data.delivery import lifecycle
 from receipt_dynamo.data.delivery.delivery import Delivery
 from receipt_dynamo.data.delivery.events import EventListener
 from receipt_dynamo.data.delivery.reports import DeliveryReport
-from receipt_dynamo.data.delivery.settings import DeliverySettings, Durability
+from receipt_dynamo.data.delivery.settings import DeliveryOptions, DeliverySettings
 from receipt_dynamo.data.delivery.stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.dynamo_client import DynamoClient, check_metric
+from receipt_dynamo.data.endpoints import require_region
 from receipt_dynamo.data.journal.directory import describe_target, open_directory
 from receipt_dynamo.data.queries.metric_queries import MetricQueries
 from receipt_dynamo.data.table.schema import create_table
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, ItemTooLargeError
 from receipt_dynamo.entities.item_form import ItemForm
-from receipt_dynamo.utils.batch.outcome import Overflow, QueueFullError
+from receipt_dynamo.utils.batch.outcome import QueueFullError
+from receipt_dynamo.utils.settings import takes_settings
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -62,6 +63,7 @@ class DeadRecord:
     attempts: int
 
 
+@takes_settings(DeliverySettings)
 class ResilientDynamoClient(MetricQueries):
     """Accepts records at once, and delivers them in the background whatever DynamoDB does.
 
@@ -74,50 +76,24 @@ class ResilientDynamoClient(MetricQueries):
 
     Args:
         table_name: Name or ARN of the table.
-        region: AWS region; by default ``AWS_REGION``, else what boto3 finds.
-        circuit_breaker_threshold: Failed wire attempts in a row that open the breaker.
-        circuit_breaker_timeout: Seconds that it stays open at first.
-        max_retry_attempts: Wire attempts in one round; after it the records go back to
-            the front of the queue, and are tried again for as long as it takes.
-        retry_base_delay: Seconds before the first retry of a round, at most; doubled
-            for each further one, with full jitter.
-        batch_size: Records in a request, 1 to 25.
-        batch_flush_interval: Seconds that a record waits for others to fill a batch.
-        enable_batch_processing: False sends each record by itself and without that
-            wait, still in the background.
+        region: AWS region; by default ``AWS_REGION``, else what boto3 finds, else the
+            one in the table's ARN.
         endpoint_url: Of another DynamoDB; by default ``AWS_ENDPOINT_URL_DYNAMODB``,
             else what boto3 finds.
-        senders: Requests to DynamoDB at a time, at most.
-        max_pending_records: Bound of the memory in records; what is more waits in the
-            journal alone.
-        max_pending_bytes: Bound of the memory in bytes, as on the wire.
-        overflow: At the journal's bound (without a journal: at the memory's), "refuse" the
-            new record (put returns False), "drop_oldest", or "raise"
-            :class:`QueueFullError` from put.
-        durability: "journal" survives the end of the process, ``kill -9`` too;
-            "journal-sync" a loss of power as well, at the price of a sync to disk for each
-            record; "memory" needs no disk. By default ``AI_USAGE_DURABILITY``, else
-            "journal".
-        journal_dir: The journals' directory. By default ``AI_USAGE_JOURNAL_DIR``, else
-            ``receipt_dynamo/journal`` under ``$XDG_STATE_HOME`` or ``~/.local/state``,
-            else one of this user's in the directory for temporary files.
-        journal_max_bytes: Bound of this process's journal. By default
-            ``AI_USAGE_JOURNAL_MAX_BYTES``, else 512 MiB.
         aws_access_key_id: With the secret key: credentials to use in place of what
             boto3 finds.
         aws_secret_access_key: See ``aws_access_key_id``.
         aws_session_token: Of temporary credentials.
-        gsi_shards: Over so many partitions the index keys of services and costs are spread, 1
-            to 100: about 1,000 records a second for each; see ``docs/queries.md``.
-        retention_days: So many days after its timestamp a record may be deleted by
-            DynamoDB's TTL, 1 to 36,500; by default it has no end.
+        **settings: How it delivers, see below; ``docs/environments.md`` has their bounds.
 
     Attributes:
-        item_form: The last two.
+        item_form: How items are written: ``gsi_shards`` and ``retention_days``.
 
     Raises:
         ValueError: An argument is out of bounds; the message names it, its value and
-            what is accepted.
+            what is accepted. Or the region is nowhere to be found: no record could ever be
+            delivered.
+        TypeError: A setting is unknown.
     """
 
     def __init__(
@@ -125,54 +101,22 @@ class ResilientDynamoClient(MetricQueries):
         table_name: str,
         region: str | None = None,
         *,
-        circuit_breaker_threshold: int = 5,
-        circuit_breaker_timeout: float = 30.0,
-        max_retry_attempts: int = 3,
-        retry_base_delay: float = 1.0,
-        batch_size: int = 25,
-        batch_flush_interval: float = 5.0,
-        enable_batch_processing: bool = True,
         endpoint_url: str | None = None,
-        senders: int = 2,
-        max_pending_records: int = 10_000,
-        max_pending_bytes: int = 64 * 1024 * 1024,
-        overflow: Overflow = "refuse",
-        durability: Durability | None = None,
-        journal_dir: str | os.PathLike[str] | None = None,
-        journal_max_bytes: int | None = None,
         aws_access_key_id: str | None = None,
         aws_secret_access_key: str | None = None,
         aws_session_token: str | None = None,
-        gsi_shards: int = 1,
-        retention_days: int | None = None,
+        **settings: Unpack[DeliveryOptions],
     ) -> None:
         credentials = make_credentials(aws_access_key_id, aws_secret_access_key, aws_session_token)
-        settings = DeliverySettings(
-            circuit_breaker_threshold=circuit_breaker_threshold,
-            circuit_breaker_timeout=circuit_breaker_timeout,
-            max_retry_attempts=max_retry_attempts,
-            retry_base_delay=retry_base_delay,
-            batch_size=batch_size,
-            batch_flush_interval=batch_flush_interval,
-            enable_batch_processing=enable_batch_processing,
-            senders=senders,
-            max_pending_records=max_pending_records,
-            max_pending_bytes=max_pending_bytes,
-            overflow=overflow,
-            durability=durability,
-            journal_dir=journal_dir,
-            journal_max_bytes=journal_max_bytes,
-            gsi_shards=gsi_shards,
-            retention_days=retention_days,
-        )
-        self._start(Target(table_name, region, endpoint_url, credentials), settings)
+        target = Target(table_name, region, endpoint_url, credentials)
+        self._start(target, DeliverySettings(**settings))
 
     @classmethod
     def from_client(
         cls,
         client: DynamoClient | DynamoDBClient,
         table_name: str | None = None,
-        **settings: Any,
+        **settings: Unpack[DeliveryOptions],
     ) -> Self:
         """Make a resilient client of a plain one: same endpoint, region and credentials.
 
@@ -181,18 +125,18 @@ class ResilientDynamoClient(MetricQueries):
         Args:
             client: A :class:`DynamoClient`, or a boto3 DynamoDB client.
             table_name: The table; by default that of the DynamoClient.
-            **settings: As of the constructor, from ``circuit_breaker_threshold`` on. Of
-                ``gsi_shards`` the larger is taken, the DynamoClient's or this one, and its
-                ``retention_days`` where none are given.
+            **settings: As of the constructor. Of ``gsi_shards`` the larger is taken, the
+                DynamoClient's or this one, and its ``retention_days`` where none are given.
 
         Raises:
             TypeError: ``client`` is of another type.
             ValueError: A boto3 client without ``table_name``, or a bad setting.
         """
+        chosen = DeliverySettings(**settings)
         if issubclass(type(client), DynamoClient):  # A mock may lie to isinstance.
             plain = cast("DynamoClient", client)
             target = replace(plain.target, table_name=table_name or plain.table_name)
-            settings = _keep_form(plain.item_form, settings)
+            chosen = _keep_form(plain.item_form, chosen)
         elif is_boto3_client(client):
             if table_name is None:
                 raise ValueError("table_name is None; with a boto3 client it is needed")
@@ -203,10 +147,11 @@ class ResilientDynamoClient(MetricQueries):
                 "accepted are DynamoClient and a boto3 DynamoDB client"
             )
         instance = cls.__new__(cls)
-        instance._start(target, DeliverySettings(**settings))  # noqa: SLF001 - of this class
+        instance._start(target, chosen)  # noqa: SLF001 - of this class
         return instance
 
     def _start(self, target: Target, settings: DeliverySettings) -> None:
+        require_region(target.table_name, target.region)
         prepare_process()
         super().__init__(Connection(target, SdkSettings()))
         self._accept_listeners: tuple[Callable[[AIUsageMetric], object], ...] = ()
@@ -422,10 +367,10 @@ def _read_metric(body: bytes | None) -> AIUsageMetric | None:
         return None
 
 
-def _keep_form(form: ItemForm, settings: dict[str, Any]) -> dict[str, Any]:
+def _keep_form(form: ItemForm, settings: DeliverySettings) -> DeliverySettings:
     """Return the settings with what a plain client's items had: nothing is kept for longer."""
-    asked = ItemForm(settings.get("gsi_shards", 1), settings.get("retention_days"))
-    return settings | {
-        "gsi_shards": max(asked.gsi_shards, form.gsi_shards),
-        "retention_days": asked.retention_days or form.retention_days,
-    }
+    return replace(
+        settings,
+        gsi_shards=max(settings.gsi_shards, form.gsi_shards),
+        retention_days=settings.retention_days or form.retention_days,
+    )

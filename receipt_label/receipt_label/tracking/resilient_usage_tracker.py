@@ -41,7 +41,7 @@ class ResilientAIUsageTracker(AIUsageTracker):
         TypeError: ``dynamo_client`` would bypass the resilience, or a setting is unknown.
 
     Warns:
-        UserWarning: Production with a table that looks like a test table.
+        UserWarning: The table looks like one of another environment.
         DeprecationWarning: The table is that of ``DYNAMO_TABLE_NAME``.
     """
 

@@ -14,9 +14,10 @@ from receipt_label.calls.recorded import is_recorded, mark_recorded
 from receipt_label.client_config import check_table_name, read_table_name
 from receipt_label.environment import (
     Environment,
-    detect_environment,
+    ExplainedEnvironment,
+    check_place,
+    find_environment,
     parse_environment,
-    validate_table,
 )
 from receipt_label.injected_client import MetricWriter, accept_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
@@ -60,13 +61,14 @@ class AIUsageTracker(CallDecorators, RecordMaker):
 
     Raises:
         KeyError: There is neither ``dynamo_client`` nor ``table_name`` nor one of the variables.
-        ValueError: ``table_name`` or ``environment`` is none, or a test environment with a
-            table that may hold production data (``ConfigurationError``).
+        ValueError: ``table_name`` or ``environment`` is none, or the table is not one of this
+            environment and may hold production data (``ConfigurationError``); or the region is
+            nowhere to be found, outside of tests.
         TypeError: ``dynamo_client`` is nothing that is accepted, or another argument is of a
             wrong type.
 
     Warns:
-        UserWarning: Production with a table that looks like a test table.
+        UserWarning: The table looks like one of another environment.
         DeprecationWarning: The table is that of ``DYNAMO_TABLE_NAME``.
     """
 
@@ -88,12 +90,12 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         if dynamo_client is None:
             made_for = table_name or read_table_name()
             found = _find_environment(environment, made_for)
-            validate_table(made_for, found)
-            client = self._make_client(made_for, found)
+            check_place(made_for, found)
+            client = self._make_client(made_for, found.guarded_as)
         else:
             table = table_name or _find_table(dynamo_client)
             found = _find_environment(environment, table)
-            client = self._accept_client(dynamo_client, found, table)
+            client = self._accept_client(dynamo_client, found.guarded_as, table)
         self._client = client
         self._owns_client = client is not dynamo_client
         book = price_book or PriceBook()
@@ -101,7 +103,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         self._recorder = CallRecorder(
             client,
             self,
-            found,
+            found.environment,
             book,
             usage_log,
             defaults=ContextDefaults(UsageContext(user_id=user_id)),
@@ -411,8 +413,10 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         self.close()
 
 
-def _find_environment(given: Environment | str | None, table: str | None) -> Environment:
-    return detect_environment(table) if given is None else parse_environment(given)
+def _find_environment(given: Environment | str | None, table: str | None) -> ExplainedEnvironment:
+    if given is None:
+        return find_environment(table)
+    return ExplainedEnvironment(parse_environment(given), "the argument says so")
 
 
 def _find_table(client: object) -> str | None:

@@ -396,7 +396,11 @@ def test_a_generator_closed_in_another_context_fails_nothing(
         ({"github_pr": "7"}, TypeError, "github_pr is of type str; accepted is int"),
         ({"github_pr": True}, TypeError, "github_pr is of type bool"),
         ({"github_pr": -1}, ValueError, "github_pr is -1; accepted is int, 0 or more"),
-        ({"environment": "qa"}, ValueError, "environment is 'qa'; accepted are production"),
+        (
+            {"environment": "nowhere"},
+            ValueError,
+            "environment is 'nowhere'; accepted are production",
+        ),
         ({"environment": ""}, ValueError, "environment is ''"),
         ({"environment": 1}, TypeError, "environment is of type int; accepted are Environment"),
         ({"metadata": [1]}, TypeError, "metadata is of type list; accepted is a mapping"),

@@ -1,73 +1,165 @@
-"""How a ResilientDynamoClient delivers: every knob, its default and its bounds."""
+"""How a ResilientDynamoClient delivers: each setting, declared once."""
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass
-from types import NoneType
-from typing import Final, Literal, TypeAlias, cast, get_args
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias, TypedDict, cast, get_args
 
 from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS
-from receipt_dynamo.entities.item_form import ItemForm
+from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS, MAX_RETENTION_DAYS, ItemForm
 from receipt_dynamo.utils.batch.outcome import Overflow
+from receipt_dynamo.utils.settings import (
+    check_settings,
+    choice,
+    declare,
+    explain_settings,
+    file_path,
+    find_setting,
+    seconds,
+    switch,
+    whole,
+)
 
 Durability: TypeAlias = Literal["journal", "journal-sync", "memory"]
 
-DURABILITY_VARIABLE: Final = "AI_USAGE_DURABILITY"
-MAX_BYTES_VARIABLE: Final = "AI_USAGE_JOURNAL_MAX_BYTES"
 DEFAULT_JOURNAL_BYTES: Final = 512 * 1024 * 1024
 
-_ANY: Final = math.inf
 
-
+@explain_settings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliverySettings:
-    """See :class:`~receipt_dynamo.ResilientDynamoClient` for what each one means.
+    """How a :class:`~receipt_dynamo.ResilientDynamoClient` delivers.
+
+    The declaration of each setting: whatever else takes, reads, shows or explains one has it
+    from here.
 
     Raises:
         ValueError: One is out of bounds or of a wrong type; the message names it, its
             value and what is accepted.
     """
 
-    circuit_breaker_threshold: int = 5
-    circuit_breaker_timeout: float = 30.0
-    max_retry_attempts: int = 3
-    retry_base_delay: float = 1.0
-    batch_size: int = MAX_BATCH_ITEMS
-    batch_flush_interval: float = 5.0
-    enable_batch_processing: bool = True
-    senders: int = 2
-    max_pending_records: int = 10_000
-    max_pending_bytes: int = 64 * 1024 * 1024
-    overflow: Overflow = "refuse"
-    durability: Durability | None = None
-    journal_dir: str | os.PathLike[str] | None = None
-    journal_max_bytes: int | None = None
-    gsi_shards: int = 1
-    retention_days: int | None = None
+    circuit_breaker_threshold: int = field(
+        default=5,
+        metadata=declare(
+            whole(1), "Failed wire attempts in a row that open the breaker.", bare="generic"
+        ),
+    )
+    circuit_breaker_timeout: float = field(
+        default=30.0,
+        metadata=declare(
+            seconds(zero=False), "Seconds that the breaker stays open at first.", bare="generic"
+        ),
+    )
+    max_retry_attempts: int = field(
+        default=3,
+        metadata=declare(
+            whole(1),
+            "Wire attempts in one round; after it the records go back to the front of the queue, "
+            "and are tried again for as long as it takes.",
+            bare="generic",
+        ),
+    )
+    retry_base_delay: float = field(
+        default=1.0,
+        metadata=declare(
+            seconds(zero=True),
+            "Seconds before the first retry of a round, at most; doubled for each further one, "
+            "with full jitter.",
+            bare="generic",
+        ),
+    )
+    batch_size: int = field(
+        default=MAX_BATCH_ITEMS,
+        metadata=declare(
+            whole(1, MAX_BATCH_ITEMS), "Records in a request, at most.", bare="generic"
+        ),
+    )
+    batch_flush_interval: float = field(
+        default=5.0,
+        metadata=declare(
+            seconds(zero=True),
+            "Seconds that a record waits for others to fill a batch.",
+            bare="generic",
+        ),
+    )
+    enable_batch_processing: bool = field(
+        default=True,
+        metadata=declare(
+            switch(),
+            "False sends each record by itself and without that wait, still in the background.",
+            bare="generic",
+        ),
+    )
+    senders: int = field(
+        default=2, metadata=declare(whole(1, 64), "Requests to DynamoDB at a time, at most.")
+    )
+    max_pending_records: int = field(
+        default=10_000,
+        metadata=declare(
+            whole(1),
+            "Bound of the memory in records; what is more waits in the journal alone.",
+        ),
+    )
+    max_pending_bytes: int = field(
+        default=64 * 1024 * 1024,
+        metadata=declare(whole(1), "Bound of the memory in bytes, as on the wire."),
+    )
+    overflow: Overflow = field(
+        default="refuse",
+        metadata=declare(
+            choice(*get_args(Overflow)),
+            "What happens at the journal's bound (without a journal: at the memory's): refuse the "
+            "new record (put returns False), drop_oldest, or raise QueueFullError from put.",
+        ),
+    )
+    durability: Durability | None = field(
+        default=None,
+        metadata=declare(
+            choice(*get_args(Durability)),
+            "journal: records survive the end of the process, kill -9 too. journal-sync: a loss "
+            "of power as well, at the price of a sync to disk for each record. memory: no disk is "
+            "needed.",
+            otherwise="journal",
+        ),
+    )
+    journal_dir: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata=declare(
+            file_path(str, os.PathLike),
+            "Directory of the journals; ~ is a home directory.",
+            otherwise="receipt_dynamo/journal under $XDG_STATE_HOME or ~/.local/state, else one of "
+            "this user's in the directory for temporary files",
+        ),
+    )
+    journal_max_bytes: int | None = field(
+        default=None,
+        metadata=declare(
+            whole(1),
+            "Bound of this process's journal in bytes.",
+            otherwise=f"{DEFAULT_JOURNAL_BYTES} (512 MiB)",
+        ),
+    )
+    gsi_shards: int = field(
+        default=1,
+        metadata=declare(
+            whole(1, MAX_GSI_SHARDS),
+            "Over so many partitions the index keys of services and costs are spread: about 1,000 "
+            "records a second for each; see docs/queries.md.",
+        ),
+    )
+    retention_days: int | None = field(
+        default=None,
+        metadata=declare(
+            whole(1, MAX_RETENTION_DAYS),
+            "So many days after its timestamp a record may be deleted by DynamoDB's TTL.",
+            otherwise="never",
+        ),
+    )
 
     def __post_init__(self) -> None:
         """Check each value; a wrong one would show up much later, in a background thread."""
-        self._check_whole("circuit_breaker_threshold", 1, _ANY)
-        self._check_seconds("circuit_breaker_timeout", "more than 0")
-        self._check_whole("max_retry_attempts", 1, _ANY)
-        self._check_seconds("retry_base_delay", "0 or more")
-        self._check_whole("batch_size", 1, MAX_BATCH_ITEMS)
-        self._check_seconds("batch_flush_interval", "0 or more")
-        self._check_whole("senders", 1, 64)
-        self._check_whole("max_pending_records", 1, _ANY)
-        self._check_whole("max_pending_bytes", 1, _ANY)
-        self.item_form()
-        if not isinstance(self.enable_batch_processing, bool):
-            self._refuse("enable_batch_processing", "True and False")
-        self._check_choice("overflow", get_args(Overflow))
-        if self.durability is not None:
-            self._check_choice("durability", get_args(Durability))
-        if self.journal_max_bytes is not None:
-            self._check_whole("journal_max_bytes", 1, _ANY)
-        if not isinstance(self.journal_dir, (str, os.PathLike, NoneType)):
-            self._refuse("journal_dir", "paths")
+        check_settings(self, ValueError)
 
     def item_form(self) -> ItemForm:
         """Return how the items are written."""
@@ -79,16 +171,7 @@ class DeliverySettings:
         Raises:
             ValueError: The variable is malformed.
         """
-        if self.durability is not None:
-            return self.durability
-        given = os.environ.get(DURABILITY_VARIABLE, "").strip().lower()
-        for known in get_args(Durability):
-            if given == known:
-                return cast("Durability", known)
-        if given:
-            accepted = ", ".join(get_args(Durability))
-            raise ValueError(f"{DURABILITY_VARIABLE} is {given!r}; accepted are {accepted}")
-        return "journal"
+        return cast("Durability", self.durability or _read("durability") or "journal")
 
     def find_journal_max_bytes(self) -> int:
         """Return the journal's bound; by default ``AI_USAGE_JOURNAL_MAX_BYTES``, or 512 MiB.
@@ -96,32 +179,33 @@ class DeliverySettings:
         Raises:
             ValueError: The variable is malformed.
         """
-        if self.journal_max_bytes is not None:
-            return self.journal_max_bytes
-        given = os.environ.get(MAX_BYTES_VARIABLE, "").strip()
-        if not given:
-            return DEFAULT_JOURNAL_BYTES
-        if not (given.isascii() and given.isdigit()) or int(given) < 1:
-            raise ValueError(
-                f"{MAX_BYTES_VARIABLE} is {given!r}; accepted are whole numbers of 1 or more"
-            )
-        return int(given)
+        found = self.journal_max_bytes or _read("journal_max_bytes") or DEFAULT_JOURNAL_BYTES
+        return cast("int", found)
 
-    def _check_choice(self, name: str, choices: tuple[str, ...]) -> None:
-        if getattr(self, name) not in choices:
-            self._refuse(name, ", ".join(map(repr, choices)))
 
-    def _check_whole(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if type(value) is not int or not low <= value <= high:
-            bounds = f"from {low} to {high}" if high < _ANY else f"of {low} or more"
-            self._refuse(name, f"whole numbers {bounds}")
+def _read(name: str) -> object:
+    return find_setting(DeliverySettings, name).read()
 
-    def _check_seconds(self, name: str, bounds: str) -> None:
-        value = getattr(self, name)
-        is_number = type(value) in (int, float) and math.isfinite(value)
-        if not is_number or value < 0 or (value == 0 and bounds == "more than 0"):
-            self._refuse(name, f"finite numbers of seconds, {bounds}")
 
-    def _refuse(self, name: str, accepted: str) -> None:
-        raise ValueError(f"{name} is {getattr(self, name)!r}; accepted are {accepted}")
+class DeliveryOptions(TypedDict, total=False):
+    """The names and types of :class:`DeliverySettings`, for a function that takes ``**settings``.
+
+    A test compares both.
+    """
+
+    circuit_breaker_threshold: int
+    circuit_breaker_timeout: float
+    max_retry_attempts: int
+    retry_base_delay: float
+    batch_size: int
+    batch_flush_interval: float
+    enable_batch_processing: bool
+    senders: int
+    max_pending_records: int
+    max_pending_bytes: int
+    overflow: Overflow
+    durability: Durability | None
+    journal_dir: str | os.PathLike[str] | None
+    journal_max_bytes: int | None
+    gsi_shards: int
+    retention_days: int | None

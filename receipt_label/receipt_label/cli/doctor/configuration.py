@@ -2,62 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from receipt_dynamo.cli.findings import Finding, Level
-from receipt_dynamo.support import find_endpoint, hide_passwords
+from receipt_dynamo.support import IGNORED, Setting, find_endpoint, hide_passwords, list_settings
 from receipt_label.cli.doctor.checks import CheckContext, CheckResult
-from receipt_label.client_config import ClientConfig
+from receipt_label.client_config import TABLE_VARIABLES, ClientConfig
 from receipt_label.environment import explain_environment, validate_table
 from receipt_label.errors import ConfigurationError
 from receipt_label.pricing import PriceBook
 
-TABLE_VARIABLES: Final = ("DYNAMODB_TABLE_NAME", "DYNAMO_TABLE_NAME")
-
-SETTINGS: Final[Mapping[str, str]] = {
-    "ENVIRONMENT": "environment",
-    "TRACK_AI_USAGE": "track_ai_usage",
-    "USE_RESILIENT_TRACKER": "use_resilient_tracker",
-    "USER_ID": "user_id",
-    "CIRCUIT_BREAKER_THRESHOLD": "circuit_breaker_threshold",
-    "CIRCUIT_BREAKER_TIMEOUT": "circuit_breaker_timeout",
-    "MAX_RETRY_ATTEMPTS": "max_retry_attempts",
-    "RETRY_BASE_DELAY": "retry_base_delay",
-    "BATCH_SIZE": "batch_size",
-    "BATCH_FLUSH_INTERVAL": "batch_flush_interval",
-    "ENABLE_BATCH_PROCESSING": "enable_batch_processing",
-    "TRACK_TO_FILE": "track_to_file",
-    "AI_USAGE_LOG_FILE": "ai_usage_log_file",
-    "AI_USAGE_PRICE_FILE": "price_file",
-    "AI_USAGE_DURABILITY": "durability",
-    "AI_USAGE_JOURNAL_DIR": "journal_dir",
-    "AI_USAGE_JOURNAL_MAX_BYTES": "journal_max_bytes",
-    "AI_USAGE_GSI_SHARDS": "gsi_shards",
-    "AI_USAGE_RETENTION_DAYS": "retention_days",
-    "AI_USAGE_TABLE_CHECK": "check_table",
-    "OPENAI_API_KEY": "openai_api_key",
-    "ANTHROPIC_API_KEY": "anthropic_api_key",
-    "AWS_ENDPOINT_URL_DYNAMODB": "endpoint_url",
-    "AWS_ENDPOINT_URL": "endpoint_url",
-}
-"""The variables that ``ClientConfig.from_env`` reads, beside the table's, and their fields."""
-
 _SECRET_FIELDS: Final = frozenset({"openai_api_key", "anthropic_api_key"})
-_ANY_TABLE: Final = {"DYNAMODB_TABLE_NAME": "test-table"}
+_ANY_TABLE: Final = {"DYNAMODB_TABLE_NAME": "test-table", "ENVIRONMENT": "test"}
 
 
 def check_configuration(context: CheckContext) -> CheckResult:
-    """Say of each variable what it is understood as, or what is accepted."""
-    findings = [
-        *_check_table_variables(context),
-        *(_check_setting(name, context.variables) for name in SETTINGS),
-    ]
-    known = {name: context.variables.get(name, "").strip() for name in SETTINGS}
-    shown = {name: _show(SETTINGS[name], text) for name, text in known.items() if text}
+    """Say of each setting which variable gave it, or what is accepted."""
+    settings = [each for each in list_settings(ClientConfig) if each.name != "dynamo_table"]
+    findings = [*_check_table_variables(context)]
+    shown = {}
+    for setting in settings:
+        findings += _check_setting(setting, context.variables)
+        for variable in setting.list_set(context.variables):
+            shown[variable] = _show(setting.name, context.variables[variable].strip())
     return CheckResult(tuple(findings), {"configuration": shown})
 
 
@@ -70,7 +40,7 @@ def _check_table_variables(context: CheckContext) -> Iterator[Finding]:
             said = f"{new} is not set: a service needs it, this command has --table"
             yield Finding(Level.OK, said)
         return
-    problem = _find_problem({name: given[name]})
+    problem, _ = _read_alone({"ENVIRONMENT": "test", name: given[name]})
     if problem is not None:
         yield Finding(Level.ERROR, problem)
     elif name == old:
@@ -79,44 +49,54 @@ def _check_table_variables(context: CheckContext) -> Iterator[Finding]:
         yield Finding(Level.OK, f"{new} is {given[new]!r}")
 
 
-def _check_setting(name: str, variables: Mapping[str, str]) -> Finding:
-    text = variables.get(name, "").strip()
-    if not text:
-        return Finding(Level.OK, f"{name} is not set{_describe_default(SETTINGS[name])}")
-    problem = _find_problem({**_ANY_TABLE, name: text})
+def _check_setting(setting: Setting, variables: Mapping[str, str]) -> Iterator[Finding]:
+    """Say of a setting what holds, by which of its variables, and which are passed over."""
+    names = setting.list_set(variables)
+    if not names:
+        default = setting.default_in_words
+        by_default = f": {default} by default" if default else ""
+        yield Finding(Level.OK, f"{' and '.join(setting.variables)}: not set{by_default}")
+        return
+    first, *others = names
+    text = variables[first].strip()
+    problem, ignored = _read_alone({**_ANY_TABLE, first: text})
     if problem is not None:
-        return Finding(Level.ERROR, problem)
-    return Finding(Level.OK, f"{name} is {_show(SETTINGS[name], text)}")
+        yield Finding(Level.ERROR, problem)
+    elif ignored is not None:
+        yield Finding(Level.WARNING, ignored)
+    else:
+        yield Finding(Level.OK, f"{first} is {_show(setting.name, text)}")
+    for other in others:
+        yield Finding(Level.OK, f"{other} is not read, because {first} is set")
 
 
-def _find_problem(variables: Mapping[str, str]) -> str | None:
-    """Return what ClientConfig has against some variables, read by themselves."""
+def _read_alone(variables: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return what ClientConfig has against variables, and which it ignores, read by themselves."""
     try:
-        with warnings.catch_warnings():  # They are told by lines of their own.
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             ClientConfig.from_env(variables)
     except ConfigurationError as error:
-        return str(error)
-    return None
+        return str(error), None
+    # What is said of the environment and the table has lines of its own.
+    said = [str(each.message) for each in caught if IGNORED in str(each.message)]
+    return None, said[0] if said else None
 
 
 def _show(field: str, text: str) -> str:
     return "set (hidden)" if field in _SECRET_FIELDS else hide_passwords(repr(text))
 
 
-def _describe_default(field: str) -> str:
-    defaults = {each.name: each.default for each in dataclasses.fields(ClientConfig)}
-    default = defaults[field]
-    return "" if default is None else f": {default!r} by default"
-
-
 def check_environment(context: CheckContext) -> CheckResult:
     """Say in which environment this shell would write to the table, and whether they fit."""
     explained = explain_environment(context.table_name, context.variables)
     environment = explained.environment.value
-    level = Level.WARNING if explained.is_unknown else Level.OK
-    findings = [Finding(level, f"environment: {environment}, because {explained.because}")]
-    if context.table_name is not None:
+    level = Level.WARNING if explained.is_unknown or explained.is_guessed else Level.OK
+    said = f"environment: {environment}, because {explained.because}"
+    if explained.is_guessed:
+        said += "; what guards data stays as in production until ENVIRONMENT says test"
+    findings = [Finding(level, said)]
+    if context.table_name is not None and not explained.is_guessed:
         endpoint = context.chosen.endpoint_url or find_endpoint(context.variables)
         findings += _check_fit(context.table_name, explained.environment, endpoint)
     document = {"environment": {"name": environment, "because": explained.because}}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from receipt_dynamo.cli.arguments import find_journals
 from receipt_dynamo.cli.commands.survey import judge_journals, survey
 from receipt_dynamo.cli.disk import judge_disk
 from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.cli.output import count_of
+from receipt_dynamo.support import DeliverySettings, find_setting
 from receipt_label.cli.doctor.checks import CheckContext, CheckResult
 from receipt_label.environment import default_durability, explain_environment
 
@@ -31,9 +34,11 @@ def check_journals(_: CheckContext) -> CheckResult:
 
 def check_disk(context: CheckContext) -> CheckResult:
     """Look at the disk, as a service with this environment would use it."""
-    environment = explain_environment(context.table_name, context.variables).environment
-    given = context.variables.get("AI_USAGE_DURABILITY", "").strip().lower()
-    durability = given or default_durability(environment) or "journal"
+    guarded_as = explain_environment(context.table_name, context.variables).guarded_as
+    given = None
+    with suppress(ValueError):  # A line of the configuration says that it is malformed.
+        given = find_setting(DeliverySettings, "durability").read(context.variables)
+    durability = given or default_durability(guarded_as) or "journal"
     if durability == "memory":
         said = "records are in memory only, not on disk, because durability is memory"
         return CheckResult((Finding(Level.OK, said),), {"durability": durability})

@@ -15,19 +15,20 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.cli.findings import Level
+from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.testing import FaultProxy
+from receipt_dynamo.utils.settings import list_settings
 from receipt_label import ClientConfig
 from receipt_label.cli.doctor.checks import CheckContext
-from receipt_label.cli.doctor.configuration import SETTINGS, TABLE_VARIABLES, check_configuration
+from receipt_label.cli.doctor.configuration import check_configuration
 from receipt_label.cli.doctor.secrets import SecretMask
+from receipt_label.client_config import TABLE_VARIABLES
 from support.command_runs import Ended
 
 Doctor = Callable[..., Ended]
 
-MALFORMED = {
-    "TRACK_AI_USAGE": "perhaps",
-    "USE_RESILIENT_TRACKER": "2",
+# Other software may read these as well: what we cannot use is a warning.
+GENERIC = {
     "CIRCUIT_BREAKER_THRESHOLD": "0",
     "CIRCUIT_BREAKER_TIMEOUT": "inf",
     "MAX_RETRY_ATTEMPTS": "many",
@@ -36,8 +37,22 @@ MALFORMED = {
     "BATCH_FLUSH_INTERVAL": "soon",
     "ENABLE_BATCH_PROCESSING": "y",
     "TRACK_TO_FILE": "maybe",
+}
+MALFORMED = {
+    **{f"AI_USAGE_{name}": text for name, text in GENERIC.items()},
+    "TRACK_AI_USAGE": "perhaps",
+    "AI_USAGE_TRACK_AI_USAGE": "perhaps",
+    "USE_RESILIENT_TRACKER": "2",
+    "AI_USAGE_USE_RESILIENT_TRACKER": "2",
+    "AI_USAGE_SENDERS": "65",
+    "AI_USAGE_MAX_PENDING_RECORDS": "0",
+    "AI_USAGE_MAX_PENDING_BYTES": "64M",
+    "AI_USAGE_OVERFLOW": "spill",
     "AI_USAGE_DURABILITY": "paper",
+    "AI_USAGE_JOURNAL_DIR": "~nobody-of-this-name/journal",
     "AI_USAGE_JOURNAL_MAX_BYTES": "1.5",
+    "AI_USAGE_LOG_FILE": "~nobody-of-this-name/usage.jsonl",
+    "AI_USAGE_PRICE_FILE": "~nobody-of-this-name/prices.toml",
     "AI_USAGE_GSI_SHARDS": "101",
     "AI_USAGE_RETENTION_DAYS": "forever",
     "AI_USAGE_TABLE_CHECK": "sometimes",
@@ -45,9 +60,7 @@ MALFORMED = {
 ANYTHING = {
     "ENVIRONMENT",  # An unknown one means production: a warning of its own.
     "USER_ID",
-    "AI_USAGE_LOG_FILE",
-    "AI_USAGE_PRICE_FILE",  # Read by a check of its own.
-    "AI_USAGE_JOURNAL_DIR",
+    "AI_USAGE_USER_ID",
     "OPENAI_API_KEY",
     "ANTHROPIC_API_KEY",
     "AWS_ENDPOINT_URL_DYNAMODB",
@@ -55,22 +68,53 @@ ANYTHING = {
 }
 
 
+def look_at(variables: dict[str, str]) -> list[Finding]:
+    context = CheckContext(argparse.Namespace(table="usage"), variables)
+    return list(check_configuration(context).findings)
+
+
 def test_every_variable_and_field_of_the_configuration_is_looked_at() -> None:
     fields = {field.name for field in dataclasses.fields(ClientConfig)}
-    assert {*SETTINGS.values(), "dynamo_table"} == fields
-    assert set(MALFORMED) | ANYTHING == set(SETTINGS)
-    page = Path(__file__).parents[4] / "docs" / "environments.md"
-    table = page.read_text(encoding="utf-8").partition("\n## Variables\n")[2].partition("\n## ")[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert documented - {"AWS_REGION"} == {*SETTINGS, *TABLE_VARIABLES}
+    settings = list_settings(ClientConfig)
+    assert {each.name for each in settings} == fields - {"environment_is_guessed"}
+    variables = {name for each in settings for name in each.variables}
+    assert variables == {*GENERIC, *MALFORMED, *ANYTHING, *TABLE_VARIABLES}
+    says = " ".join(line.says for line in look_at({}))
+    assert set(re.findall(r"[A-Z][A-Z_]+", says)) >= variables - set(TABLE_VARIABLES)
+
+
+@pytest.mark.parametrize("name", GENERIC)
+def test_a_generic_variable_that_cannot_be_used_is_a_warning(name: str) -> None:
+    (line,) = [line for line in look_at({name: GENERIC[name]}) if line.level is not Level.OK]
+    assert line.level is Level.WARNING
+    assert line.says.startswith(f"{name} is {GENERIC[name]!r}; accepted are ")
+    assert line.says.endswith(f"; AI_USAGE_{name} is read by this package only")
+
+
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"AI_USAGE_BATCH_SIZE": "3"}, ["AI_USAGE_BATCH_SIZE is '3'"]),
+        ({"BATCH_SIZE": "7"}, ["BATCH_SIZE is '7'"]),
+        (
+            {"AI_USAGE_BATCH_SIZE": "3", "BATCH_SIZE": "128"},
+            [
+                "AI_USAGE_BATCH_SIZE is '3'",
+                "BATCH_SIZE is not read, because AI_USAGE_BATCH_SIZE is set",
+            ],
+        ),
+        ({}, ["AI_USAGE_BATCH_SIZE and BATCH_SIZE: not set: 25 by default"]),
+    ],
+)
+def test_the_variable_that_gave_a_setting_is_named(
+    variables: dict[str, str], says: list[str]
+) -> None:
+    assert [line.says for line in look_at(variables) if "BATCH_SIZE" in line.says] == says
 
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_variable_is_an_error_that_says_what_is_accepted(name: str) -> None:
-    context = CheckContext(argparse.Namespace(table="usage"), {name: MALFORMED[name]})
-    findings = check_configuration(context).findings
-    (line,) = [line for line in findings if line.level is not Level.OK]
+    (line,) = [line for line in look_at({name: MALFORMED[name]}) if line.level is not Level.OK]
     assert line.level is Level.ERROR
     assert line.says.startswith(f"{name} is {MALFORMED[name]!r}; accepted are ")
 
@@ -78,13 +122,15 @@ def test_a_malformed_variable_is_an_error_that_says_what_is_accepted(name: str) 
 def test_all_malformed_variables_are_told_at_once(
     table: DynamoClient, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in MALFORMED.items():
+    wrong = {name: text for name, text in MALFORMED.items() if "nobody" not in text}
+    wrong = {name: text for name, text in wrong.items() if f"AI_USAGE_{name}" not in wrong}
+    for name, text in wrong.items():
         monkeypatch.setenv(name, text)
     ended = doctor("--quiet")
     assert ended.status == 2
     lines = ended.out.splitlines()
-    assert {line.split()[1] for line in lines} == set(MALFORMED)
-    assert len(lines) == len(MALFORMED)
+    assert {line.split()[1] for line in lines} == set(wrong)
+    assert len(lines) == len(wrong)
 
 
 def test_what_is_set_and_what_is_the_default_is_told(
@@ -93,8 +139,8 @@ def test_what_is_set_and_what_is_the_default_is_told(
     monkeypatch.setenv("BATCH_SIZE", " 7\n")
     said = doctor().out
     assert "ok: BATCH_SIZE is '7'\n" in said
-    assert "ok: MAX_RETRY_ATTEMPTS is not set: 3 by default\n" in said
-    assert "ok: OPENAI_API_KEY is not set\n" in said
+    assert "ok: AI_USAGE_MAX_RETRY_ATTEMPTS and MAX_RETRY_ATTEMPTS: not set: 3 by default\n" in said
+    assert "ok: OPENAI_API_KEY: not set\n" in said
     assert f"ok: DYNAMODB_TABLE_NAME is '{table.table_name}'\n" in said
 
 
@@ -121,7 +167,10 @@ def test_a_malformed_table_name_is_an_error(
 @pytest.mark.parametrize(
     ("environment", "table_name", "level"),
     [
-        ("qa", "usage-test", "warning: environment: production, because ENVIRONMENT is 'qa'"),
+        ("oops", "usage-test", "warning: environment: production, because ENVIRONMENT is 'oops'"),
+        ("qa", "usage-test", "ok: environment: staging, because ENVIRONMENT is 'qa'"),
+        ("", "usage-test", "warning: environment: test, because ENVIRONMENT is not set, and"),
+        ("dev", "usage-prod", "error: the environment is development, but the table 'usage-prod'"),
         ("prod", "usage-test", "warning: the environment is production, but the table"),
         ("test", "usage", "error: the environment is test, but the table 'usage' does not"),
     ],

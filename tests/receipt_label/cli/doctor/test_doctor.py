@@ -169,9 +169,9 @@ def test_the_table_of_the_environment_is_the_default(
 ) -> None:
     monkeypatch.delenv("ENVIRONMENT")
     ended = doctor()
-    assert ended.status == 0
+    assert ended.status == 1
     looks = f"the table '{table.table_name}' looks like a test table"
-    assert f"environment: test, because ENVIRONMENT is not set, and {looks}" in ended.out
+    assert f"warning: environment: test, because ENVIRONMENT is not set, and {looks}" in ended.out
 
 
 @pytest.mark.parametrize(
