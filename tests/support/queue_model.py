@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 
 BATCH, BATCH_BYTES, ITEMS, BYTES = 3, 25, 8, 60
 
@@ -140,6 +141,11 @@ class QueueModel:
             if fate != "retry":
                 self.settle_one(cell, fate)
 
+    def merge_in_order(self, cell: Cell, others: list[Cell]) -> None:
+        ordered = sorted([cell, *others], key=lambda one: max(one.numbers))
+        cell.item = reduce(self.merge, [one.item for one in ordered])
+        cell.numbers = set().union(*(one.numbers for one in ordered))
+
     def absorb_held(self, cell: Cell) -> None:
         """What is sent next is the last write."""
         later = self.find(self.held, cell.key)
@@ -170,15 +176,17 @@ class QueueModel:
         count = count_items(chosen)
         for cell in chosen:
             self.dead.remove(cell)
+        while chosen:
+            cell = chosen.pop(0)
             same = self.find(self.line, cell.key)
             if same is None:
+                same = cell
                 cell.since = now
                 self.line.append(cell)
-                continue
-            # The last write wins, whichever of the two that is.
-            older, newer = sorted((same, cell), key=lambda one: max(one.numbers))
-            same.item = self.merge(older.item, newer.item)
-            same.numbers |= cell.numbers
+            # The last write wins, whichever of them that is.
+            twins = [one for one in chosen if one.key is not None and one.key == cell.key]
+            chosen = [one for one in chosen if one not in twins]
+            self.merge_in_order(same, [*twins, *([cell] if cell is not same else [])])
         return count
 
 

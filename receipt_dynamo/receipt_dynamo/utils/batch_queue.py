@@ -11,23 +11,26 @@ import math
 import random as _random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Generic, Self, TypeVar, TypeVarTuple, get_args
 
 from receipt_dynamo.utils.arguments import (
+    check_callable,
     check_choice,
     check_flag,
     check_not_negative,
     check_whole,
     given,
 )
-from receipt_dynamo.utils.batch.buffer import Arrival, BatchBuffer, Entry
+from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry, Lane, Lanes, Pair
 from receipt_dynamo.utils.batch.items import ItemRules
 from receipt_dynamo.utils.batch.outcome import (
     BatchQueueStats,
     DeadLetter,
     FlushResult,
+    Outcome,
     OutcomeError,
     Overflow,
     QueueFullError,
@@ -59,21 +62,24 @@ class BatchQueue(Generic[T]):
             returns None when all are delivered, or a :class:`FlushResult`. When it
             raises, the whole batch goes back to the front; an attribute ``retry_after``
             of the exception (seconds) lengthens the pause, up to ``retry_max_delay``.
-            There is no retry limit.
+            There is no retry limit. Another value, such as what a driver's call
+            returned, is ignored, with one warning; False, and what nobody awaits or
+            runs, makes dead letters of the batch.
         batch_size: Items in one batch, at most.
         flush_interval: Seconds that an item waits for others to fill a batch.
         auto_flush: False sends on :meth:`flush` and :meth:`stop` only.
         max_items: Bound of the items held, dead letters included.
         max_bytes: Bound of the bytes held, dead letters included.
-        size_of: An item's size in bytes; by default items have none.
+        size_of: An item's size in whole bytes; by default items have none.
         max_batch_bytes: Bytes in one batch, at most; by default no bound.
         overflow: At a bound, "refuse" the new item, "drop_oldest", or "raise".
         key_of: An item's key. No key is twice in a batch, nor in two batches in flight;
-            an item replaces a waiting one with its key, and both count as delivered
-            when the one is.
-        merge: Gets a waiting item and a later one with its key, and returns what is sent
-            for both; by default, and when it raises, the later one. It must not call
-            the queue.
+            an item replaces one in line with its key, and both count as delivered when
+            the later one is.
+        merge: Gets an earlier item and a later one with its key, and returns what is sent
+            for both; by default, and when it raises, the later one. It is called once
+            for each two, by one thread at a time for each key: the one that adds the
+            later item, as a rule.
         source: A store behind the queue, for what is beyond its bounds: after each batch,
             in a background thread, while the queue is less than half full, it is asked
             for so many items at most. They are taken even while the queue stops.
@@ -89,7 +95,11 @@ class BatchQueue(Generic[T]):
 
     Raises:
         ValueError: An argument is out of bounds.
-        TypeError: An argument is of a wrong type, or ``flush_callback`` is async.
+        TypeError: An argument is of a wrong type, or ``flush_callback`` is async or a
+            generator.
+
+    The functions above, the items and their keys may do anything, take locks for example, and
+    may use the queue: none is called while the queue's lock is held.
     """
 
     def __init__(
@@ -120,6 +130,7 @@ class BatchQueue(Generic[T]):
         check_not_negative(flush_interval=flush_interval, retry_base_delay=retry_base_delay)
         check_not_negative(retry_max_delay=retry_max_delay)
         check_callback(flush_callback)
+        check_callable(random=random)
         check_choice(get_args(Overflow), overflow=overflow)
         self._callback = flush_callback
         self._flush_interval = flush_interval if auto_flush else None
@@ -127,11 +138,14 @@ class BatchQueue(Generic[T]):
         self._largest = min(max_bytes, max_batch_bytes or max_bytes)
         self._name = name
         self._host, self._clock = host, host.clock
-        self._rules = ItemRules(size_of, key_of, merge, source, host.clock, report=self._note_error)
+        self._rules = ItemRules(
+            size_of, key_of, merge, source, host.clock, report=self._count_error
+        )
         self._make_workers = partial(Workers, host, workers if auto_flush else 0, name)
-        self._pause = Pause(retry_base_delay, retry_max_delay, random)
+        self._pause = Pause(retry_base_delay, retry_max_delay)
+        self._random = random
         self._buffer: BatchBuffer[T] = BatchBuffer(
-            batch_size, max_batch_bytes or math.inf, max_items, max_bytes, self._rules.merge
+            batch_size, max_batch_bytes or math.inf, max_items, max_bytes
         )
         self._stop_at: float | None = None
         self.reset_after_fork()
@@ -147,13 +161,15 @@ class BatchQueue(Generic[T]):
         self._progress = self._host.make_condition(self._lock)
         self._buffer.clear()
         self._is_editing = False
-        self._plain_limit = self._find_plain_limit()
-        self._late: deque[Arrival[T]] = deque()
+        self._late: deque[Entry[T]] = deque()
+        self._merging_threads: list[int] = []
+        self._sleeps_over_merge = False
         self._workers = self._make_workers(self._work, self._work_once)
         self._pause.clear()
         self._refused: Counter[str] = Counter()
         self._flushers = self._flushes = self._callback_errors = 0
         self._last_error: str | None = None
+        self._has_remarked = False
         self._log = LogLimiter(_logger, clock=self._clock)
 
     def add_item(self, item: T) -> bool:
@@ -165,25 +181,19 @@ class BatchQueue(Generic[T]):
         Raises:
             QueueFullError: A bound is reached, with ``overflow="raise"`` only.
         """
-        arrival = self._rules.measure(item)
-        size = arrival[1]
-        with self._lock:
-            is_in = size <= self._plain_limit and self._buffer.append(arrival)
-            if is_in and not (self._workers.idle or self._workers.free):
-                return True
-            if self._is_editing:
-                self._late.append(arrival)
-                return True
-            refusal = None if is_in else self._edit(self._admit, *arrival)
-            needs_thread = self._buffer.begins_batch and self._workers.call()
-        self._workers.start(needs_thread)
-        return refusal is None or self._refuse(refusal, size)
+        entry = self._rules.make_entry(item)
+        if self._is_editing and self.is_inside():
+            self._late.append(entry)
+            return True
+        refusal = self._offer(entry)
+        self._catch_up()
+        return refusal is None or self._refuse(refusal, entry.size)
 
     def flush(self, timeout: float | None = None) -> bool:
         """Send what is there, and wait until all accepted before this call are settled.
 
         A pause after a failure is not cut short: flushing in an outage must not storm.
-        From inside the callback it does not wait.
+        From inside the callback and ``merge`` it does not wait.
 
         Args:
             timeout: Seconds to wait, at most; None waits as long as it takes.
@@ -196,9 +206,7 @@ class BatchQueue(Generic[T]):
             self._flushers += 1
             self._work.notify_all()
         try:
-            return self._wait_until(
-                lambda: not self._edit(self._buffer.has_unsettled, number), timeout
-            )
+            return self._wait_until(lambda: not self._buffer.has_unsettled(number), timeout)
         finally:
             with self._lock:
                 self._flushers -= 1
@@ -216,7 +224,6 @@ class BatchQueue(Generic[T]):
         """
         with self._lock:
             self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
-            self._plain_limit = self._find_plain_limit()
             self._pause.end()
             self._work.notify_all()
             self._progress.notify_all()
@@ -265,29 +272,35 @@ class BatchQueue(Generic[T]):
             How many items are pending again.
         """
         with self._lock:
-            dead = list(self._buffer.dead_entries)
+            dead = self._buffer.dead_entries
         chosen = [entry for entry in dead if match is None or match(entry.item)]
         with self._lock:
             items = self._edit(self._buffer.revive, chosen, self._clock())
             needs_thread = items > 0 and self._workers.call()
         self._workers.start(needs_thread)
+        self._catch_up()
         return items
 
     def drop_oldest(self) -> T | None:
-        """Give up the first item in line, and return it; None when nobody waits."""
+        """Give up the first item in line, and return it; None when there is none.
+
+        One that is being merged at this moment is passed over.
+        """
         with self._lock:
             entry = self._edit(self._buffer.drop_oldest)
             self._progress.notify_all()
-            return None if entry is None else entry.item
+        self._catch_up()
+        return None if entry is None else entry.item
 
     def pull(self) -> int:
         """Ask the source for items now, as after each batch; return how many came."""
-        items = self._ask_source(self._buffer.room)
+        entries = self._ask_source(self._buffer.room)
+        self._admit_all(entries)
         with self._lock:
-            self._take_in(items)
-            needs_thread = len(items) > 0 and self._workers.call()
+            needs_thread = len(entries) > 0 and self._workers.call()
         self._workers.start(needs_thread)
-        return len(items)
+        self._catch_up()
+        return len(entries)
 
     def __enter__(self) -> Self:
         return self
@@ -295,34 +308,60 @@ class BatchQueue(Generic[T]):
     def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
-    def _find_plain_limit(self) -> int:
-        """Return the size up to which an item may go the short way; below 0, none may."""
-        return self._largest if not self._rules.has_keys and self._stop_at is None else -1
+    # The way in
 
     def _edit(self, change: Callable[[*Ts], R], *args: *Ts) -> R:
-        """Change the buffer, then admit what came in from inside of it; with the lock held."""
-        self._is_editing, self._plain_limit = True, -1
+        """Change the buffer, with the lock held; :meth:`_catch_up` is to follow, without it.
+
+        A finalizer or signal handler that adds an item in the middle of the change finds
+        ``_is_editing``, and leaves the item in ``_late``.
+        """
+        self._is_editing = True
         try:
-            result = change(*args)
+            return change(*args)
         finally:
             self._is_editing = False
-            self._plain_limit = self._find_plain_limit()
-        while self._late:
-            refusal = self._edit(self._admit, *self._late.popleft())
-            if refusal is not None:
-                self._refused[refusal] += 1
-        return result
 
-    def _admit(self, item: T, size: int, key: Hashable | None, now: float) -> str | None:
-        """Take the item in, or return why not; with the lock held."""
+    def _offer(self, entry: Entry[T]) -> str | None:
+        """Take a new entry in, or return why not."""
+        dropped: list[Entry[T]] = []  # Kept until the lock is free: items may have finalizers.
+        refusal, needs_thread = self._take_in(entry, self._try_to_admit, dropped)
+        self._workers.start(needs_thread)
+        return refusal
+
+    def _admit_all(self, entries: Iterable[Entry[T]]) -> None:
+        """Take in what came from the source."""
+        for entry in entries:
+            self._take_in(entry, self._buffer.admit)
+
+    def _take_in(
+        self, entry: Entry[T], admit: Callable[[Entry[T], Lane[T] | None, *Ts], R], *args: *Ts
+    ) -> R:
+        """Find what is pending with the entry's key, without the lock, and admit the entry."""
+        lanes: Lanes[T] = ()
+        lane: Lane[T] | None = None
+        while True:
+            if entry.key is not None:
+                lanes, lane = self._buffer.find_lane(entry)
+            with self._lock:
+                if entry.key is None or self._buffer.knows(entry, lanes):
+                    return self._edit(admit, entry, lane, *args)
+
+    def _try_to_admit(
+        self, entry: Entry[T], lane: Lane[T] | None, dropped: list[Entry[T]]
+    ) -> tuple[str | None, bool]:
+        """Return why not, or None, and whether a thread is to be started."""
         if self._stop_at is not None:
-            return "stopped"
-        if size > self._largest:
-            return "too_large"
-        while not self._buffer.offer(item, size, key, now):
-            if self._overflow != "drop_oldest" or self._buffer.drop_oldest() is None:
-                return "full"
-        return None
+            return "stopped", False
+        if entry.size > self._largest:
+            return "too_large", False
+        while not self._buffer.has_room_for(entry, lane):
+            oldest = self._buffer.drop_oldest() if self._overflow == "drop_oldest" else None
+            if oldest is None:
+                return "full", False
+            dropped.append(oldest)
+        self._buffer.admit(entry, lane)
+        return None, not entry.is_busy and self._buffer.begins_batch and self._workers.call()
 
     def _refuse(self, reason: str, size: int) -> bool:
         with self._lock:
@@ -334,15 +373,67 @@ class BatchQueue(Generic[T]):
             )
         return False
 
+    def _catch_up(self) -> None:
+        """Do what came up under the lock and must not be done there: merge, and take in.
+
+        A finalizer in the middle of the queue leaves it to whoever leaves the lock, or to
+        a worker.
+        """
+        while self._buffer.pairs or self._late:
+            if self.is_inside():
+                self._work.notify()
+                return
+            with suppress(IndexError):  # Another thread may have been quicker.
+                self._merge(self._buffer.pairs.popleft())
+            with suppress(IndexError):
+                self._take_in_late(self._late.popleft())
+
+    def _take_in_late(self, entry: Entry[T]) -> None:
+        refusal = self._offer(entry)
+        if refusal is not None:
+            with self._lock:
+                self._refused[refusal] += 1
+
+    def _merge(self, pair: Pair[T]) -> None:
+        older, newer = pair.older.item, pair.newer.item
+        this_thread = threading.get_ident()
+        self._merging_threads.append(this_thread)
+        try:
+            item, size = self._rules.merge(older, newer, pair.newer.size)
+        except BaseException:  # An interrupt: neither is lost.
+            with self._lock:
+                self._edit(self._buffer.cancel_merge, pair)
+                self._wake_sleepers()
+            raise
+        finally:
+            self._merging_threads.remove(this_thread)
+        with self._lock:
+            self._edit(self._buffer.finish_merge, pair, item, size)
+            self._wake_sleepers()
+            needs_thread = self._buffer.begins_batch and self._workers.call()
+        self._workers.start(needs_thread)
+
+    def _wake_sleepers(self) -> None:
+        """Have those look again who did not count what was being merged."""
+        if self._sleeps_over_merge:
+            self._sleeps_over_merge = False
+            self._work.notify_all()
+            self._progress.notify_all()
+
+    # The way out
+
     def _work_once(self) -> bool:
         batch = self._await_batch()
         if batch is None:
             return False
-        self._deliver(batch)
+        self._catch_up_and_deliver(batch)
         return True
 
     def _await_batch(self) -> list[Entry[T]] | None:
-        """Sleep until a batch is due and take it; None when the work is over."""
+        """Sleep until a batch is due and take it; None when the work is over.
+
+        It is empty when something is to be merged first.
+        """
         with self._lock:
             while (delay := self._seconds_until_due()) is None or delay > 0:
                 if self._is_over():
@@ -366,45 +457,80 @@ class BatchQueue(Generic[T]):
         return not self._buffer.pending or (is_paused and not self._buffer.in_flight)
 
     def _seconds_until_due(self) -> float | None:
-        """Return when the next batch may leave; None when nothing makes it due yet."""
+        """Return when there is something to do; None when nothing makes it due yet."""
+        if self._buffer.pairs:
+            return 0.0
+        self._sleeps_over_merge = self._buffer.is_merging or self._sleeps_over_merge
         is_wanted = self._stop_at is not None or self._flushers > 0
         due = self._buffer.due_at(self._flush_interval, is_wanted)
         return None if due is None else max(due, self._pause.until) - self._clock()
 
+    def _catch_up_and_deliver(self, batch: list[Entry[T]]) -> None:
+        try:
+            self._catch_up()
+        finally:  # An interrupt must not leave the batch in flight.
+            if batch:
+                self._deliver(batch)
+
     def _deliver(self, batch: list[Entry[T]]) -> None:
         """Hand the batch to the callback and book the outcome, whatever that is."""
         try:
-            outcome = self._callback([entry.item for entry in batch])
-            retry, dead, pause = read_outcome(outcome, batch)
+            outcome = self._judge(self._callback([entry.item for entry in batch]), batch)
         except BaseException as error:
             self._settle_failure(batch, error)
             if not self._workers.survive(error):
                 raise
             return
-        more: list[Arrival[T]] = []
         try:
             # Before the batch is booked: nothing pending must mean that the source is empty too.
-            more = self._ask_source(self._buffer.room + len(batch) - len(retry))
+            more = self._ask_source(self._buffer.room + len(batch) - len(outcome.retry))
+            self._admit_all(more)
         finally:
-            with self._lock:
-                if retry and pause is None:
-                    self._pause.begin_after_failure(self._clock())
-                else:
-                    self._pause.begin_as_asked(self._clock(), pause or 0.0)
-                self._take_in(more)
-                self._settle(batch, retry, dead, outcome is not None and outcome.newest_next)
+            self._settle(batch, outcome)
         if not self._buffer.pending:
             self.pull()  # What came since then nobody else would fetch.
 
-    def _settle(
-        self, batch: list[Entry[T]], retry: list[Entry[T]], dead: list[Entry[T]], newest: bool
-    ) -> None:
-        self._flushes += 1
-        self._edit(self._buffer.settle_batch, batch, retry, dead, newest)
-        self._progress.notify_all()
+    def _judge(self, answer: object, batch: list[Entry[T]]) -> Outcome[T]:
+        try:
+            outcome = read_outcome(answer, batch)
+        except OutcomeError as error:
+            self._count_error(error)
+            told = f"the callback's answer is no use ({error}); its {len(batch)} items are dead"
+            self._log.warn("answer", f"queue {self._name}: {told} letters")
+            for entry in batch:
+                entry.reason = f"the callback's answer was no use: {error}"
+            return Outcome(dead=batch)
+        if outcome.remark is not None and not self._has_remarked:
+            self._has_remarked = True
+            _logger.warning("queue %s: the callback's answer: %s", self._name, outcome.remark)
+        return outcome
 
-    def _ask_source(self, room: int) -> list[Arrival[T]]:
-        """Return what the source gives, measured; without the lock."""
+    def _settle_failure(self, batch: list[Entry[T]], error: BaseException) -> None:
+        self._count_error(error)
+        self._settle(batch, Outcome(retry=batch), read_hint(error))
+        # By type only: the message may hold what the item holds.
+        told = f"the callback failed (it raised {type(error).__name__})"
+        kept = f"its {len(batch)} items are kept and sent again"
+        self._log.warn("callback", f"queue {self._name}: {told}; {kept}")
+
+    def _settle(self, batch: list[Entry[T]], outcome: Outcome[T], hint: float = 0.0) -> None:
+        has_failed = bool(outcome.retry) and outcome.pause is None
+        luck = self._random() if has_failed else 0.0
+        with self._lock:
+            if has_failed:
+                self._pause.begin_after_failure(self._clock(), luck, hint)
+            else:
+                self._pause.begin_as_asked(self._clock(), outcome.pause or 0.0)
+            self._flushes += 1
+            self._edit(
+                self._buffer.settle_batch,
+                *(batch, outcome.retry, outcome.dead, outcome.newest_next),
+            )
+            self._progress.notify_all()
+        self._catch_up()
+
+    def _ask_source(self, room: int) -> list[Entry[T]]:
+        """Return what the source gives, measured."""
         try:
             return self._rules.fetch(room)
         except BaseException as error:
@@ -414,25 +540,10 @@ class BatchQueue(Generic[T]):
                 raise
             return []
 
-    def _take_in(self, arrivals: list[Arrival[T]]) -> None:
-        """Admit what came from the source; with the lock held."""
-        for arrival in arrivals:
-            self._edit(self._buffer.admit, *arrival)
-
-    def _note_error(self, error: BaseException) -> None:
-        self._callback_errors += 1
-        self._last_error = type(error).__name__
-
-    def _settle_failure(self, batch: list[Entry[T]], error: BaseException) -> None:
-        hint = read_hint(error)
+    def _count_error(self, error: BaseException) -> None:
         with self._lock:
-            self._note_error(error)
-            self._pause.begin_after_failure(self._clock(), hint)
-            self._settle(batch, batch, [], newest=False)
-        # By type only: the message may hold what the item holds.
-        what = error if isinstance(error, OutcomeError) else f"it raised {type(error).__name__}"
-        told = f"the callback failed ({what}); its {len(batch)} items are kept and sent again"
-        self._log.warn("callback", f"queue {self._name}: {told}")
+            self._callback_errors += 1
+            self._last_error = type(error).__name__
 
     def _wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
         """Wait for ``is_done``; do the work in this thread if no worker can."""
@@ -444,12 +555,16 @@ class BatchQueue(Generic[T]):
                 left = deadline - self._clock()
                 if is_done():
                     return True
-                if left <= 0 or self._workers.is_one():
+                if left <= 0 or self._is_awaited():
                     return False
                 delay = self._seconds_until_due() if works_here else None
                 if delay is not None and delay <= 0:
                     batch = self._edit(self._buffer.take_batch)
                 else:
                     wait_for(self._progress, left if delay is None else min(left, delay))
-            if batch:
-                self._deliver(batch)
+            if batch is not None:
+                self._catch_up_and_deliver(batch)
+
+    def _is_awaited(self) -> bool:
+        """Whether the calling thread is in the callback or in ``merge``: it would wait for itself."""
+        return self._workers.is_one() or threading.get_ident() in self._merging_threads

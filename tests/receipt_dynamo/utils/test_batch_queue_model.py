@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry
+from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry, Lane
 from support.queue_model import (
     BATCH,
     BATCH_BYTES,
@@ -40,12 +40,8 @@ class BufferAgainstModel(RuleBasedStateMachine):
 
     @initialize(merge=st.sampled_from([take_later, join]))
     def begin(self, merge: Any) -> None:
-        def merge_sized(earlier: Item, later: Item, size: int) -> tuple[Item, int]:
-            assert size == later.size
-            merged = merge(earlier, later)
-            return merged, merged.size
-
-        self.buffer: BatchBuffer[Item] = BatchBuffer(BATCH, BATCH_BYTES, ITEMS, BYTES, merge_sized)
+        self.buffer: BatchBuffer[Item] = BatchBuffer(BATCH, BATCH_BYTES, ITEMS, BYTES)
+        self.merge = merge
         self.model = QueueModel(merge)
         self.flights: list[tuple[list[Cell], list[Entry[Item]]]] = []
         self.now = 0.0
@@ -56,20 +52,35 @@ class BufferAgainstModel(RuleBasedStateMachine):
         self.made += 1
         return Item((self.made,), key, size)
 
-    @rule(size=SIZES, key=KEYS, is_short_way=st.booleans())
-    def accept(self, size: int, key: str | None, is_short_way: bool) -> None:
+    def make_entry(self, item: Item) -> tuple[Entry[Item], Lane[Item] | None]:
+        # One hash for all keys: they are told apart by what they are.
+        entry = Entry(item, item.size, self.now, item.key, 7)
+        lanes, lane = self.buffer.find_lane(entry)
+        assert self.buffer.knows(entry, lanes)
+        return entry, lane if item.key is not None else None
+
+    def merge_pairs(self) -> None:
+        while self.buffer.pairs:
+            pair = self.buffer.pairs.popleft()
+            merged = self.merge(pair.older.item, pair.newer.item)
+            self.buffer.finish_merge(pair, merged, merged.size)
+
+    @rule(size=SIZES, key=KEYS)
+    def accept(self, size: int, key: str | None) -> None:
         item = self.make_item(size, key)
+        entry, lane = self.make_entry(item)
         expected = self.model.offer(item, self.now)
-        if key is None and is_short_way:
-            assert self.buffer.append((item, size, None, self.now)) == expected
-        else:
-            assert self.buffer.offer(item, size, key, self.now) == expected
+        assert self.buffer.has_room_for(entry, lane) == expected
+        if expected:
+            self.buffer.admit(entry, lane)
+        self.merge_pairs()
 
     @rule(size=SIZES, key=KEYS)
     def admit_beyond_the_bounds(self, size: int, key: str | None) -> None:
         item = self.make_item(size, key)
         self.model.admit(item, self.now)
-        self.buffer.admit(item, size, key, self.now)
+        self.buffer.admit(*self.make_entry(item))
+        self.merge_pairs()
 
     @rule()
     def take(self) -> None:
@@ -99,6 +110,7 @@ class BufferAgainstModel(RuleBasedStateMachine):
         for entry, fate in zip(batch, fates, strict=True):
             by_fate[fate].append(entry)
         self.buffer.settle_batch(batch, by_fate["retry"], by_fate["dead"], newest_next)
+        self.merge_pairs()
         self.model.settle(cells, fates, newest_next)
 
     @rule()
@@ -117,6 +129,7 @@ class BufferAgainstModel(RuleBasedStateMachine):
         cells = [cell for cell, pick in zip(self.model.dead, picks, strict=True) if pick]
         expected = self.model.revive(cells, self.now)
         assert self.buffer.revive(chosen, self.now) == expected
+        self.merge_pairs()
 
     @invariant()
     def the_accounts_agree(self) -> None:

@@ -290,26 +290,3 @@ def test_what_a_callback_raised_is_logged_by_type_once_a_minute(
         "its 2 items are kept and sent again"
     )
     assert caplog.messages == [line, f"{line} (2 more since the last such line)"]
-
-
-@pytest.mark.parametrize(
-    ("answer", "complaint"),
-    [
-        ("a str", "it returned a str; accepted are None and a FlushResult"),
-        (
-            FlushResult(["stranger"]),
-            "it spoke of an item that is not of its batch, or twice of one",
-        ),
-        (FlushResult((), (), "soon"), "its retry_after is a str; accepted are None and seconds"),  # type: ignore[arg-type]
-    ],
-)
-def test_a_wrong_answer_of_the_callback_is_explained(
-    caplog: pytest.LogCaptureFixture, answer: Any, complaint: str
-) -> None:
-    queue = open_queue(SimulatedHost(), lambda batch: answer, name="rows", batch_size=1)
-    queue.add_item("a")
-    take_turn(queue)
-    assert caplog.messages == [
-        f"queue rows: the callback failed ({complaint}); its 1 items are kept and sent again"
-    ]
-    assert queue.get_stats().last_error == "OutcomeError"

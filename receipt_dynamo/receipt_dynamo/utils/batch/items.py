@@ -1,4 +1,7 @@
-"""What the owner of a batch queue says of its items: size, key, how to merge, where more are."""
+"""What the owner of a batch queue says of its items: size, key, how to merge, where more are.
+
+All of it is called without the queue's lock.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Generic, TypeVar
 
 from receipt_dynamo.utils.arguments import check_callable, given
-from receipt_dynamo.utils.batch.buffer import Arrival
+from receipt_dynamo.utils.batch.buffer import Entry
 
 T = TypeVar("T")
 
@@ -17,15 +20,14 @@ class ItemRules(Generic[T]):
     Args:
         size_of: An item's size in bytes; None is no size.
         key_of: An item's key; None is no key.
-        merge: Makes one item of a waiting one and a later one with its key; None takes the
+        merge: Makes one item of an earlier one and a later one with its key; None takes the
             later one.
         source: A store of more items; None has none.
         clock: Monotonic time in seconds.
         report: Gets what ``merge`` raised.
 
     Attributes:
-        has_keys: Whether items may have a key.
-        measure: Returns an item with its size, its key, and the time.
+        make_entry: Returns an item with its size, its key, and the time.
 
     Raises:
         TypeError: One of them cannot be called.
@@ -42,47 +44,61 @@ class ItemRules(Generic[T]):
         report: Callable[[Exception], object],
     ) -> None:
         check_callable(**given(size_of=size_of, key_of=key_of, merge=merge, source=source))
-        self._size_of = size_of or _has_no_size
+        self._measure = _has_no_size if size_of is None else _make_measure(size_of)
         self._merge = merge
         self._source = source
         self._report = report
-        self.has_keys = key_of is not None
-        self.measure = _make_measure(self._size_of, key_of, clock)
+        self.make_entry = _make_entry_maker(self._measure, key_of, clock)
 
-    def merge(self, waiting: T, later: T, size: int) -> tuple[T, int]:
-        """Return what is sent for both, and its size; ``size`` is that of the later one."""
+    def merge(self, older: T, newer: T, size: int) -> tuple[T, int]:
+        """Return what is sent for both, and its size; ``size`` is that of the newer one."""
         if self._merge is None:
-            return later, size
+            return newer, size
         try:
-            merged = self._merge(waiting, later)
-            return merged, self._size_of(merged)
+            merged = self._merge(older, newer)
+            return merged, self._measure(merged)
         except Exception as error:  # noqa: BLE001 - it must not stop a worker
             self._report(error)
-            return later, size
+            return newer, size
 
-    def fetch(self, room: int) -> list[Arrival[T]]:
+    def fetch(self, room: int) -> list[Entry[T]]:
         """Return what the source gives for so much room, measured."""
         if self._source is None or room < 1:
             return []
-        return [self.measure(item) for item in self._source(room)]
+        return [self.make_entry(item) for item in self._source(room)]
 
 
 def _has_no_size(_: object) -> int:
     return 0
 
 
-def _make_measure(
-    size_of: Callable[[T], int],
-    key_of: Callable[[T], Hashable] | None,
-    clock: Callable[[], float],
-) -> Callable[[T], Arrival[T]]:
-    # Not a method: the attributes that it would look up cost a tenth of add_item.
-    if key_of is None:
-        return lambda item: (item, size_of(item), None, clock())
-
-    def measure(item: T) -> Arrival[T]:
-        size, key = size_of(item), key_of(item)
-        hash(key)  # An unhashable one fails here, in its caller, and not later in a worker.
-        return item, size, key, clock()
+def _make_measure(size_of: Callable[[T], int]) -> Callable[[T], int]:
+    def measure(item: T) -> int:
+        size = size_of(item)
+        # Here, in its caller, and not later in a worker, under the lock.
+        if type(size) is not int or size < 0:
+            raise ValueError(
+                f"size_of returned {size!r} of type {type(size).__name__}; "
+                "accepted are whole numbers of 0 or more"
+            )
+        return size
 
     return measure
+
+
+def _make_entry_maker(
+    measure: Callable[[T], int],
+    key_of: Callable[[T], Hashable] | None,
+    clock: Callable[[], float],
+) -> Callable[[T], Entry[T]]:
+    # Not a method: the attributes that it would look up cost a tenth of add_item.
+    if key_of is None:
+        return lambda item: Entry(item, measure(item), clock())
+
+    def make_entry(item: T) -> Entry[T]:
+        size, key = measure(item), key_of(item)
+        if key is None:
+            return Entry(item, size, clock())
+        return Entry(item, size, clock(), key, hash(key))
+
+    return make_entry

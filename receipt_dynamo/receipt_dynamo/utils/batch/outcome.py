@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Literal, TypeAlias, TypeVar
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.arguments import check_callable
-from receipt_dynamo.utils.batch.buffer import Entry
+from receipt_dynamo.utils.batch.buffer import Entry, are_equal
 
 T = TypeVar("T")
 Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
@@ -21,12 +23,14 @@ class QueueFullError(ReceiptDynamoError):
 
 
 class OutcomeError(ReceiptDynamoError):
-    """What a callback returned makes no sense; its batch is kept, and sent again."""
+    """What a callback returned does not tell what was delivered; its batch is given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class FlushResult(Generic[T]):
     """What became of one batch; what is in neither list is delivered.
+
+    Items are known by identity, else by equality.
 
     Attributes:
         retry: Items that go back to the front of the queue, in this order.
@@ -49,7 +53,7 @@ class DeadLetter(Generic[T]):
 
     Attributes:
         item: The item.
-        reason: What the callback said.
+        reason: What the callback said, or what is wrong with what it returned.
         attempts: How often it was handed to the callback.
     """
 
@@ -67,12 +71,13 @@ class BatchQueueStats:
         delivered: Items that the callback settled as delivered.
         pending: Items not settled, those in flight included.
         in_flight: Items in the hands of a callback right now.
-        dead: Items that the callback gave up.
+        dead: Items that were given up, see :meth:`BatchQueue.dead_letters`.
         dropped: Items given up under ``overflow="drop_oldest"``.
         refused: Items not accepted, by reason: "full", "too_large", "stopped".
         pending_bytes: Bytes held, those of dead items included.
         flushes: Batches that came back from the callback.
-        callback_errors: How often the callback, or ``merge``, raised.
+        callback_errors: How often the callback, or ``merge``, raised, or the callback's
+            answer did not tell what was delivered.
         last_error: Type of the latest such error, or None.
     """
 
@@ -90,45 +95,112 @@ class BatchQueueStats:
 
 
 def check_callback(flush_callback: object) -> None:
-    """Raise TypeError for what cannot be called, or would have to be awaited."""
+    """Raise TypeError for what cannot be called, or does nothing when it is."""
     check_callable(flush_callback=flush_callback)
-    if inspect.iscoroutinefunction(flush_callback):
-        raise TypeError("flush_callback is async; accepted is a function, which a thread calls")
+    for form in (flush_callback, type(flush_callback).__call__):
+        for is_lazy, kind in _LAZY_KINDS:
+            if is_lazy(form):
+                raise TypeError(
+                    f"flush_callback is {kind}; accepted is a function, which a thread calls"
+                )
 
 
-def read_outcome(
-    outcome: FlushResult[T] | None, batch: Sequence[Entry[T]]
-) -> tuple[list[Entry[T]], list[Entry[T]], float | None]:
-    """Find the entries that the callback speaks of, by the identity of their items.
+_LAZY_KINDS: Final = (
+    (inspect.iscoroutinefunction, "async"),
+    (inspect.isasyncgenfunction, "an async generator"),
+    (inspect.isgeneratorfunction, "a generator"),
+)
+
+
+@dataclass(slots=True)
+class Outcome(Generic[T]):
+    """What became of a batch, by its entries.
+
+    Attributes:
+        retry: Those that go back to the front, in this order.
+        dead: Those given up; each knows the reason.
+        pause: Seconds before the next batch, or None.
+        newest_next: Whether the newest items are next.
+        remark: What is odd about the answer, for a log line; None is nothing.
+    """
+
+    retry: list[Entry[T]] = field(default_factory=list)
+    dead: list[Entry[T]] = field(default_factory=list)
+    pause: float | None = None
+    newest_next: bool = False
+    remark: str | None = None
+
+
+def read_outcome(answer: object, batch: Sequence[Entry[T]]) -> Outcome[T]:
+    """Find the entries that the callback speaks of.
+
+    None, and whatever else is no :class:`FlushResult`, delivers them all: many a driver's
+    call returns something. What shows that nothing was done yet, or says no, does not.
 
     Raises:
-        OutcomeError: The answer makes no sense; the message says why, and holds no item.
+        OutcomeError: The answer does not tell what was delivered; the message says why,
+            and holds no item.
     """
-    if outcome is None:
-        return [], [], None
-    if not isinstance(outcome, FlushResult):
+    if answer is None:
+        return Outcome()
+    if not isinstance(answer, FlushResult):
+        return Outcome(remark=_judge_stranger(answer))
+    pause, remark = _read_seconds(answer.retry_after)
+    outcome: Outcome[T] = Outcome(pause=pause, newest_next=bool(answer.newest_next), remark=remark)
+    try:
+        retry, dead = list(answer.retry), [(item, str(reason)) for item, reason in answer.dead]
+    except (TypeError, ValueError):
         raise OutcomeError(
-            f"it returned a {type(outcome).__name__}; accepted are None and a FlushResult"
-        )
-    if not outcome.retry and not outcome.dead:
-        return [], [], _read_seconds(outcome.retry_after)
+            "it returned a FlushResult whose retry is no sequence of items, or whose dead is "
+            "no sequence of pairs of an item and a reason"
+        ) from None
+    if not retry and not dead:
+        return outcome
+    find = _make_finder(batch)
+    outcome.retry = [find(item) for item in retry]
+    outcome.dead = [find(item) for item, _ in dead]
+    for entry, (_, reason) in zip(outcome.dead, dead, strict=True):
+        entry.reason = reason
+    return outcome
+
+
+def _judge_stranger(answer: object) -> str:
+    """Return what is odd about an answer that is no FlushResult.
+
+    Raises:
+        OutcomeError: It shows that the items may not have been delivered.
+    """
+    kind = type(answer).__name__
+    if answer is False:
+        raise OutcomeError("it returned False; accepted are None and a FlushResult")
+    if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
+        raise OutcomeError(f"it returned a {kind}, which nobody runs")
+    if inspect.isawaitable(answer) or isinstance(answer, Future):
+        if inspect.iscoroutine(answer):
+            answer.close()  # Else Python complains as well, and of less.
+        raise OutcomeError(f"it returned a {kind}, which nobody awaits")
+    return f"it returned a {kind}, which is ignored; accepted are None and a FlushResult"
+
+
+def _make_finder(batch: Sequence[Entry[T]]) -> Callable[[T], Entry[T]]:
+    """Return what finds an item's entry, each once."""
+    left: dict[Entry[T], None] = dict.fromkeys(batch)
     by_item: dict[int, list[Entry[T]]] = {}
-    for entry in batch:
+    for entry in reversed(batch):
         by_item.setdefault(id(entry.item), []).append(entry)
 
     def find(item: T) -> Entry[T]:
-        entries = by_item.get(id(item))
-        if not entries:
+        same = by_item.get(id(item), [])
+        while same and same[-1] not in left:
+            same.pop()
+        equal = (entry for entry in left if are_equal(entry.item, item))
+        entry = same[-1] if same else next(equal, None)
+        if entry is None:
             raise OutcomeError("it spoke of an item that is not of its batch, or twice of one")
-        return entries.pop(0)
+        del left[entry]
+        return entry
 
-    retry = [find(item) for item in outcome.retry]
-    dead = []
-    for item, reason in outcome.dead:
-        entry = find(item)
-        entry.reason = reason
-        dead.append(entry)
-    return retry, dead, _read_seconds(outcome.retry_after)
+    return find
 
 
 def read_hint(error: BaseException) -> float:
@@ -137,13 +209,18 @@ def read_hint(error: BaseException) -> float:
         hint = getattr(error, "retry_after", None)
     except Exception:  # noqa: BLE001 - of the exception's own
         hint = None
-    return hint if isinstance(hint, (int, float)) else 0.0
+    seconds, _ = _read_seconds(hint)
+    return seconds or 0.0
 
 
-def _read_seconds(retry_after: object) -> float | None:
+def _read_seconds(retry_after: object) -> tuple[float | None, str | None]:
+    """Return a pause in seconds, and what is odd about it."""
     if retry_after is None:
-        return None
-    if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)):
-        kind = type(retry_after).__name__
-        raise OutcomeError(f"its retry_after is a {kind}; accepted are None and seconds")
-    return float(retry_after)
+        return None, None
+    if isinstance(retry_after, (int, float)) and not isinstance(retry_after, bool):
+        try:
+            return float(retry_after), None
+        except OverflowError:
+            return math.inf, None
+    kind = type(retry_after).__name__
+    return None, f"its retry_after is a {kind}, which is ignored; accepted are None and seconds"

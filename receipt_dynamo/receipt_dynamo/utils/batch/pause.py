@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
-from receipt_dynamo.utils.arguments import check_callable
 from receipt_dynamo.utils.backoff import backoff_delay
 
 
@@ -15,14 +13,11 @@ class Pause:
     Args:
         base_delay: Seconds of the first pause, at most.
         max_delay: Seconds of the longest one.
-        random: Uniform random numbers from 0 to 1.
     """
 
-    def __init__(self, base_delay: float, max_delay: float, random: Callable[[], float]) -> None:
-        check_callable(random=random)
+    def __init__(self, base_delay: float, max_delay: float) -> None:
         self._base_delay = base_delay
         self._max_delay = max_delay
-        self._random = random
         self.clear()
 
     def clear(self) -> None:
@@ -30,14 +25,20 @@ class Pause:
         self._failures = 0
         self.until = -math.inf
 
-    def begin_after_failure(self, now: float, hint: float = 0.0) -> None:
-        """Pause longer than the last time, or for ``hint`` seconds; the longest at most."""
+    def begin_after_failure(self, now: float, luck: float, hint: float = 0.0) -> None:
+        """Pause longer than the last time, or for ``hint`` seconds; the longest at most.
+
+        Args:
+            now: The time.
+            luck: A random number from 0 to 1, for the jitter.
+            hint: Seconds for which the other side asked.
+        """
         self._failures += 1
         delay = backoff_delay(
             self._failures,
             base_delay=self._base_delay,
             max_delay=self._max_delay,
-            random=self._random,
+            random=lambda: luck,
         )
         # Clamped: one wrong header must not stop the queue for years.
         self.until = max(self.until, now + min(max(delay, hint), self._max_delay))
