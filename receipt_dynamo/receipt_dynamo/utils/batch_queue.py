@@ -566,5 +566,5 @@ class BatchQueue(Generic[T]):
                 self._catch_up_and_deliver(batch)
 
     def _is_awaited(self) -> bool:
-        """Whether the calling thread is in the callback or in ``merge``: it would wait for itself."""
+        """Whether the calling thread is in the callback or a merge, and would wait for itself."""
         return self._workers.is_one() or threading.get_ident() in self._merging_threads
