@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from support.simulated_host import SimulatedHost, take_turn
 
 from receipt_dynamo import BatchQueue, FlushResult
+from support.simulation.host import SimulatedHost, take_turn
 
 
 class Gate:
