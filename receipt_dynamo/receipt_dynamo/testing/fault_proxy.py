@@ -24,7 +24,7 @@ from receipt_dynamo.testing.fault_plan import (
     combine,
 )
 from receipt_dynamo.testing.faults import Fault, Latency
-from receipt_dynamo.testing.listener import Listener
+from receipt_dynamo.testing.listening_port import ListeningPort
 
 _LOG_SIZE: Final = 10_000
 _STOP_TIMEOUT: Final = 10.0
@@ -80,8 +80,8 @@ class FaultProxy:
         self._counts: Counter[str] = Counter()
         self._log: deque[RequestEntry] = deque(maxlen=_LOG_SIZE)
         self._connections: set[ClientConnection] = set()
-        self._listener_lock = threading.Lock()
-        self._listener: Listener | None = None
+        self._port_lock = threading.Lock()
+        self._port: ListeningPort | None = None
 
     def start(self) -> None:
         """Listen on a free loopback port.
@@ -89,18 +89,18 @@ class FaultProxy:
         Raises:
             RuntimeError: It is started already.
         """
-        with self._listener_lock:
-            if self._listener is not None:
+        with self._port_lock:
+            if self._port is not None:
                 raise RuntimeError("the fault proxy is started already")
-            self._listener = Listener(self._accept)
-            self._listener.open()
+            self._port = ListeningPort(self._accept)
+            self._port.open()
 
     def stop(self) -> None:
         """Reset every connection, end every wait and thread, and give the port back."""
-        with self._listener_lock:
-            listener, self._listener = self._listener, None
-            if listener is not None:
-                listener.dispose()
+        with self._port_lock:
+            port, self._port = self._port, None
+            if port is not None:
+                port.dispose()
         self._hang_up()
 
     def __enter__(self) -> Self:
@@ -122,8 +122,8 @@ class FaultProxy:
         Raises:
             RuntimeError: The proxy is not started.
         """
-        with self._listener_lock:
-            return f"http://127.0.0.1:{self._get_listener().port}"
+        with self._port_lock:
+            return f"http://127.0.0.1:{self._get_port().number}"
 
     @property
     def requests(self) -> tuple[RequestEntry, ...]:
@@ -229,8 +229,8 @@ class FaultProxy:
         Raises:
             RuntimeError: The proxy is not started.
         """
-        with self._listener_lock:
-            self._get_listener().close()
+        with self._port_lock:
+            self._get_port().close()
         self._hang_up()
 
     def up(self) -> None:
@@ -239,15 +239,15 @@ class FaultProxy:
         Raises:
             RuntimeError: The proxy is not started.
         """
-        with self._listener_lock:
-            listener = self._get_listener()
-            if not listener.is_open:
-                listener.open()
+        with self._port_lock:
+            port = self._get_port()
+            if not port.is_open:
+                port.open()
 
-    def _get_listener(self) -> Listener:
-        if self._listener is None:
+    def _get_port(self) -> ListeningPort:
+        if self._port is None:
             raise RuntimeError("the fault proxy is not started; use it in a with block")
-        return self._listener
+        return self._port
 
     def _accept(self, client: socket.socket) -> None:
         connection = ClientConnection(client, self._upstream, self._handle, self._forget)
@@ -287,7 +287,7 @@ class FaultProxy:
         answer = (
             faults[-1].answer(Exchange(request, forward, dice)) if faults else Answer(forward())
         )
-        self._note(request, faults, answer)
+        self._log_request(request, faults, answer)
         if answer.hold:
             _wait(release, answer.hold)
         return answer
@@ -306,7 +306,7 @@ class FaultProxy:
             dice = random.Random(self._dice.random())  # noqa: S311 - chance that can be repeated
             return faults, self._release, dice
 
-    def _note(self, request: Request, faults: tuple[Fault, ...], answer: Answer) -> None:
+    def _log_request(self, request: Request, faults: tuple[Fault, ...], answer: Answer) -> None:
         status = answer.reply.status if answer.reply else None
         entry = RequestEntry(request.operation, request.items, faults, status, self._clock())
         with self._answered:

@@ -1,4 +1,4 @@
-"""The listening socket: it can refuse connections for a while, and keeps its port."""
+"""A listening port that can refuse connections for a while, and is kept meanwhile."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _HOST: Final = "127.0.0.1"
 _BACKLOG: Final = 128
 
 
-class Listener:
+class ListeningPort:
     """Accepts connections on a free loopback port, in a thread, between open and close.
 
     While it is closed, the port is bound but not listened on: connections are refused,
     and no other program can take the port.
 
     Args:
-        on_accept: Called with each accepted socket, in the listener's thread.
+        on_accept: Called with each accepted socket, in a thread of this object.
     """
 
     def __init__(self, on_accept: Callable[[socket.socket], None]) -> None:
         self._on_accept = on_accept
         self._socket = _bind(0)
-        self.port: Final[int] = self._socket.getsockname()[1]
+        self.number: Final[int] = self._socket.getsockname()[1]
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread: threading.Thread | None = None
 
@@ -51,7 +51,7 @@ class Listener:
         self._thread = None
         self._wake_reader.recv(1)
         self._close_socket()
-        self._socket = _bind(self.port)
+        self._socket = _bind(self.number)
 
     def dispose(self) -> None:
         """Close for good and give the port back."""
