@@ -132,7 +132,7 @@ class ClientManager:
 
     @property
     def async_openai(self) -> AsyncOpenAI:
-        """As :attr:`openai`, an ``openai.AsyncOpenAI``."""
+        """An ``openai.AsyncOpenAI`` whose calls are recorded; see :attr:`openai`."""
         return self._async_openai.get()
 
     @property
@@ -147,7 +147,7 @@ class ClientManager:
 
     @property
     def async_anthropic(self) -> AsyncAnthropic:
-        """As :attr:`anthropic`, an ``anthropic.AsyncAnthropic``."""
+        """An ``anthropic.AsyncAnthropic`` whose calls are recorded; see :attr:`anthropic`."""
         return self._async_anthropic.get()
 
     def set_tracking_context(
@@ -195,7 +195,12 @@ class ClientManager:
                     stack.callback(client.close)
 
     async def aclose(self, timeout: float | None = CLOSE_TIMEOUT) -> None:  # noqa: ASYNC109
-        """As :meth:`close`, without blocking the event loop; also closes the asyncio clients."""
+        """Close the clients as :meth:`close` does, and the asyncio clients, beside the event loop.
+
+        Args:
+            timeout: Seconds to wait for delivery, at most; None waits for as long as it
+                takes.
+        """
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, self.close, timeout)
             for client in (self._async_openai.close(), self._async_anthropic.close()):

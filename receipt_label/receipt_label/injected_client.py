@@ -99,27 +99,43 @@ def accept_direct_client(
     return receipt_dynamo.DynamoClient(table_name, client=client, **form)
 
 
-def _judge(client: Any, environment: Environment) -> _Kind:
-    """Return what kind of client this is, by its class: a mock with a spec lies to isinstance.
+def _judge(client: object, environment: Environment) -> _Kind:
+    """Return what kind of client this is.
 
     Raises:
         TypeError: It is none that is accepted here.
     """
+    kind = _find_kind(client, environment)
+    if kind is None:
+        raise TypeError(
+            f"dynamo_client is of type {type(client).__name__}; accepted are "
+            "ResilientDynamoClient, DynamoClient and a boto3 DynamoDB client, and in the test "
+            "environment any object with a method put_ai_usage_metric"
+        )
+    if inspect.iscoroutinefunction(getattr(client, "put_ai_usage_metric", None)):
+        raise TypeError(
+            f"dynamo_client is of type {type(client).__name__}, whose put_ai_usage_metric is "
+            "async, so that nobody would wait for it; accepted is a plain method"
+        )
+    return kind
+
+
+def _find_kind(client: Any, environment: Environment) -> _Kind | None:
+    """Return the kind by the client's class: a mock with a spec lies to isinstance."""
     if receipt_dynamo.is_boto3_client(client):
         return _Kind.BOTO3
-    # One whose class skipped the constructor reaches no table.
-    reaches_table = isinstance(getattr(client, "table_name", None), str)
-    if issubclass(type(client), receipt_dynamo.ResilientDynamoClient) and reaches_table:
+    if issubclass(type(client), receipt_dynamo.ResilientDynamoClient) and _has_table(client):
         return _Kind.RESILIENT
     if environment is Environment.TEST and _takes_metrics(client):
         return _Kind.OF_A_TEST
     if issubclass(type(client), receipt_dynamo.DynamoClient) and _has_target(client):
         return _Kind.PLAIN
-    raise TypeError(
-        f"dynamo_client is of type {type(client).__name__}; accepted are "
-        "ResilientDynamoClient, DynamoClient and a boto3 DynamoDB client, and in the test "
-        "environment any object with a method put_ai_usage_metric"
-    )
+    return None
+
+
+def _has_table(client: object) -> bool:
+    """Whether the client reaches a table: one whose class skipped the constructor does not."""
+    return isinstance(getattr(client, "table_name", None), str)
 
 
 def _has_target(client: receipt_dynamo.DynamoClient) -> bool:
@@ -133,13 +149,8 @@ def _has_target(client: receipt_dynamo.DynamoClient) -> bool:
 
 
 def _takes_metrics(client: object) -> bool:
-    method = getattr(client, "put_ai_usage_metric", None)
-    if inspect.iscoroutinefunction(method):
-        raise TypeError(
-            f"dynamo_client is of type {type(client).__name__}, whose put_ai_usage_metric is "
-            "async, so that nobody would wait for it; accepted is a plain method"
-        )
-    return callable(method) and not isinstance(client, type)
+    """Whether records can be put; a class that was not called yet is no client."""
+    return callable(getattr(client, "put_ai_usage_metric", None)) and not isinstance(client, type)
 
 
 def _log_another_table(client: Any, kind: _Kind, table_name: str | None) -> None:

@@ -377,6 +377,20 @@ def test_in_a_test_a_client_that_would_have_to_be_awaited_is_refused(
         accept(make(), environment=Environment.TEST, table_name="receipts")
 
 
+class AsyncDynamoClient(DynamoClient):
+    async def put_ai_usage_metric(self, metric: AIUsageMetric) -> None: ...  # type: ignore[override]
+
+
+@both_paths
+@pytest.mark.parametrize("environment", Environment)
+def test_a_plain_client_that_would_have_to_be_awaited_is_refused(
+    accept: Any, environment: Environment
+) -> None:
+    client = AsyncDynamoClient("its-table", "eu-central-1", ENDPOINT)
+    with pytest.raises(TypeError, match="put_ai_usage_metric is async"):
+        accept(client, environment=environment, table_name=None)
+
+
 @both_paths
 @pytest.mark.parametrize("client", [object(), "receipts", None, MemoryWriter])
 def test_in_a_test_an_object_without_the_method_is_a_type_error(

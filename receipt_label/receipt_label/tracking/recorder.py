@@ -90,7 +90,7 @@ class CallRecorder:
             self._deliver_in_turn(metric)
 
     async def atake(self, call: ObservedCall) -> None:
-        """As :meth:`take`, without blocking the event loop."""
+        """Record a call that is over, without blocking the event loop."""
         metric = self._try_to_make(call)
         if metric is None:
             return
@@ -132,7 +132,7 @@ class CallRecorder:
         return self._deliver(complete)
 
     def record_usage(self, metric: AIUsageMetric, usage: TokenUsage) -> bool:
-        """As :meth:`record`, and price what the call used."""
+        """Record a call that the caller describes, with the price of what it used."""
         price = self._try_to_price(metric.service, metric.model, usage, metric.timestamp)
         if price.cost_usd is None:
             self.outcomes.add("unpriced")

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import receipt_dynamo
-from receipt_label.arguments import check_bool, check_text, check_type
+from receipt_label.arguments import check_bool, check_mapping, check_text, check_type
 from receipt_label.calls.recorded import is_recorded, mark_recorded
 from receipt_label.client_config import check_table_name, read_table_name
 from receipt_label.environment import (
@@ -161,7 +161,8 @@ class AIUsageTracker(CallDecorators, RecordMaker):
             timestamp: When the call began; now by default. A naive time is taken as UTC.
 
         Returns:
-            As :meth:`record`; True also when it is recorded already.
+            True when DynamoDB's client took the record, or the reply is recorded already; False
+            when it refused it or failed, which is counted and logged.
 
         Raises:
             TypeError: An argument is of a wrong type.
@@ -206,10 +207,13 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         return self._wrap(client, "openai", include_usage)
 
     def wrap_anthropic(self, client: ClientT) -> ClientT:
-        """As :meth:`wrap_openai`, for an ``anthropic.Anthropic`` or ``AsyncAnthropic``.
+        """Return a copy of an Anthropic client whose calls are recorded; see :meth:`wrap_openai`.
+
+        Args:
+            client: An ``anthropic.Anthropic`` or ``anthropic.AsyncAnthropic``.
 
         Raises:
-            TypeError: It is something else.
+            TypeError: ``client`` is something else.
         """
         return self._wrap(client, "anthropic")
 
@@ -291,11 +295,15 @@ class AIUsageTracker(CallDecorators, RecordMaker):
             metadata: More for the record's metadata.
 
         Returns:
-            As :meth:`record`.
+            True when DynamoDB's client took the record; False when it refused it or failed,
+            which is counted and logged.
 
         Raises:
+            TypeError: ``metadata`` is no mapping.
             ValueError: An argument cannot be used; the message names it and what is accepted.
         """
+        if metadata is not None:
+            check_mapping("metadata", metadata)
         usage = TokenUsage(
             input_tokens=input_tokens,
             output_tokens=output_tokens,

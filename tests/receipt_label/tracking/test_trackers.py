@@ -468,6 +468,15 @@ def test_a_bad_review_is_refused(
     assert writer.records == []
 
 
+@pytest.mark.parametrize("metadata", ["repository", 7, [("a", 1)], ""])
+def test_metadata_of_a_review_that_are_no_mapping_are_refused_by_name(
+    writer: MemoryWriter, metadata: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"metadata is of type .*; accepted is a mapping"):
+        AIUsageTracker(writer).track_github_claude_review(1, "m", 1, 1, metadata=metadata)
+    assert writer.records == []
+
+
 def test_prices_of_the_users_own_are_used(writer: MemoryWriter) -> None:
     book = PriceBook({("anthropic", "claude-next"): TokenPrice(input=Decimal(1))})
     AIUsageTracker(writer, price_book=book).track_github_claude_review(1, "claude-next", 7, 0)
