@@ -39,15 +39,15 @@ class ReplyClock:
     def watch(cls, client: DynamoDBClient, clock: Callable[[], float] = time.time) -> Self:
         """Return one that sees all replies to a boto3 client."""
         watcher = cls(clock)
-        client.meta.events.register("response-received.dynamodb.*", watcher._note)
+        client.meta.events.register("response-received.dynamodb.*", watcher._compare)
         return watcher
 
-    def _note(self, response_dict: dict[str, Any] | None, **_: object) -> None:
+    def _compare(self, response_dict: dict[str, Any] | None, **_: object) -> None:
         date = (response_dict or {}).get("headers", {}).get("date")
         if date is None:
             return
         try:
-            told = parsedate_to_datetime(date).timestamp()
+            theirs = parsedate_to_datetime(date).timestamp()
         except ValueError:
             return
-        self.skew = self._clock() - told
+        self.skew = self._clock() - theirs

@@ -44,7 +44,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "--timezone",
         metavar="NAME",
         default="UTC",
-        help="in which days begin and hours are told, such as Europe/Berlin (%(default)s)",
+        help="time zone of days and hours, such as Europe/Berlin (%(default)s)",
     )
     filters = parser.add_argument_group("filters", "only calls with all of these")
     for name, meaning in _FILTERS.items():

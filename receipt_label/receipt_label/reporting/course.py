@@ -38,19 +38,19 @@ class Step:
 
 
 def choose_step(period: Period, now: datetime) -> str:
-    """Return in which steps the course is told: "hour", or "day"."""
+    """Return the length of a step: "hour", or "day"."""
     if period.start is not None and (period.end or now) - period.start <= _IN_HOURS:
         return "hour"
     return "day"
 
 
-def tell_course(groups: Mapping[GroupKey, Sums], step: str, zone: tzinfo) -> list[Step]:
-    """Return the course, oldest first; more than 100 days are told in months.
+def list_steps(groups: Mapping[GroupKey, Sums], step: str, zone: tzinfo) -> list[Step]:
+    """Return the course, oldest first; more than 100 days become months.
 
     Args:
         groups: By the step and one more dimension.
         step: "hour" or "day".
-        zone: In which they are told.
+        zone: Of days and hours.
     """
     names = sorted({str(key[0]) for key in groups})
     if not names:

@@ -30,7 +30,7 @@ class Period:
     Attributes:
         start: In UTC; None is the beginning of all records.
         end: In UTC, not included; None is no end: a writer's clock may be ahead.
-        zone: In which days and hours are told.
+        zone: Time zone of days and hours.
     """
 
     start: datetime | None

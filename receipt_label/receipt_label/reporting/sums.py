@@ -32,10 +32,10 @@ class Sums:
         cost_usd: Exact sum of the known costs, in USD.
         unpriced: Records without a cost that must have had one: the cost is a lower bound.
         estimated: Records whose price rests on an assumption.
-        partial: Records whose reply told only some of the counts.
+        partial: Records whose reply had only some of the counts.
         errors: Records of calls that failed.
-        latency_ms: Duration of those calls that tell it, in milliseconds.
-        timed: How many tell it.
+        latency_ms: Duration of the calls that have one, in milliseconds.
+        timed: How many have one.
     """
 
     records: int = 0
@@ -77,7 +77,7 @@ class Sums:
 
     @property
     def mean_latency_ms(self) -> float | None:
-        """Mean duration of a call in milliseconds; None when no record tells one."""
+        """Mean duration of a call in milliseconds; None when no record has one."""
         return float(self.latency_ms / self.timed) if self.timed else None
 
 

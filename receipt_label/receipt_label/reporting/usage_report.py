@@ -29,7 +29,7 @@ class UsageReport:
     """Records added up. Takes the memory of its groups, not of the records.
 
     Attributes:
-        zone: In which days and hours are told.
+        zone: Time zone of days and hours.
         total: All records.
         groups: For each grouping its groups, in no order.
     """
@@ -45,7 +45,7 @@ class UsageReport:
 
         Args:
             by: The grouping.
-            top: How many of the costliest to keep; None keeps all.
+            top: How many of the costliest to show; None shows all.
         """
         ranked = sorted(
             (Group(key, sums) for key, sums in self.groups[by].items()), key=_rank_by_cost
@@ -84,7 +84,7 @@ def add_up(
     Args:
         records: They are read once.
         groupings: By what, each by the names of its dimensions.
-        zone: In which days and hours are told.
+        zone: Time zone of days and hours.
     """
     groups: dict[Grouping, dict[GroupKey, Sums]] = {by: {} for by in groupings}
     names = list(dict.fromkeys(name for by in groupings for name in by))

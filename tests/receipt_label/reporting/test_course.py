@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receipt_dynamo import AIUsageMetric
-from receipt_label.reporting.course import choose_step, tell_course
+from receipt_label.reporting.course import choose_step, list_steps
 from receipt_label.reporting.period import read_period
 from receipt_label.reporting.sums import sum_exactly
 from receipt_label.reporting.usage_report import add_up
@@ -26,7 +26,7 @@ def tell(moments: list[datetime], step: str, zone: tzinfo = UTC) -> list[tuple[s
         for moment in moments
     ]
     by = (step, "service")
-    steps = tell_course(add_up(records, [by], zone).groups[by], step, zone)
+    steps = list_steps(add_up(records, [by], zone).groups[by], step, zone)
     return [(each.name, each.cost) for each in steps]
 
 

@@ -28,8 +28,8 @@ from receipt_dynamo.entities.stored_item import find_key
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A dead letter, without what it says.
+class DeadLetterView:
+    """A dead letter without its contents.
 
     Attributes:
         view: Its journal.
@@ -75,20 +75,20 @@ def run(chosen: argparse.Namespace) -> int:
     return SOMETHING_LEFT if letters or troubles else DONE
 
 
-def _list_letters(view: JournalView) -> Iterator[Letter]:
+def _list_letters(view: JournalView) -> Iterator[DeadLetterView]:
     if not view.counts.dead:
         return
     try:
         with peek(view.path, keeps_index=view.is_abandoned) as journal:
             for row in iterate(journal.read_dead):
                 key = find_key(row.item) if row.is_whole else None
-                yield Letter(view, key, row.reason or "", row.attempts, len(row.item))
+                yield DeadLetterView(view, key, row.reason or "", row.attempts, len(row.item))
     except JournalError:
         if view.path.exists():  # Else it was redriven and delivered in between.
             raise
 
 
-def _describe_in_json(letter: Letter) -> dict[str, Any]:
+def _describe_in_json(letter: DeadLetterView) -> dict[str, Any]:
     return {
         "journal": letter.view.path.name,
         **describe_target_in_json(letter.view.target),
@@ -101,7 +101,7 @@ def _describe_in_json(letter: Letter) -> dict[str, Any]:
     }
 
 
-def _describe(letters: list[Letter]) -> Iterator[str]:
+def _describe(letters: list[DeadLetterView]) -> Iterator[str]:
     for letter in letters:
         yield "{} {}".format(*letter.key) if letter.key else "(unreadable item)"
         yield f"  for {name_target(letter.view.target)}, in {letter.view.path.name}"

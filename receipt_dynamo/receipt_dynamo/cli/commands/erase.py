@@ -83,13 +83,13 @@ def _find(journal: Journal, user_id: str) -> list[int]:
 def _belongs_to(row: JournalRow, user_id: str) -> bool:
     item = read_item(row.item) if row.is_whole else None
     if item is None:
-        # Damaged: whose it is cannot be told from anything but its bytes.
+        # Damaged: only its bytes can say whose it is.
         return user_id.encode() in row.item
     return read_text(item, _USER_ID) == user_id
 
 
 def _count(view: JournalView, user_id: str) -> int | None:
-    """Return how many of the user's records a living process's journal holds, if it tells."""
+    """Return how many of the user's records a living process's journal holds; None if unknown."""
     try:
         with peek(view.path) as journal:
             return len(_find(journal, user_id))

@@ -41,7 +41,7 @@ def print_summary(
     console.print(_align(_list_counts(comparison)))
     console.print(*_describe_delays(_keep_answered(calls), _keep_answered(untracked)), sep="\n")
     console.print()
-    console.print(*_tell_verdict(comparison), sep="\n", soft_wrap=True)
+    console.print(*_list_verdict(comparison), sep="\n", soft_wrap=True)
 
 
 def _list_counts(comparison: Comparison) -> list[tuple[str, ...]]:
@@ -82,7 +82,7 @@ def _keep_answered(calls: Iterable[MadeCall]) -> list[MadeCall]:
     return [call for call in calls if call.error is None]
 
 
-def _tell_verdict(comparison: Comparison) -> list[str]:
+def _list_verdict(comparison: Comparison) -> list[str]:
     if comparison.is_clean:
         return ["OK: every call has exactly one row."]
     return ["FAILED: calls and rows differ.", *comparison.list_differences()]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 _HOLDS_SECRET: Final = re.compile(r"KEY|SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 
-# What is shorter is a word that tells nothing, such as "test", and would black out others' text.
+# A shorter value is a usual word such as "test", and masking it would hide ordinary text.
 _SHORTEST: Final = 8
 _MASK: Final = "***"
 

@@ -66,8 +66,8 @@ def _draw_column(number: int, step: Step, parts: Sequence[str], largest: Decimal
             f'width="{_STEP - _GAP}" height="{height:.2f}"/>'
         )
     calls = f"{format_count(step.calls)} {'call' if step.calls == 1 else 'calls'}"
-    told = f"{step.name}: {format_usd(step.cost)} USD, {calls}"
-    return f"<g><title>{escape(told)}</title>{''.join(drawn)}</g>"
+    title = f"{step.name}: {format_usd(step.cost)} USD, {calls}"
+    return f"<g><title>{escape(title)}</title>{''.join(drawn)}</g>"
 
 
 def _list_layers(step: Step, parts: Sequence[str]) -> Iterator[tuple[str, Decimal]]:

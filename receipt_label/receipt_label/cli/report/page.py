@@ -19,7 +19,7 @@ from receipt_label.cli.amounts import (
 from receipt_label.cli.report.charts import OTHERS, draw_bar, draw_course, rank_parts
 from receipt_label.cli.report.notes import list_notes
 from receipt_label.reporting.answer import ReportAnswer
-from receipt_label.reporting.course import Step, tell_course
+from receipt_label.reporting.course import Step, list_steps
 from receipt_label.reporting.sums import Sums
 from receipt_label.reporting.usage_report import Grouping, Ranking
 
@@ -42,7 +42,7 @@ def draw_page(
         top: How many of the costliest groups each table has.
     """
     report = answer.report
-    steps = tell_course(report.groups[course], course[0], report.zone)
+    steps = list_steps(report.groups[course], course[0], report.zone)
     tables = [_draw_ranking(report.rank(by, top), report.total) for by in groupings]
     style = files("receipt_label.cli.report").joinpath("page.css").read_text("utf-8")
     title = _show(answer.title)
