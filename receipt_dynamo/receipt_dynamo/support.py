@@ -21,6 +21,7 @@ from receipt_dynamo.utils.settings import (
     find_setting,
     list_settings,
     switch,
+    text,
     typed,
 )
 from receipt_dynamo.utils.state_directory import find_state_directory
@@ -45,5 +46,6 @@ __all__ = [
     "require_region",
     "reset_in_child",
     "switch",
+    "text",
     "typed",
 ]

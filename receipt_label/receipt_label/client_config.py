@@ -22,6 +22,7 @@ from receipt_dynamo.support import (
     find_state_directory,
     list_settings,
     switch,
+    text,
     typed,
 )
 from receipt_label.caller_warnings import warn_caller
@@ -115,7 +116,7 @@ class ClientConfig(DeliverySettings):
     user_id: str | None = field(
         default=None,
         metadata=declare(
-            typed(str),
+            text(),
             "Whom records belong to when the context names nobody.",
             bare="generic",
         ),

@@ -198,7 +198,13 @@ def test_a_malformed_number_names_variable_value_and_what_is_accepted(name: str,
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [*REFUSED, ("BATCH_SIZE", "128"), ("ENABLE_BATCH_PROCESSING", "y"), ("TRACK_TO_FILE", "2")],
+    [
+        *REFUSED,
+        ("BATCH_SIZE", "128"),
+        ("ENABLE_BATCH_PROCESSING", "y"),
+        ("TRACK_TO_FILE", "2"),
+        ("USER_ID", "\udcff"),
+    ],
 )
 def test_another_programs_variable_never_stops_a_service(name: str, text: str) -> None:
     """BATCH_SIZE=128 is a training job's."""

@@ -106,6 +106,16 @@ def typed(*types: type) -> Kind:
     return Kind(words, "text", str, lambda value: isinstance(value, types), is_shown=False)
 
 
+def text() -> Kind:
+    """Text that can be stored; a variable may hold bytes that are none."""
+
+    def parse(text: str) -> str:
+        text.encode()  # An error of its is a ValueError.
+        return text
+
+    return dataclasses.replace(typed(str), spelled="text in UTF-8", parse=parse)
+
+
 def file_path(*types: type) -> Kind:
     """A path, of one of these types; in a variable ``~`` is a home directory."""
 
