@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -191,6 +192,51 @@ def test_a_full_queue_refuses_counts_and_loses_nothing(
     proxy.up()
     assert client.close(timeout=60).delivered == 50
     assert len(read_ids(table)) == 50
+
+
+@pytest.mark.parametrize("durability", ["journal", "memory"])
+@pytest.mark.parametrize("overflow", ["refuse", "drop_oldest"])
+def test_whoever_looks_meanwhile_sees_accounts_that_hold_and_only_grow(
+    proxy: FaultProxy, table: DynamoClient, durability: str, overflow: str
+) -> None:
+    """Accepted was seen to shrink while the queue refused, and would be below delivered."""
+    client = open_client(
+        proxy,
+        table,
+        durability=durability,
+        overflow=overflow,
+        max_pending_records=3,
+        journal_max_bytes=3_000,
+        batch_flush_interval=0.0,
+    )
+    seen = [client.get_stats()]
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            seen.append(client.get_stats())
+
+    def put(first: int) -> None:
+        client.batch_put_ai_usage_metrics(make_metrics(200, first))
+
+    watcher = threading.Thread(target=look)
+    putters = [threading.Thread(target=put, args=(first,)) for first in (0, 200)]
+    for thread in (watcher, *putters):
+        thread.start()
+    for thread in putters:
+        thread.join()
+    assert client.flush(timeout=60)
+    ended.set()
+    watcher.join()
+    for earlier, later in pairwise(seen):
+        assert balances(later)
+        assert 0 <= later.pending <= later.accepted
+        assert earlier.accepted <= later.accepted
+        assert earlier.delivered <= later.delivered
+        assert earlier.dropped <= later.dropped
+    report, last = client.close(timeout=60), client.get_stats()
+    assert last.accepted + sum(last.refused.values()) == 400
+    assert report.delivered == last.accepted - last.dropped == len(read_ids(table))
 
 
 def test_strict_mode_raises_at_the_bound(proxy: FaultProxy, table: DynamoClient) -> None:
