@@ -67,3 +67,40 @@ def test_an_exit_during_an_outage_is_bounded_and_says_what_is_lost(
     assert done.returncode == 0
     assert "3 records were not delivered within 0." in done.stderr
     assert "0 of them from the journal, 3 are lost" in done.stderr
+
+
+READ_AT_EXIT = """
+import atexit
+writer = DynamoClient(TABLE, "us-east-1", ENDPOINT, gsi_shards=5)
+assert writer.batch_put_ai_usage_metrics(make_metrics(40)) == []
+reader = DynamoClient(TABLE, "us-east-1", ENDPOINT)
+reader._connection.client()
+begun = reader.query_ai_usage_costs_by_date(START)
+left_alone = reader.query_ai_usage_costs_by_date(START)
+first = [next(begun), next(left_alone)]
+never_begun = reader.query_ai_usage_metrics_by_date(START, "openai")
+
+def read():
+    try:
+        assert len(list(begun)) == 39
+        assert len(list(never_begun)) == 40
+        assert len(list(reader.query_ai_usage_metrics_by_service("openai", START, START))) == 40
+        (total,) = reader.sum_ai_usage_costs_by_day(START, START)
+        assert total.records == 40
+        left_alone.close()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)  # Else a failed handler is a line on stderr.
+    print("all is read", flush=True)
+
+atexit.register(read)
+"""
+
+
+def test_a_table_of_several_shards_is_read_while_the_interpreter_ends(
+    make_program: Callable[..., Program], table: DynamoClient
+) -> None:
+    """No thread can be started then; what was begun before goes on."""
+    done = make_program(READ_AT_EXIT).run()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "all is read\n"

@@ -45,9 +45,28 @@ class ShardPages:
         self.look_ahead()
 
     def look_ahead(self) -> None:
-        """Have the next page read, unless it is already."""
-        if self._ahead is None:
-            self._ahead = self._pool.submit(self._read_next)
+        """Have the next page read, unless it is already, or no thread can be started."""
+        if self._ahead is not None:
+            return
+        result: Future[list[Page]] = Future()
+        try:
+            self._ahead = self._pool.submit(self._read_into, result)
+        except RuntimeError:
+            # The interpreter ends, or the system has no thread left: the page is read by the
+            # thread that takes it. But the pool may have queued this, and a thread of its begun.
+            if not result.cancel():
+                self._ahead = result
+
+    def _read_into(self, result: Future[list[Page]]) -> list[Page]:
+        if not result.set_running_or_notify_cancel():
+            return []
+        try:
+            read = self._read_next()
+        except BaseException as error:
+            result.set_exception(error)
+            raise
+        result.set_result(read)
+        return read
 
     def _read_next(self) -> list[Page]:
         """Read up to the next page with items: a filter may leave many without.
@@ -71,7 +90,7 @@ class ShardPages:
             )
         self.look_ahead()
         ahead, self._ahead = self._ahead, None
-        return self._count(ahead.result() if ahead else [])
+        return self._count(ahead.result() if ahead else self._read_next())
 
     def _count(self, pages: list[Page]) -> Page | None:
         for page in pages:

@@ -160,3 +160,28 @@ def test_a_query_that_ends_in_one_of_its_own_threads_does_not_wait_for_itself() 
     ahead.read(end_the_query())
     assert ended.wait(30)
     assert errors == []
+
+
+@pytest.mark.parametrize("startable", [0, 1])
+def test_where_no_thread_can_be_started_each_page_is_read_once_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, startable: int
+) -> None:
+    """The pool queues what it is given, and then fails to start a thread for it."""
+    left = iter(range(startable))
+    start = threading.Thread.start
+
+    def start_or_fail(thread: threading.Thread) -> None:
+        if next(left, None) is None:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_fail)
+    tally = ReadTally()
+    with PagesAhead(4, tally) as ahead:
+        shards = [ahead.read(iter([PAGE] * 30)) for _ in range(4)]
+        for shard in shards:
+            for _ in range(30):
+                assert shard.take() is PAGE
+            assert shard.take() is None
+    assert tally.pages == 120
+    assert list_threads() == []
