@@ -6,7 +6,6 @@ Source: https://docs.anthropic.com/en/api/messages.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from receipt_label.calls.reply import Reply, ReplyReader, keep_positive
@@ -96,7 +95,7 @@ PROVIDER: Final = Provider(
             host="api.anthropic.com",
             prefix="v1/",
             operations={"messages": _MESSAGE},
-            other=replace(_MESSAGE, is_known=False),
+            other=_MESSAGE,
         ),
     ),
     find_operation_of=lambda reply: _MESSAGE,  # noqa: ARG005

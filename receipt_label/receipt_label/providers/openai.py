@@ -272,7 +272,7 @@ PROVIDER: Final = Provider(
                 "audio/translations": _make_operation("translation", read_transcription),
                 "moderations": _make_operation("moderation", read_moderation),
             },
-            other=replace(_make_operation("other", read_reply), is_known=False),
+            other=_COMPLETION,
         ),
     ),
     find_operation_of=_find_operation_of,

@@ -56,7 +56,6 @@ class Operation:
         model_argument: What the request calls the model.
         metadata: More for the record of each call.
         known: What is known of a call before anything comes back.
-        is_known: Whether each request is billed; of others those whose reply tells a usage.
         streams: Whether it may answer by a stream of items.
         events: How those items tell; None when each is read as a reply of its own, and the
             last one that tells a usage counts.
@@ -70,7 +69,6 @@ class Operation:
     model_argument: str = "model"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     known: Reply = field(default_factory=Reply)
-    is_known: bool = True
     streams: bool = False
     events: StreamEvents | None = None
     has_stream_options: bool = False
@@ -96,14 +94,15 @@ class RequestClients:
         host: Of the provider's own servers.
         prefix: What all paths begin with.
         operations: By path.
-        other: What a path that is not among those asks for, but for its name.
+        other: What any other path asks for, but for its name: it is a call if its reply has a
+            usage.
     """
 
     classes: tuple[str, ...]
     host: str
     prefix: str = ""
     operations: Mapping[str, Operation]
-    other: Operation
+    other: Operation = UNTRACKED
 
     def accepts(self, client: object) -> bool:
         """Tell whether an object is such a client."""

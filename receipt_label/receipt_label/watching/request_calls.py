@@ -24,8 +24,10 @@ class RequestCall:
 
     Attributes:
         operation: What was asked for.
+        name: How records name that.
         request: The JSON that was sent.
         start: When it began.
+        is_known: Whether it is billed in any case; else if its reply has a usage.
         hides_usage: Whether the usage in its stream was asked for by us alone.
         response: Once it came, and was read already.
         streamed: Once it came, and is still to be read.
@@ -33,8 +35,10 @@ class RequestCall:
     """
 
     operation: Operation
+    name: str
     request: Mapping[str, Any]
     start: Start
+    is_known: bool = True
     hides_usage: bool = False
     response: Any = None
     streamed: StreamedCall | None = None
@@ -67,18 +71,16 @@ class RequestObserver:
             if options.method.lower() != "post":
                 return None
             body = options.json_data
-            operation = self._find_operation(options.url)
             request = body if isinstance(body, Mapping) else {}
-            return RequestCall(operation, request, self.sink.start())
+            path = options.url.partition("?")[0].strip("/").removeprefix(self.api.prefix)
+            known = self.api.operations.get(path)
+            if known is not None:
+                return RequestCall(known, known.name, request, self.sink.start())
+            name = path.replace("/", ".")
+            return RequestCall(self.api.other, name, request, self.sink.start(), is_known=False)
         except Exception as error:  # noqa: BLE001
             self.sink.count_failure(error)
             return None
-
-    def _find_operation(self, url: str) -> Operation:
-        """Return what a URL's path asks for; a name is made up for one that is not known."""
-        path = url.partition("?")[0].strip("/").removeprefix(self.api.prefix)
-        known = self.api.operations.get(path)
-        return known or replace(self.api.other, name=path.replace("/", "."))
 
     def ask_for_usage(self, call: RequestCall | None, options: Any) -> Any:
         """Return the options with which a stream tells its usage; they stay as they are."""
@@ -94,7 +96,8 @@ class RequestObserver:
             return options
 
     def _may_ask(self, call: RequestCall, options: Any) -> bool:
-        if not call.operation.has_stream_options or call.request.get("stream") is not True:
+        has_options = call.is_known and call.operation.has_stream_options
+        if not has_options or call.request.get("stream") is not True:
             return False
         if self.includes_usage is False or (self.includes_usage is None and not self._is_own):
             return False
@@ -165,7 +168,7 @@ class RequestObserver:
         first_token: float | None = None,
     ) -> ObservedCall | None:
         """Return what there is to record; None for a request that is no call."""
-        if not call.operation.is_known and reply.usage is None:
+        if not call.is_known and reply.usage is None:
             self.sink.count_untracked()
             return None
         mark_recorded(result, reply.request_id)
@@ -182,7 +185,7 @@ class RequestObserver:
         model = call.request.get(call.operation.model_argument)
         return ObservedCall(
             service=self.service,
-            operation=call.operation.name,
+            operation=call.name,
             start=call.start,
             reply=reply,
             requested_model=model if isinstance(model, str) else None,

@@ -42,7 +42,9 @@ def watch_returned_stream(
     if api is None or getattr(response, "is_stream_consumed", True):
         return False
     observer = RequestObserver(service, api, response.request.url.host, sink)
-    streamed = observer.accept_response(RequestCall(operation, request, start), response, 0)
+    streamed = observer.accept_response(
+        RequestCall(operation, operation.name, request, start), response, 0
+    )
     if streamed is None:
         return False
     tap_response(response, streamed)
