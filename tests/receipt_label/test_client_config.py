@@ -329,7 +329,7 @@ def test_an_argument_of_a_wrong_type_is_named_and_its_value_is_not_shown(
 def test_what_is_accepted_here_is_accepted_by_the_client(
     variable: str, kind: type, text: str
 ) -> None:
-    """The bounds are written in both packages, and must not part."""
+    """Both have their bounds from one declaration."""
     settings = ClientConfig.from_env(TABLE | {variable: text}).delivery_settings(Environment.TEST)
     ResilientDynamoClient("receipts", **settings).close(0)
 

@@ -33,10 +33,8 @@ def find_endpoint(variables: Mapping[str, str] | None = None) -> str | None:
     """
     given = os.environ if variables is None else variables
     profile = _read_profile(given)
-    if (
-        given.get(_IGNORE_VARIABLE, profile.get("ignore_configured_endpoint_urls")).lower()
-        == "true"
-    ):
+    ignored = given.get(_IGNORE_VARIABLE, profile.get("ignore_configured_endpoint_urls"))
+    if ignored.lower() == "true":
         return None
     return (
         given.get("AWS_ENDPOINT_URL_DYNAMODB")
