@@ -6,7 +6,7 @@ import logging
 from collections.abc import Generator
 from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, TypedDict, Unpack
 
 from receipt_dynamo.data.item_reads import find_item, read_item
 from receipt_dynamo.data.queries.arguments import (
@@ -54,6 +54,14 @@ Records: TypeAlias = Generator[AIUsageMetric, None, None]
 
 _LAST: Final = "\U0010ffff"
 """Sorts after whatever may follow a day in a sort key: a time, a zone, a service, an id."""
+
+
+class Reading(TypedDict, total=False):
+    """What every query takes, see :class:`MetricQueries`."""
+
+    limit: int | None
+    tally: ReadTally | None
+    skip_invalid: bool
 
 
 class MetricQueries:
@@ -120,25 +128,17 @@ class MetricQueries:
         self,
         date: Day,
         service: str,
-        *,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over one service's records of one day, in no order, by GSI1."""
-        return self.query_ai_usage_metrics_by_service(
-            service, date, date, limit=limit, tally=tally, skip_invalid=skip_invalid
-        )
+        return self.query_ai_usage_metrics_by_service(service, date, date, **reading)
 
     def query_ai_usage_metrics_by_service(
         self,
         service: str,
         start_date: Day,
         end_date: Day,
-        *,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over one service's records of a range of days, by GSI1.
 
@@ -146,8 +146,8 @@ class MetricQueries:
         """
         check_text(ValueError, service=service)
         days = check_range(start_date, end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
-        return reader.hand_out(self._read_service(reader, service, days), limit)
+        reader = self._make_reader(**reading)
+        return reader.hand_out(self._read_service(reader, service, days))
 
     def query_ai_usage_metrics_by_model(
         self,
@@ -155,10 +155,7 @@ class MetricQueries:
         model: str,
         start_date: Day,
         end_date: Day,
-        *,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over one model's records of a range of days, oldest first, by the table's key.
 
@@ -167,13 +164,13 @@ class MetricQueries:
         """
         check_text(ValueError, service=service, model=model)
         days = check_range(start_date, end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        reader = self._make_reader(**reading)
         key_range = KeyRange(
             None,
             usage_partition_key(service.lower(), model),
             _span("USAGE#", days),
         )
-        return reader.hand_out(reader.read(key_range), limit)
+        return reader.hand_out(reader.read(key_range))
 
     def query_ai_usage_metrics_by_job(
         self,
@@ -181,9 +178,7 @@ class MetricQueries:
         *,
         start_date: Day | None = None,
         end_date: Day | None = None,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over one job's records, oldest first, by GSI3.
 
@@ -191,15 +186,13 @@ class MetricQueries:
             job_id: The job.
             start_date: First day; by default all days.
             end_date: Last day, likewise.
-            limit: See the class.
-            tally: See the class.
-            skip_invalid: See the class.
+            **reading: See the class.
         """
         check_text(ValueError, job_id=job_id)
         days = check_optional_range(start_date, end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
+        reader = self._make_reader(**reading)
         key_range = KeyRange(GROUP_INDEX, job_partition_key(job_id), _span_group(days))
-        return reader.hand_out(reader.read(key_range), limit)
+        return reader.hand_out(reader.read(key_range))
 
     def query_ai_usage_metrics_by_batch(
         self,
@@ -207,9 +200,7 @@ class MetricQueries:
         *,
         start_date: Day | None = None,
         end_date: Day | None = None,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over one batch's records, by GSI3 and GSI4.
 
@@ -221,27 +212,22 @@ class MetricQueries:
             batch_id: The batch.
             start_date: First day; by default all days, which needs GSI4.
             end_date: Last day, likewise.
-            limit: See the class.
-            tally: See the class.
-            skip_invalid: See the class.
+            **reading: See the class.
 
         Raises:
             MissingIndexError: The table has no GSI4 and no days are given.
         """
         check_text(ValueError, batch_id=batch_id)
         days = check_optional_range(start_date, end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
-        return reader.hand_out(self._read_batch(reader, batch_id, days), limit)
+        reader = self._make_reader(**reading)
+        return reader.hand_out(self._read_batch(reader, batch_id, days))
 
     def query_ai_usage_metrics_by_user(
         self,
         user_id: str,
         start_date: Day,
         end_date: Day,
-        *,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over one user's records of a range of days, day by day, then by service.
 
@@ -250,18 +236,15 @@ class MetricQueries:
         """
         check_text(ValueError, user_id=user_id)
         days = check_range(start_date, end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
-        return reader.hand_out(self._read_costs(reader, days, (("userId",), user_id)), limit)
+        reader = self._make_reader(**reading)
+        return reader.hand_out(self._read_costs(reader, days, (("userId",), user_id)))
 
     def query_ai_usage_metrics_by_environment(
         self,
         environment: str,
         start_date: Day,
         end_date: Day,
-        *,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over one environment's records of a range of days, day by day, then by service.
 
@@ -270,17 +253,14 @@ class MetricQueries:
         """
         check_text(ValueError, environment=environment)
         days = check_range(start_date, end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
-        return reader.hand_out(self._read_environment(reader, days, environment), limit)
+        reader = self._make_reader(**reading)
+        return reader.hand_out(self._read_environment(reader, days, environment))
 
     def query_ai_usage_costs_by_date(
         self,
         start_date: Day,
         end_date: Day | None = None,
-        *,
-        limit: int | None = None,
-        tally: ReadTally | None = None,
-        skip_invalid: bool = False,
+        **reading: Unpack[Reading],
     ) -> Records:
         """Iterate over all services' records of a range of days, by GSI2.
 
@@ -289,13 +269,11 @@ class MetricQueries:
         Args:
             start_date: First day.
             end_date: Last day; by default the first.
-            limit: See the class.
-            tally: See the class.
-            skip_invalid: See the class.
+            **reading: See the class.
         """
         days = check_range(start_date, start_date if end_date is None else end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid, limit=limit)
-        return reader.hand_out(self._read_costs(reader, days), limit)
+        reader = self._make_reader(**reading)
+        return reader.hand_out(self._read_costs(reader, days))
 
     def sum_ai_usage_costs_by_day(
         self,
@@ -319,17 +297,21 @@ class MetricQueries:
             skip_invalid: See the class.
         """
         days = check_range(start_date, end_date)
-        reader = self._make_reader(tally, skip_invalid=skip_invalid)
+        reader = self._make_reader(tally=tally, skip_invalid=skip_invalid)
         if service is None:
             return sum_by_day(self._read_costs(reader, days), reader)
         check_text(ValueError, service=service)
         return sum_by_day(self._read_service(reader, service, days), reader)
 
     def _make_reader(
-        self, tally: ReadTally | None, *, skip_invalid: bool, limit: int | None = None
+        self,
+        *,
+        limit: int | None = None,
+        tally: ReadTally | None = None,
+        skip_invalid: bool = False,
     ) -> RangeReader:
         tally = check_reading(tally=tally, skip_invalid=skip_invalid, limit=limit)
-        return RangeReader(self._connection, tally, skip_invalid=skip_invalid)
+        return RangeReader(self._connection, tally, skip_invalid=skip_invalid, limit=limit)
 
     def _read_service(
         self, reader: RangeReader, service: str, days: Days

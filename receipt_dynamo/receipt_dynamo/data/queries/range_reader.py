@@ -130,12 +130,21 @@ class RangeReader:
         connection: To the table.
         tally: To add to.
         skip_invalid: Pass over an item that is no whole record, instead of raising.
+        limit: Of the records that are handed out; None for all.
     """
 
-    def __init__(self, connection: Connection, tally: ReadTally, *, skip_invalid: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        tally: ReadTally,
+        *,
+        skip_invalid: bool,
+        limit: int | None = None,
+    ) -> None:
         self._connection = connection
         self.tally = tally
         self._skip_invalid = skip_invalid
+        self._limit = limit
 
     def read(self, key_range: KeyRange) -> Generator[KeyedRecord, None, None]:
         """Iterate over the records of a range, in the order of its sort key.
@@ -204,10 +213,10 @@ class RangeReader:
         self.tally.note_invalid(error)
 
     def hand_out(
-        self, records: Generator[KeyedRecord, None, None], limit: int | None = None
+        self, records: Generator[KeyedRecord, None, None]
     ) -> Generator[AIUsageMetric, None, None]:
         """Iterate over the records alone, up to the limit, and then read no more."""
         with closing(records):
-            for _, record in islice(records, limit):
+            for _, record in islice(records, self._limit):
                 self.tally.records += 1
                 yield record
