@@ -61,7 +61,7 @@ def test_without_a_date_nothing_is_said_of_the_clock(
 def test_the_skew_is_what_the_local_clock_is_ahead() -> None:
     watcher = ReplyClock(lambda: 1_000_060.0)
     assert watcher.skew is None
-    watcher._note({"headers": {"date": formatdate(1_000_000, usegmt=True)}})
+    watcher._compare({"headers": {"date": formatdate(1_000_000, usegmt=True)}})
     assert watcher.skew == 60.0
-    watcher._note(None)
+    watcher._compare(None)
     assert watcher.skew == 60.0
