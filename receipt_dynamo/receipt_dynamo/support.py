@@ -6,6 +6,7 @@ Users of the clients need none of it.
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.data.endpoints import find_endpoint, require_region
 from receipt_dynamo.entities.attribute_values import add_exactly
+from receipt_dynamo.entities.usage_sum import UsageSum
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
 from receipt_dynamo.utils.private_files import open_private
@@ -32,6 +33,7 @@ __all__ = [
     "Kind",
     "LogLimiter",
     "Setting",
+    "UsageSum",
     "add_exactly",
     "check_settings",
     "declare",

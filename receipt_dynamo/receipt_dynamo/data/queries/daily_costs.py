@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
@@ -13,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, InvalidItemError
-from receipt_dynamo.entities.attribute_values import add_exactly
+from receipt_dynamo.entities.usage_sum import UsageSum
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.queries.range_reader import KeyedRecord, RangeReader
@@ -49,27 +48,13 @@ class DailyCost:
     errors: int = 0
 
 
-class _Sum:
-    """A DailyCost that grows."""
-
-    def __init__(self) -> None:
-        self._cost = Decimal(0)
-        self._counts: Counter[str] = Counter()
+@dataclass(slots=True)
+class _DaySum(UsageSum):
+    unpriced: int = 0
 
     def add(self, record: AIUsageMetric) -> None:
-        counts = self._counts
-        counts["records"] += 1
-        counts["api_calls"] += record.api_calls
-        counts["input_tokens"] += record.input_tokens or 0
-        counts["output_tokens"] += record.output_tokens or 0
-        counts["errors"] += record.error is not None
-        if record.cost_usd is None:
-            counts["unpriced"] += 1
-        else:
-            self._cost = add_exactly(self._cost, record.cost_usd)
-
-    def conclude(self, day: date, service: str) -> DailyCost:
-        return DailyCost(day, service, self._cost, **self._counts)
+        UsageSum.add(self, record)
+        self.unpriced += record.cost_usd is None
 
 
 def sum_by_day(
@@ -78,11 +63,11 @@ def sum_by_day(
     """Iterate over the sums of records that come day by day; a day's services by name."""
     with closing(records):
         for day, of_day in groupby(_read_days(records, reader), itemgetter(0)):
-            sums: dict[str, _Sum] = {}
+            sums: dict[str, _DaySum] = {}
             for _, record in of_day:
-                sums.setdefault(record.service, _Sum()).add(record)
+                sums.setdefault(record.service, _DaySum()).add(record)
             for service, total in sorted(sums.items(), key=itemgetter(0)):
-                yield total.conclude(day, service)
+                yield DailyCost(day, service, **asdict(total))
 
 
 def _read_days(
