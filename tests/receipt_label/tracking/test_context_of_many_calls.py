@@ -1,4 +1,4 @@
-"""Each job's calls are booked on that job: many at once, over real sockets, into a real table."""
+"""Each job's calls are booked on that job: many at once, over real sockets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
 from receipt_label import ResilientAIUsageTracker, ai_usage_context, bind_usage_context
 from receipt_label.testing import ProviderStub
+from support.memory_writer import MemoryWriter
 
 ASK: dict[str, Any] = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Bread?"}]}
 
@@ -37,9 +38,10 @@ def read_jobs(tracker: ResilientAIUsageTracker, table: DynamoClient) -> dict[str
 
 
 async def test_a_thousand_tasks_each_on_its_own_job(
-    tracker: ResilientAIUsageTracker, table: DynamoClient, stub: ProviderStub
+    writer: MemoryWriter, stub: ProviderStub
 ) -> None:
     """All are inside of their blocks before the first call; a context of the thread would fail."""
+    tracker = ResilientAIUsageTracker(writer)
     all_inside = asyncio.Barrier(1_000)
     limits = openai.DEFAULT_CONNECTION_LIMITS.__class__(max_connections=8)
     http = openai.DefaultAsyncHttpxClient(limits=limits, timeout=60)
@@ -55,8 +57,8 @@ async def test_a_thousand_tasks_each_on_its_own_job(
     async with plain:
         booked = await asyncio.gather(*(work(f"job-{number}") for number in range(1_000)))
 
-    assert await asyncio.to_thread(read_jobs, tracker, table) == dict(booked)
-    assert len(booked) == 1_000
+    assert {record.request_id: record.job_id for record in writer.records} == dict(booked)
+    assert len(writer.records) == 1_000
 
 
 @pytest.mark.parametrize("bound", [False, True], ids=["block-in-thread", "bound-to-the-caller"])
