@@ -180,8 +180,8 @@ class BreakerShell:
         now, jitter = self._clock(), self._random()
         slow = self._is_slow(started, now)
         hint = 0.0
-        if isinstance(retry_after, (int, float)) and retry_after > 0:
-            hint = retry_after
+        if isinstance(retry_after, (int, float)):
+            hint = _read_hint(retry_after)
         with self._lock:
             event = self.machine.record_failure(ticket, now, slow, jitter, hint)
         if event is not None:
@@ -249,8 +249,10 @@ class BreakerShell:
 
     def remove_listener(self, listener: Listener) -> None:
         """Call ``listener`` no more."""
+        # Compared without the lock: a listener's __eq__ is the user's.
+        gone = {id(known) for known in self._listeners if known == listener}
         with self._lock:
-            self._listeners = tuple(known for known in self._listeners if known != listener)
+            self._listeners = tuple(known for known in self._listeners if id(known) not in gone)
 
     def _is_slow(self, started: float, now: float) -> bool:
         limit = self._settings.slow_call_seconds
@@ -273,6 +275,14 @@ class BreakerShell:
                 self._log.warn(
                     "listener", f"a listener of circuit breaker {self.name} raised {kind}"
                 )
+
+
+def _read_hint(retry_after: float) -> float:
+    """Return the seconds as a plain number: a type of the user's may do anything under the lock."""
+    try:
+        return max(0.0, float(retry_after))
+    except OverflowError:
+        return math.inf
 
 
 class Permit:
