@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -28,8 +29,14 @@ from support.held_locks import UserCode, find_callables, watched_locks
 
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[UserCode]:
-    with watched_locks(monkeypatch) as user:
-        yield user
+    # The garbage collector runs finalizers wherever a thread is: no code can forbid it.
+    gc.collect()
+    gc.disable()
+    try:
+        with watched_locks(monkeypatch) as user:
+            yield user
+    finally:
+        gc.enable()
 
 
 class Key:
