@@ -80,7 +80,7 @@ class FunctionCall:
 
     def follows(self, result: object) -> bool:
         """Tell whether the call goes on until a stream is read that the method returned."""
-        return self._is_own and self.operation.streams and is_stream(result)
+        return self._is_own and self.operation.streams and _can_be_followed(result)
 
     def abandon(self) -> None:
         """Record that nobody holds the stream any more; runs inside of a finalizer."""
@@ -241,3 +241,11 @@ def is_stream(result: object) -> bool:
     return any(
         hasattr(result, name) for name in ("__next__", "__anext__", "__enter__", "__aenter__")
     )
+
+
+def _can_be_followed(result: object) -> bool:
+    """Tell whether what a method returned is a stream, and no reply that can be iterated."""
+    if is_stream(result) or hasattr(result, "__aiter__"):
+        return True
+    is_reply = any(hasattr(result, name) for name in ("__len__", "keys", "model_dump"))
+    return hasattr(result, "__iter__") and not is_reply

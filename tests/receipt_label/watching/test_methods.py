@@ -77,6 +77,23 @@ class Manager(AbstractContextManager[Parts]):
         self.parts.close()
 
 
+class Iterable:
+    """A stream that is read by a loop, and has no more than that."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from PARTS
+
+
+class AsyncIterable:
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        for part in PARTS:
+            yield part
+
+
+class Whole(dict[str, int]):
+    """A reply that can be iterated."""
+
+
 PARTS: list[Any] = [{"text": "a"}, {"text": "b", "tokens": 7}]
 REPLY = {"tokens": 7}
 
@@ -106,6 +123,15 @@ class Chat:
     def break_off(self) -> Parts:
         return Parts([PARTS[1], ConnectionError("secret")])
 
+    def open_iterable(self) -> Iterable:
+        return Iterable()
+
+    async def aopen_iterable(self) -> AsyncIterable:
+        return AsyncIterable()
+
+    def ask_whole(self) -> Whole:
+        return Whole(tokens=7)
+
     def ask_simply(self) -> dict[str, int]:
         return self.ask("a")
 
@@ -131,7 +157,17 @@ def find(request: Mapping[str, Any]) -> Operation | None:
 
 
 STREAM = Operation(name="stream", read=read, streams=True)
-METHODS = ("open", "manage", "generate", "aopen", "agenerate", "break_off")
+METHODS = (
+    "open",
+    "manage",
+    "generate",
+    "aopen",
+    "agenerate",
+    "break_off",
+    "open_iterable",
+    "aopen_iterable",
+    "ask_whole",
+)
 KIND = MethodClients(
     classes=(f"{__name__}.Client",),
     methods={
@@ -316,6 +352,19 @@ async def test_streams_of_asyncio_are_the_same(client: Client, ai_usage: UsageIn
         *[("stream", None, "partial")] * 2,
         ("stream", 7, "partial"),
     ]
+
+
+async def test_whatever_can_be_read_by_a_loop_is_a_stream(
+    client: Client, ai_usage: UsageInMemory
+) -> None:
+    assert list(client.open_iterable()) == PARTS
+    assert [part async for part in await client.aopen_iterable()] == PARTS
+    assert list_tokens(ai_usage) == [("stream", 7, None)] * 2
+
+
+def test_a_reply_that_can_be_iterated_is_none(client: Client, ai_usage: UsageInMemory) -> None:
+    assert type(client.ask_whole()) is Whole
+    assert list_tokens(ai_usage) == [("stream", 7, None)]
 
 
 def watch_broken(client: Client) -> AsyncParts:
