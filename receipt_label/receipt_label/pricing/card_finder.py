@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import Any, Final
 from receipt_label.pricing.genai_source import find_listing
 from receipt_label.pricing.overlay import Overlay
 from receipt_label.pricing.price import UnpricedError
-from receipt_label.pricing.price_file import EntryTable
+from receipt_label.pricing.price_file import EntryTable, PriceEntry
 from receipt_label.pricing.rate_card import RateCard, Rates
 from receipt_label.pricing.terms import Terms
 
@@ -31,12 +32,18 @@ class CardFinder:
 
     Args:
         overrides: The user's own entries.
-        added: Those that providers bring.
+        find_added: Returns those that a service's provider brings; asked once for each.
         overlay: Ours.
     """
 
-    def __init__(self, overrides: EntryTable, added: EntryTable, overlay: Overlay) -> None:
-        self._own = (("override", overrides), ("provider", added))
+    def __init__(
+        self,
+        overrides: EntryTable,
+        find_added: Callable[[str], Iterable[PriceEntry]],
+        overlay: Overlay,
+    ) -> None:
+        self._overrides = overrides
+        self._find_added = functools.cache(lambda service: EntryTable(find_added(service)))
         self._overlay = overlay
 
     def find(self, service: str, model: str, terms: Terms, moment: datetime) -> RateCard:
@@ -52,7 +59,8 @@ class CardFinder:
             UnpricedError: No list has the model.
         """
         day = moment.date()
-        for source, table in self._own:
+        added = self._find_added(service)
+        for source, table in (("override", self._overrides), ("provider", added)):
             if own := table.find(service, model, day):
                 # Their price holds wherever the call was served.
                 unknown = own.price.find_unknown(terms)._replace(geo=None)

@@ -41,7 +41,7 @@ class PriceBook:
         overrides: Mapping[tuple[str, str], TokenPrice | Sequence[TokenPrice]] | None = None,
     ) -> None:
         self._overrides: list[PriceEntry] = []
-        self._find_more: Callable[[], list[PriceEntry]] = list
+        self._find_added: Callable[[str], list[PriceEntry]] = _find_none
         self._lists: PriceLists | None = None
         if overrides:
             from receipt_label.pricing.overrides import read_overrides
@@ -62,15 +62,15 @@ class PriceBook:
         book._overrides = read_price_file(Path(path))
         return book
 
-    def supplement(self, find_entries: Callable[[], list[PriceEntry]]) -> None:
-        """Ask for more price lists when prices are loaded, as a tracker does for its providers.
+    def supplement(self, find_added: Callable[[str], list[PriceEntry]]) -> None:
+        """Ask for a service's own price list too, as a tracker does for added providers.
 
         Args:
-            find_entries: Returns their entries, which come after the user's own prices and
-                before all others.
+            find_added: Returns the entries of a service's list when it is first priced; they
+                come after the user's own prices and before all others.
         """
-        if find_entries is not self._find_more:
-            self._find_more = find_entries
+        if find_added is not self._find_added:
+            self._find_added = find_added
             self._lists = None
 
     def load(self) -> None:
@@ -99,5 +99,9 @@ class PriceBook:
         from receipt_label.pricing.price_lists import PriceLists
 
         # Two threads may both do it; either's are as good.
-        self._lists = PriceLists(self._overrides, self._find_more())
+        self._lists = PriceLists(self._overrides, self._find_added)
         return self._lists
+
+
+def _find_none(service: str) -> list[PriceEntry]:  # noqa: ARG001
+    return []

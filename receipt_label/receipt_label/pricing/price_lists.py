@@ -39,11 +39,13 @@ class PriceLists:
 
     Args:
         overrides: The user's own entries, which come first.
-        added: Those that providers bring, which come second.
+        find_added: Returns those that a service's provider brings, which come second.
     """
 
-    def __init__(self, overrides: Iterable[PriceEntry], added: Iterable[PriceEntry]) -> None:
-        self._finder = CardFinder(EntryTable(overrides), EntryTable(added), load_overlay())
+    def __init__(
+        self, overrides: Iterable[PriceEntry], find_added: Callable[[str], Iterable[PriceEntry]]
+    ) -> None:
+        self._finder = CardFinder(EntryTable(overrides), find_added, load_overlay())
         self._cards = self._renew_cards()
 
     def price(self, service: str, model: str, usage: TokenUsage, timestamp: datetime) -> Price:

@@ -61,10 +61,12 @@ def need_provider(service: str) -> Provider:
 
 def list_providers() -> Iterator[Provider]:
     """Yield ours, then the others; one that cannot be imported is logged and left out."""
-    for service in (*_OURS, *_find_entries()):
-        provider = _try_to_find(service)
-        if provider is not None:
-            yield provider
+    # The others are looked for when ours will not do.
+    for services in (lambda: _OURS, _find_entries):
+        for service in services():
+            provider = _try_to_find(service)
+            if provider is not None:
+                yield provider
 
 
 @cache

@@ -9,7 +9,7 @@ from receipt_label.arguments import check_bool, check_text
 from receipt_label.providers.google_places import SERVICE as PLACES
 from receipt_label.providers.google_places import find_operation_of_function
 from receipt_label.providers.provider import Operation
-from receipt_label.providers.registry import need_provider
+from receipt_label.providers.registry import find_provider, need_provider
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.watching.function_calls import FunctionObserver
 from receipt_label.watching.functions import track
@@ -167,7 +167,7 @@ class CallDecorators:
     def _make_decorator(
         self, service: str, operation: Operation, *, batch: bool = False
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        self._load_prices()
+        self._load_prices(service)
         observer = FunctionObserver(service, operation, self._recorder, batch)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -175,9 +175,11 @@ class CallDecorators:
 
         return decorate
 
-    def _load_prices(self) -> None:
+    def _load_prices(self, service: str | None = None) -> None:
         """Load them while things are set up, so that the first call does not wait for it."""
         try:
             self._recorder.price_book.load()
+            if service is not None:
+                find_provider(service)  # Another package may bring it.
         except Exception as error:  # noqa: BLE001
             self._recorder.count_failure(error)

@@ -23,7 +23,7 @@ from receipt_label.injected_client import MetricWriter, accept_direct_client
 from receipt_label.pricing import PriceBook, TokenUsage
 from receipt_label.tracking.batch_results import find_reader, read_reported_reply
 from receipt_label.tracking.decorators import CallDecorators
-from receipt_label.tracking.provider_prices import read_provider_prices
+from receipt_label.tracking.provider_prices import find_provider_prices
 from receipt_label.tracking.recorder import CallRecorder
 from receipt_label.tracking.stats import TrackerStats, utc_now
 from receipt_label.tracking.usage_log import UsageLogFile
@@ -99,7 +99,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         self._client = client
         self._owns_client = client is not dynamo_client
         book = price_book or PriceBook()
-        book.supplement(read_provider_prices)
+        book.supplement(find_provider_prices)
         self._recorder = CallRecorder(
             client,
             self,

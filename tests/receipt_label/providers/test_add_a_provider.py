@@ -177,6 +177,23 @@ def test_a_package_that_is_broken_harms_no_other(site: Path, module: str, reason
     assert said.count(f"the provider 'acme' cannot be used: {reason}") == 1
 
 
+def test_who_uses_one_of_ours_does_not_wait_for_the_others(site: Path) -> None:
+    (site / "look.py").write_text(
+        "import sys, openai\n"
+        "from receipt_label.testing import ProviderStub, UsageInMemory\n"
+        "usage = UsageInMemory()\n"
+        "with ProviderStub() as stub:\n"
+        "    plain = openai.OpenAI(api_key='any', base_url=stub.openai_base_url)\n"
+        "    usage.tracker.wrap(plain).embeddings.create(\n"
+        "        model='text-embedding-3-small', input='fish')\n"
+        "assert usage.records[0].cost_usd\n"
+        "from receipt_label.providers import registry\n"
+        "assert registry._find_entries.cache_info().misses == 0\n"
+        "assert 'receipt_acme' not in sys.modules\n"
+    )
+    run(site, "look.py", ENVIRONMENT="test")
+
+
 def test_a_price_list_that_is_broken_leaves_the_calls_without_a_price(
     site: Path, acme_url: str
 ) -> None:
