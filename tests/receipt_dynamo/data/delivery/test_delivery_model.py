@@ -505,8 +505,9 @@ class DeliveryAgainstModel(RuleBasedStateMachine):
         self.all_is_well()
         on_disk = self.read_disk()
         stats = self.life.delivery.get_stats()
-        # Nothing but poison, as far as memory reaches, looks like a wrong table, and waits.
-        is_full = (stats.pending - stats.spilled) * 2 > self.settings.max_pending_records
+        # Nothing but poison, as far as memory reaches, looks like a wrong table, and waits. It
+        # reaches to half of the bound: then nothing is pulled from disk any more.
+        is_full = (stats.pending - stats.spilled) * 2 >= self.settings.max_pending_records
         assert not stats.pending or not is_accepted or is_full
         for record in self.records:
             row = on_disk.get(record.number)
