@@ -170,7 +170,7 @@ class QueueModel:
         self.dropped += len(self.line[0].numbers)
         return self.line.pop(0).item
 
-    def revive(self, cells: Iterable[Cell], now: float) -> int:
+    def redrive(self, cells: Iterable[Cell], now: float) -> int:
         # While its key is in flight one stays dead: it must not follow the newer one.
         chosen = [cell for cell in cells if self.find(self.flying, cell.key) is None]
         count = count_items(chosen)

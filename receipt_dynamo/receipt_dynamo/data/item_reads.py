@@ -47,7 +47,7 @@ def read_item(connection: Connection, key: Key, tally: ReadTally | None = None) 
         ReturnConsumedCapacity="TOTAL",
     )
     if tally is not None:
-        tally.note_units(reply)
+        tally.count_units(reply)
     item: Item | None = reply.get("Item")
     if item is not None or "ConsumedCapacity" in reply:
         return item

@@ -45,17 +45,17 @@ class ReadTally:
     negative_reasons: list[str] = field(default_factory=list)
     read_units: Decimal = Decimal(0)
 
-    def note_page(self, reply: Mapping[str, Any]) -> None:
+    def count_page(self, reply: Mapping[str, Any]) -> None:
         """Count one reply to a query, and what it cost."""
         self.pages += 1
-        self.note_units(reply)
+        self.count_units(reply)
 
-    def note_units(self, reply: Mapping[str, Any]) -> None:
+    def count_units(self, reply: Mapping[str, Any]) -> None:
         """Count what a reply cost."""
         units = reply.get("ConsumedCapacity", {}).get("CapacityUnits", 0)
         self.read_units += Decimal(str(units))  # A float, of whole and half units.
 
-    def note_invalid(self, error: Exception) -> None:
+    def count_invalid(self, error: Exception) -> None:
         """Count one item that is not a whole record."""
         self.invalid += 1
         if len(self.invalid_reasons) < MOST_REASONS:

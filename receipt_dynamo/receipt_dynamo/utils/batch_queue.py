@@ -275,7 +275,7 @@ class BatchQueue(Generic[T]):
             dead = self._buffer.dead_entries
         chosen = [entry for entry in dead if match is None or match(entry.item)]
         with self._lock:
-            items = self._edit(self._buffer.revive, chosen, self._clock())
+            items = self._edit(self._buffer.redrive, chosen, self._clock())
             needs_thread = items > 0 and self._workers.call()
         self._workers.start(needs_thread)
         self._catch_up()

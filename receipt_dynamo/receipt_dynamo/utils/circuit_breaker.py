@@ -16,9 +16,9 @@ from receipt_dynamo.utils.arguments import ExceptionFilter, check_callable, give
 from receipt_dynamo.utils.breaker.guards import call, guard
 from receipt_dynamo.utils.breaker.settings import BreakerSettings
 from receipt_dynamo.utils.breaker.shell import (
+    BreakerListener,
     BreakerShell,
     CircuitBreakerOpenError,
-    Listener,
     Permit,
     find_entered,
 )
@@ -262,7 +262,7 @@ class CircuitBreaker:
         """Close, and forget what was counted."""
         self._shell.change(self._shell.machine.reset)
 
-    def add_listener(self, listener: Listener) -> None:
+    def add_listener(self, listener: BreakerListener) -> None:
         """Have ``listener`` called with a :class:`BreakerEvent` after each change of state.
 
         It runs in the thread of the call that caused the change, when the lock is free: it
@@ -274,7 +274,7 @@ class CircuitBreaker:
         """
         self._shell.add_listener(listener)
 
-    def remove_listener(self, listener: Listener) -> None:
+    def remove_listener(self, listener: BreakerListener) -> None:
         """Call ``listener`` no more; nothing happens if it is not known."""
         self._shell.remove_listener(listener)
 

@@ -182,7 +182,7 @@ def _wrap_sync(
                         "accepted are async functions, and functions that return a result"
                     )
                 if retry_on_result is None or not retry_on_result(result):
-                    run.note_success()
+                    run.record_success()
                     return result
                 delay = run.after_result(result)
             sleep_for(delay, sleep)
@@ -211,7 +211,7 @@ def _wrap_async(
                     raise
             else:
                 if retry_on_result is None or not retry_on_result(result):
-                    run.note_success()
+                    run.record_success()
                     return result
                 delay = run.after_result(result)
             await async_sleep_for(delay, sleep)
@@ -319,7 +319,7 @@ class RetryAttempt:
 
     def __exit__(self, exc_type: object, exc: BaseException | None, traceback: object) -> bool:
         if exc is None:
-            self._run.note_success()
+            self._run.record_success()
         elif isinstance(exc, Exception):
             self.delay = self._run.after_failure(exc)
         return self.delay is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from receipt_label.calls.reply import Reply
+from receipt_label.calls.reply import ProviderReply
 from receipt_label.usage_context import UsageContext
 
 
@@ -44,7 +44,7 @@ class ObservedCall:
     service: str
     operation: str
     start: Start
-    reply: Reply = field(default_factory=Reply)
+    reply: ProviderReply = field(default_factory=ProviderReply)
     requested_model: str | None = None
     first_token: float | None = None
     error: str | None = None

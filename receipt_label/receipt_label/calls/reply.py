@@ -19,7 +19,7 @@ _NO_MODEL: Final = object()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class ProviderReply:
     """What one reply tells.
 
     Attributes:
@@ -42,7 +42,7 @@ class Reply:
     invalid_fields: tuple[str, ...] = ()
 
 
-def mark_as_batch(reply: Reply) -> Reply:
+def mark_as_batch(reply: ProviderReply) -> ProviderReply:
     """Return a reply as the Batch API's, which gives it at a price of its own."""
     usage = None if reply.usage is None else replace(reply.usage, service_tier=BATCH_TIER)
     return replace(reply, usage=usage, details={**reply.details, "service_tier": BATCH_TIER})

@@ -12,7 +12,7 @@ from receipt_label.pricing.price import UNPRICED
 if TYPE_CHECKING:
     from receipt_dynamo import AIUsageMetric
 
-NOT_TOLD = "not told"
+NOT_REPORTED = "not reported"
 """Reason of a record that has no cost and does not say why: an earlier writer's."""
 
 
@@ -62,5 +62,5 @@ def find_reason(record: AIUsageMetric) -> str | None:
         return None
     pricing = record.metadata.get("pricing")
     if isinstance(pricing, Mapping) and pricing.get("status") == UNPRICED:
-        return str(pricing.get("reason", NOT_TOLD))
-    return None if record.error else NOT_TOLD
+        return str(pricing.get("reason", NOT_REPORTED))
+    return None if record.error else NOT_REPORTED

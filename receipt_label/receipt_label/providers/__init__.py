@@ -4,7 +4,7 @@ Nothing here imports a provider's package. The names here are what a package nee
 a provider: see ``docs/add_a_provider.md``.
 """
 
-from receipt_label.calls.reply import Reply, ReplyReader
+from receipt_label.calls.reply import ProviderReply, ReplyReader
 from receipt_label.providers.provider import (
     UNTRACKED,
     BatchLine,
@@ -21,7 +21,7 @@ __all__ = [
     "MethodClients",
     "Operation",
     "Provider",
-    "Reply",
+    "ProviderReply",
     "ReplyReader",
     "RequestClients",
     "StreamEvents",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from receipt_label.calls.reply import Reply, ReplyReader, keep_positive
+from receipt_label.calls.reply import ProviderReply, ReplyReader, keep_positive
 from receipt_label.pricing import TokenUsage
 from receipt_label.providers.provider import (
     BatchLine,
@@ -20,7 +20,7 @@ from receipt_label.providers.provider import (
 )
 
 
-def read_message(reply: object, request: Request) -> Reply:  # noqa: ARG001
+def read_message(reply: object, request: Request) -> ProviderReply:  # noqa: ARG001
     """Read a message. ``input_tokens`` there leaves out what a cache read or wrote."""
     reader = ReplyReader(reply)
     reported = reader.part("usage")
@@ -59,7 +59,7 @@ def read_message(reply: object, request: Request) -> Reply:  # noqa: ARG001
     details: dict[str, Any] = {name: text for name, text in served.items() if text is not None}
     if counts := keep_positive(counts):
         details["usage"] = counts
-    return Reply(
+    return ProviderReply(
         model=reader.text("model"),
         request_id=reader.text("id"),
         usage=None if usage.is_unknown else usage,

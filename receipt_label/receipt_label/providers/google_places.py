@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from receipt_label.calls.error_words import read_error_word
-from receipt_label.calls.reply import Reply, get_field
+from receipt_label.calls.reply import ProviderReply, get_field
 from receipt_label.pricing import TokenUsage
 from receipt_label.providers.google_places_skus import (
     BilledAs,
@@ -72,14 +72,14 @@ def _make_operation(name: str, billed_as: BilledAs, *, in_session: bool = False)
         if value is not None
     }
     usage = None if billed_as.sku is None else TokenUsage(sku=billed_as.sku)
-    known = Reply(model=PLACES_MODEL, usage=usage, details=details)
+    known = ProviderReply(model=PLACES_MODEL, usage=usage, details=details)
 
-    def read(result: object, request: Request) -> Reply:  # noqa: ARG001
+    def read(result: object, request: Request) -> ProviderReply:  # noqa: ARG001
         status = result.get("status") if isinstance(result, dict) else None
         error = result.get("error") if isinstance(result, dict) else None
         if error is not None or (isinstance(status, str) and status not in _SUCCESSES):
             word = read_error_word(result if error is None else error)
-            return Reply(error=word or "unknown_error", details=details)
+            return ProviderReply(error=word or "unknown_error", details=details)
         return known
 
     return Operation(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from receipt_label.calls.reply import Reply, ReplyReader, get_field, keep_positive
+from receipt_label.calls.reply import ProviderReply, ReplyReader, get_field, keep_positive
 from receipt_label.pricing import TokenUsage
 from receipt_label.providers.provider import (
     BatchLine,
@@ -28,7 +28,7 @@ _IMAGE_SIZE: Final = "1024x1024"
 _IMAGE_QUALITY: Final = "standard"
 
 
-def read_reply(reply: object, request: Request) -> Reply:  # noqa: ARG001
+def read_reply(reply: object, request: Request) -> ProviderReply:  # noqa: ARG001
     """Read a chat completion, or what else tells its tokens; the input includes the cached."""
     reader = ReplyReader(reply)
     reported = reader.part("usage")
@@ -37,7 +37,7 @@ def read_reply(reply: object, request: Request) -> Reply:  # noqa: ARG001
     details: dict[str, Any] = {"service_tier": tier} if tier else {}
     if counts := keep_positive(_count_parts(usage) | _count_predictions(reported)):
         details["usage"] = counts
-    return Reply(
+    return ProviderReply(
         model=reader.text("model"),
         request_id=reader.text("id"),
         usage=None if usage.is_unknown else usage,
@@ -46,7 +46,7 @@ def read_reply(reply: object, request: Request) -> Reply:  # noqa: ARG001
     )
 
 
-def read_response(reply: object, request: Request) -> Reply:
+def read_response(reply: object, request: Request) -> ProviderReply:
     """Read a response; tools that OpenAI ran for it are billed by the call."""
     known = read_reply(reply, request)
     tools = keep_positive(_count_tools(get_field(reply, "output")))
@@ -62,7 +62,7 @@ def read_response(reply: object, request: Request) -> Reply:
     return replace(known, usage=usage, details={**known.details, "usage": counts})
 
 
-def read_embedding(reply: object, request: Request) -> Reply:
+def read_embedding(reply: object, request: Request) -> ProviderReply:
     """Read embeddings: they have no id, and no output tokens by nature."""
     known = read_reply(reply, request)
     if known.usage is None or known.usage.input_tokens is None:
@@ -70,7 +70,7 @@ def read_embedding(reply: object, request: Request) -> Reply:
     return replace(known, usage=replace(known.usage, output_tokens=0))
 
 
-def read_image(reply: object, request: Request) -> Reply:
+def read_image(reply: object, request: Request) -> ProviderReply:
     """Read images: newer models bill tokens, DALL-E bills images by what was asked for."""
     known = read_reply(reply, request)
     images = get_field(reply, "data")
@@ -84,7 +84,7 @@ def read_image(reply: object, request: Request) -> Reply:
     return replace(known, usage=usage, details={"images": len(images)})
 
 
-def read_transcription(reply: object, request: Request) -> Reply:
+def read_transcription(reply: object, request: Request) -> ProviderReply:
     """Read a transcription or translation, billed by tokens or by the audio's seconds."""
     known = read_reply(reply, request)
     seconds = ReplyReader(reply).part("usage").seconds("seconds")
@@ -95,7 +95,7 @@ def read_transcription(reply: object, request: Request) -> Reply:
     )
 
 
-def read_speech(reply: object, request: Request) -> Reply:
+def read_speech(reply: object, request: Request) -> ProviderReply:
     """Read what speech cost: the reply is sound, unless it is a stream that ends with counts."""
     known = read_reply(reply, request)
     text = request.get("input")
@@ -108,7 +108,7 @@ def read_speech(reply: object, request: Request) -> Reply:
     )
 
 
-def read_moderation(reply: object, request: Request) -> Reply:
+def read_moderation(reply: object, request: Request) -> ProviderReply:
     """Read a moderation, which is free: it tells no usage."""
     return replace(read_reply(reply, request), usage=TokenUsage(sku="moderation"))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from receipt_label.calls.reply import Reply
+from receipt_label.calls.reply import ProviderReply
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Request: TypeAlias = Mapping[str, Any]
 """What was asked: the JSON of an HTTP request, or the arguments of a method by their names."""
 
-ReadReply: TypeAlias = Callable[[Any, Request], Reply]
+ReadReply: TypeAlias = Callable[[Any, Request], ProviderReply]
 """Reads what came back, an SDK's object or JSON; some bills follow from what was asked."""
 
 
@@ -68,13 +68,13 @@ class Operation:
     model: str | None = None
     model_argument: str = "model"
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    known: Reply = field(default_factory=Reply)
+    known: ProviderReply = field(default_factory=ProviderReply)
     streams: bool = False
     events: StreamEvents | None = None
     has_stream_options: bool = False
 
 
-UNTRACKED: Final = Operation(name="untracked", read=lambda reply, request: Reply())  # noqa: ARG005
+UNTRACKED: Final = Operation(name="untracked", read=lambda reply, request: ProviderReply())  # noqa: ARG005
 """What costs nothing, and is counted in ``get_stats().untracked``."""
 
 FindOperation: TypeAlias = Callable[[Request], Operation | None]

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_label.calls.error_words import read_error_word
-from receipt_label.calls.reply import Reply, get_field, mark_as_batch
+from receipt_label.calls.reply import ProviderReply, get_field, mark_as_batch
 from receipt_label.providers.provider import Provider
 from receipt_label.providers.registry import find_provider, join_words, list_providers
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
@@ -37,7 +37,7 @@ class ReportedReply:
 
     operation: str
     source: object
-    reply: Reply = field(default_factory=Reply)
+    reply: ProviderReply = field(default_factory=ProviderReply)
     error: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from receipt_dynamo.support import LogLimiter
 from receipt_label.calls.call import ObservedCall, Start
-from receipt_label.calls.reply import Reply
+from receipt_label.calls.reply import ProviderReply
 from receipt_label.pricing import Price, PriceBook, TokenUsage
 from receipt_label.tracking.lenient_metric import UNKNOWN_MODEL, make_metric
 from receipt_label.tracking.stats import DistinctTimes, OutcomeCounter
@@ -265,7 +265,7 @@ def _to_milliseconds(seconds: float) -> int:
     return floor(seconds * 1_000 + 0.5)
 
 
-def _read_reported_price(reply: Reply) -> Price | None:
+def _read_reported_price(reply: ProviderReply) -> Price | None:
     """Return the price that the service or the caller tells by itself."""
     if reply.cost_usd is None:
         return None

@@ -10,7 +10,7 @@ from typing import Any, Final
 from receipt_label.calls.call import CallSink, ObservedCall
 from receipt_label.calls.error_words import describe_error
 from receipt_label.calls.recorded import RecordedInside, is_recorded, mark_recorded
-from receipt_label.calls.reply import Reply, mark_as_batch
+from receipt_label.calls.reply import ProviderReply, mark_as_batch
 from receipt_label.providers.provider import Operation, Request
 from receipt_label.watching.request_calls import PARTIAL
 from receipt_label.watching.returned_streams import watch_returned_stream
@@ -165,7 +165,7 @@ class FunctionCall:
     def _describe_items(self, returned: object) -> ObservedCall | None:
         if self.inside or (returned is not None and is_recorded(returned)):
             return None
-        reply = Reply() if returned is None else self._read(returned)
+        reply = ProviderReply() if returned is None else self._read(returned)
         if reply.usage is None and reply.cost_usd is None:
             reply = self.operation.known if self._items is None else self._items.read()
         mark_recorded(returned, reply.request_id)
@@ -178,7 +178,7 @@ class FunctionCall:
         mark_recorded(None, None)
         words = None if error is None else describe_error(error)
         if self._items is None:
-            return self._describe(Reply(), words)
+            return self._describe(ProviderReply(), words)
         reply = self._items.read()
         if self._items.is_final:
             return self._describe(reply, words)
@@ -196,16 +196,19 @@ class FunctionCall:
             request=self._request,
         )
 
-    def _read(self, result: object) -> Reply:
+    def _read(self, result: object) -> ProviderReply:
         """Read a result; the call is worth a record even if that fails."""
         try:
             return self.operation.read(result, self._request)
         except Exception as error:  # noqa: BLE001
             self._sink.count_failure(error)
-            return Reply()
+            return ProviderReply()
 
     def _describe(
-        self, reply: Reply, error: str | None = None, metadata: Mapping[str, Any] | None = None
+        self,
+        reply: ProviderReply,
+        error: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> ObservedCall:
         operation = self.operation
         if self._is_batch:
@@ -225,7 +228,7 @@ class FunctionCall:
         )
 
 
-def _is_among(reply: Reply, inside: RecordedInside) -> bool:
+def _is_among(reply: ProviderReply, inside: RecordedInside) -> bool:
     """Tell whether what a function returned comes from a call that is recorded already.
 
     It does when the id is the same; and when it has none, or nothing of a reply is left in

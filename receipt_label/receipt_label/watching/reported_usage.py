@@ -7,7 +7,7 @@ from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
-from receipt_label.calls.reply import Reply, get_field
+from receipt_label.calls.reply import ProviderReply, get_field
 from receipt_label.pricing import TokenUsage
 from receipt_label.providers.provider import Request
 
@@ -41,9 +41,9 @@ class ReportedUsage:
         self._read_usage = usage
         self._read_cost = cost_usd if callable(cost_usd) else None
         fixed = None if callable(cost_usd) or cost_usd is None else to_cost(cost_usd)
-        self.known = Reply(cost_usd=fixed)
+        self.known = ProviderReply(cost_usd=fixed)
 
-    def read(self, result: object, request: Request) -> Reply:  # noqa: ARG002
+    def read(self, result: object, request: Request) -> ProviderReply:  # noqa: ARG002
         """Return what a result tells.
 
         Raises:
@@ -55,7 +55,7 @@ class ReportedUsage:
             cost = to_cost(charged)
         reported = None if self._read_usage is None else self._read_usage(result)
         usage, invalid = _to_usage(reported)
-        return Reply(
+        return ProviderReply(
             model=model if isinstance(model, str) else None,
             usage=usage,
             cost_usd=cost,

@@ -10,7 +10,7 @@ from typing import Any, Final
 from receipt_label.calls.call import CallSink, ObservedCall, Start
 from receipt_label.calls.error_words import describe_error
 from receipt_label.calls.recorded import mark_recorded
-from receipt_label.calls.reply import Reply, get_field
+from receipt_label.calls.reply import ProviderReply, get_field
 from receipt_label.providers.provider import Operation, RequestClients, StreamEvents
 from receipt_label.watching.bodies import BodyReader, DocumentReader, EventsReader
 
@@ -150,7 +150,7 @@ class RequestObserver:
             if call.streamed is not None:
                 return call.streamed.take(failure)
             billed = call.response is not None and call.response.is_success
-            reply = _read_reply(call, None) if billed else Reply()
+            reply = _read_reply(call, None) if billed else ProviderReply()
             return self.describe(call, reply, error=describe_error(failure), failure=failure)
         except Exception as error:  # noqa: BLE001
             self.sink.count_failure(error)
@@ -159,7 +159,7 @@ class RequestObserver:
     def describe(
         self,
         call: RequestCall,
-        reply: Reply,
+        reply: ProviderReply,
         *,
         result: object = None,
         error: str | None = None,
@@ -289,7 +289,7 @@ def _make_body_reader(observer: RequestObserver, call: RequestCall, response: An
     return DocumentReader(is_json="json" in kind)
 
 
-def _read_reply(call: RequestCall, result: object) -> Reply:
+def _read_reply(call: RequestCall, result: object) -> ProviderReply:
     """Read what the call gave: the SDK's object, else the body."""
     if get_field(result, "usage") is not None:
         return call.operation.read(result, call.request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from receipt_label.calls.reply import Reply, get_field
+from receipt_label.calls.reply import ProviderReply, get_field
 from receipt_label.providers.provider import Operation, ReadReply, Request, StreamEvents
 from receipt_label.watching.stream_document import StreamDocument
 
@@ -23,7 +23,7 @@ class ItemReader(Protocol):
     def take(self, item: object) -> None:
         """Take the next item."""
 
-    def read(self) -> Reply:
+    def read(self) -> ProviderReply:
         """Return what they tell so far."""
 
 
@@ -66,7 +66,7 @@ class EventItemReader:
             if event is not None:
                 self._document.fold(event)
 
-    def read(self) -> Reply:
+    def read(self) -> ProviderReply:
         """Return what they tell so far."""
         return self._read(self._document.fields, self._request)
 
@@ -82,7 +82,7 @@ class LastItemReader:
 
     is_final = False
 
-    def __init__(self, read: ReadReply, request: Request, known: Reply) -> None:
+    def __init__(self, read: ReadReply, request: Request, known: ProviderReply) -> None:
         self._read = read
         self._request = request
         self._known = known
@@ -93,7 +93,7 @@ class LastItemReader:
         if reply.usage is not None or reply.cost_usd is not None:
             self._known = reply
 
-    def read(self) -> Reply:
+    def read(self) -> ProviderReply:
         """Return what they tell so far."""
         return self._known
 

@@ -78,7 +78,7 @@ def test_a_check_without_the_rights_for_all_of_it_says_what_is_not_told(
     where = ("--table", table.table_name, "--endpoint-url", proxy.endpoint_url)
     ended = run("check", *where, "--no-pitr")
     assert ended.status == 1
-    untold = "advised: time to live is not told: AccessDeniedException: not for you"
+    untold = "advised: time to live is unknown: AccessDeniedException: not for you"
     assert f"{untold}; allow these credentials to see it" in ended.out
     proxy.always(DENIED, operations=["DescribeTable"])
     ended = run("check", *where)

@@ -52,7 +52,7 @@ def test_a_table_that_is_made_is_as_it_should_be(
     if engine.name == "dynamodb-local":
         assert unknown == [
             "note: point-in-time recovery is not turned on: this engine does not know it",
-            "note: point-in-time recovery is not told: this engine does not know it",
+            "note: point-in-time recovery is unknown: this engine does not know it",
         ]
     else:
         assert unknown == []

@@ -84,7 +84,7 @@ class Run:
 @pytest.mark.parametrize(
     "answer",
     [True, 0, 3, [], ["a"], {"ok": 3}, "done", b"", object(), FlushResult, len],
-    ids=repr,
+    ids=lambda answer: type(answer).__name__,
 )
 def test_another_value_is_a_delivered_batch_with_one_warning(
     caplog: pytest.LogCaptureFixture, answer: Any

@@ -120,15 +120,15 @@ class BufferAgainstModel(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.dead)
     @rule(data=st.data())
-    def revive(self, data: Any) -> None:
+    def redrive(self, data: Any) -> None:
         self.now += 1
         entries = self.buffer.dead_entries
         assert [entry.item for entry in entries] == [cell.item for cell in self.model.dead]
         picks = [data.draw(st.booleans()) for _ in entries]
         chosen = [entry for entry, pick in zip(entries, picks, strict=True) if pick]
         cells = [cell for cell, pick in zip(self.model.dead, picks, strict=True) if pick]
-        expected = self.model.revive(cells, self.now)
-        assert self.buffer.revive(chosen, self.now) == expected
+        expected = self.model.redrive(cells, self.now)
+        assert self.buffer.redrive(chosen, self.now) == expected
         self.merge_pairs()
 
     @invariant()

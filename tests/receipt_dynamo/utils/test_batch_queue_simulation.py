@@ -326,7 +326,7 @@ class QueueAgainstModel(RuleBasedStateMachine):
     @rule(modulus=st.integers(1, 3))
     def redrive(self, modulus: int) -> None:
         cells = [cell for cell in self.model.dead if cell.item.parts[-1] % modulus == 0]
-        expected = self.model.revive(cells, self.host.now)
+        expected = self.model.redrive(cells, self.host.now)
         assert self.queue.redrive(lambda item: item.parts[-1] % modulus == 0) == expected
 
     @rule(seconds=SECONDS)

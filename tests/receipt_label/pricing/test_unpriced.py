@@ -62,4 +62,4 @@ def test_a_call_that_broke_after_it_used_something_is_listed() -> None:
 @pytest.mark.parametrize("metadata", [{}, {"pricing": "none"}, {"pricing": {"status": 4}}])
 def test_a_record_that_does_not_say_why_is_listed(metadata: dict[str, Any]) -> None:
     (group,) = list_unpriced([record(metadata=metadata)])
-    assert group.reason == "not told"
+    assert group.reason == "not reported"

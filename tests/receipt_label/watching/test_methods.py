@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 
 from receipt_label.pricing import TokenUsage
-from receipt_label.providers import UNTRACKED, MethodClients, Operation, Reply
+from receipt_label.providers import UNTRACKED, MethodClients, Operation, ProviderReply
 from receipt_label.testing import UsageInMemory
 from receipt_label.watching.methods import watch_methods
 
@@ -144,10 +144,10 @@ class Client(Chat):
         self.chat = Chat()
 
 
-def read(reply: Any, request: Mapping[str, Any]) -> Reply:
+def read(reply: Any, request: Mapping[str, Any]) -> ProviderReply:
     tokens = reply.get("tokens") if isinstance(reply, dict) else None
     usage = None if tokens is None else TokenUsage(input_tokens=0, output_tokens=tokens)
-    return Reply(usage=usage, details={"prompt": request.get("prompt") is not None})
+    return ProviderReply(usage=usage, details={"prompt": request.get("prompt") is not None})
 
 
 def find(request: Mapping[str, Any]) -> Operation | None:

@@ -11,17 +11,17 @@ import pytest
 
 from receipt_label.calls.reply import get_field
 from receipt_label.pricing import TokenUsage
-from receipt_label.providers import Operation, Reply, RequestClients
+from receipt_label.providers import Operation, ProviderReply, RequestClients
 from receipt_label.testing import ProviderStub, UsageInMemory
 from receipt_label.watching.requests import watch_requests
 
 QUESTION: list[Any] = [{"role": "user", "content": "How much was the bread?"}]
 
 
-def read(reply: Any, request: Mapping[str, Any]) -> Reply:
+def read(reply: Any, request: Mapping[str, Any]) -> ProviderReply:
     tokens = get_field(get_field(reply, "usage"), "total_tokens")
     usage = None if tokens is None else TokenUsage(input_tokens=tokens, output_tokens=0)
-    return Reply(usage=usage, details={"asked": request["model"]})
+    return ProviderReply(usage=usage, details={"asked": request["model"]})
 
 
 API = RequestClients(

@@ -58,6 +58,10 @@ def test_a_message_delta_without_a_reason_to_stop_is_not_the_last() -> None:
     assert not fold({"type": "message_delta", "delta": {}, "usage": {"output_tokens": 1}}).is_final
 
 
+def name_case(part: object) -> str:
+    return str(part) if isinstance(part, dict) else "openai" if part is OPENAI else "anthropic"
+
+
 @pytest.mark.parametrize(
     ("how", "event"),
     [
@@ -73,7 +77,7 @@ def test_a_message_delta_without_a_reason_to_stop_is_not_the_last() -> None:
             {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}},
         ),
     ],
-    ids=str,
+    ids=name_case,
 )
 def test_the_first_token_is_noticed(how: StreamEvents, event: dict[str, Any]) -> None:
     assert fold(event, how=how).has_content
@@ -89,7 +93,7 @@ def test_the_first_token_is_noticed(how: StreamEvents, event: dict[str, Any]) ->
         (ANTHROPIC, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}),
         (ANTHROPIC, {"type": "ping"}),
     ],
-    ids=str,
+    ids=name_case,
 )
 def test_what_announces_an_answer_is_no_token(how: StreamEvents, event: dict[str, Any]) -> None:
     assert not fold(event, how=how).has_content

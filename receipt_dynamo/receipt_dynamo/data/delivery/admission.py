@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.chores import Chore, Chores
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
-from receipt_dynamo.data.delivery.reports import Fate, Listener, Reports
+from receipt_dynamo.data.delivery.reports import Fate, Reports, SettledCallback
 from receipt_dynamo.entities.stored_item import is_too_large
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Admission:
         """Begin at nothing in a forked child, closed if it was."""
         self._late.clear()
 
-    def accept(self, key: Key, body: bytes, on_settled: Listener | None) -> str | None:
+    def accept(self, key: Key, body: bytes, on_settled: SettledCallback | None) -> str | None:
         """Take a record in, at once; return why not, or None.
 
         Args:
@@ -98,7 +98,7 @@ class Admission:
         if refusal is not None:
             self._reports.forget(record.watch)
             self._store.count_refusal(refusal)
-            self._reports.events.tell(DeliveryEventKind.REFUSED, 1, refusal)
+            self._reports.events.emit(DeliveryEventKind.REFUSED, 1, refusal)
         elif self._adoption is not None and self._adoption.is_due:
             # From the first record on: a journal whose process is killed unproven is left alone.
             self._chores.ask(Chore.LOOK)

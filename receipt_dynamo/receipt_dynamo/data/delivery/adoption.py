@@ -96,7 +96,7 @@ class Adoption:
         self._directory.sweep()
 
     def _look_through(self, arn: str) -> bool:
-        """Take over what is there; tell whether damaged journals were set aside."""
+        """Take over what is there; return whether damaged journals were set aside."""
         has_set_aside = False
         for path in self._directory.list(self._target):
             if self._store.holds(path):

@@ -93,7 +93,7 @@ class Delivery:
             settings,
             wait=self._queue.wait,
             redrive=self.redrive,
-            tell=self.events.tell,
+            emit=self.events.emit,
             clock=self._clock,
         )
         self._report: CloseReport | None = None
@@ -245,7 +245,7 @@ class Delivery:
         """
         if self._admission.is_interrupted():
             return not (self._admission.is_behind or self._store.ledger.accounts.pending)
-        left = self._count_down(0.0 if self.events.is_telling else timeout)
+        left = self._count_down(0.0 if self.events.is_calling else timeout)
         if self._admission.is_behind and not self._chores.disk.flush(left()):
             return False
         adopted = -1
@@ -289,7 +289,7 @@ class Delivery:
     def _end(self) -> CloseReport:
         accounts = self._store.ledger.accounts
         on_disk = min(accounts.pending, self._store.close())
-        self._reports.tell_the_rest()
+        self._reports.report_the_rest()
         self._report = CloseReport(
             delivered=accounts.delivered,
             pending=accounts.pending,

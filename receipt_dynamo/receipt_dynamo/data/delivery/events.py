@@ -36,7 +36,7 @@ class DeliveryEventKind(Enum):
     DEGRADED = "degraded"
     """The journal cannot be written: records are in memory only until it can."""
     SET_ASIDE = "set_aside"
-    """A damaged journal was moved out of the way; "dead" tells of its records that waited."""
+    """A damaged journal was moved out of the way; "dead" counts its lost records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ EventListener: TypeAlias = Callable[[DeliveryEvent], object]
 
 
 class EventHub:
-    """Tells listeners; what they raise is logged, and harms nobody.
+    """Calls listeners; what they raise is logged, and harms nobody.
 
-    It holds no lock while it tells them. They run in the thread in which it happened: a
+    It holds no lock while it calls them. They run in the thread in which it happened: a
     slow one slows the sender, never a caller, except for "refused" and "degraded".
     """
 
@@ -74,20 +74,20 @@ class EventHub:
         self._here = threading.local()
 
     @property
-    def is_telling(self) -> bool:
+    def is_calling(self) -> bool:
         """Whether it is a listener that asks."""
-        return getattr(self._here, "is_telling", False)
+        return getattr(self._here, "is_calling", False)
 
     def add(self, listener: EventListener) -> None:
-        """Tell ``listener`` from now on."""
+        """Call ``listener`` from now on."""
         self._listeners = (*self._listeners, listener)
 
     def remove(self, listener: EventListener) -> None:
-        """Tell ``listener`` no more."""
+        """Call ``listener`` no more."""
         self._listeners = tuple(known for known in self._listeners if known != listener)
 
-    def tell(self, kind: DeliveryEventKind, records: int = 1, detail: str | None = None) -> None:
-        """Tell all of one event."""
+    def emit(self, kind: DeliveryEventKind, records: int = 1, detail: str | None = None) -> None:
+        """Call every listener with one event."""
         if self._listeners:
             event = DeliveryEvent(kind, records, detail)
             for listener in self._listeners:
@@ -95,11 +95,11 @@ class EventHub:
 
     def call(self, listener: Callable[..., object], event: object) -> None:
         """Call one listener with what it wants to know."""
-        outer, self._here.is_telling = self.is_telling, True
+        outer, self._here.is_calling = self.is_calling, True
         try:
             listener(event)
         except Exception as error:  # noqa: BLE001 - a listener must not harm delivery
             # By type only: the message may hold anything.
             self._log.warn("listener", f"a delivery listener raised {type(error).__name__}")
         finally:
-            self._here.is_telling = outer
+            self._here.is_calling = outer

@@ -237,10 +237,10 @@ class RecordStore:
                 self._warn("make", news)
             else:
                 self._handle("write", news, own)
-            self._tell_degraded(f"{type(news).__name__}: {news}")
+            self._emit_degraded(f"{type(news).__name__}: {news}")
 
-    def _tell_degraded(self, why: str) -> None:
-        self._reports.events.tell(DeliveryEventKind.DEGRADED, 1, why)
+    def _emit_degraded(self, why: str) -> None:
+        self._reports.events.emit(DeliveryEventKind.DEGRADED, 1, why)
 
     def _ask_for_chores(self, own: Backlog) -> None:
         if own.journal.wants_checkpoint:
@@ -293,7 +293,7 @@ class RecordStore:
             with self._lock:
                 records, damaged = backlog.hand_out(rows)
                 lost_watches = [] if damaged else backlog.take_lost_watches()
-            self._reports.tell(Fate.DEAD, 0, lost_watches, DAMAGED)
+            self._reports.report(Fate.DEAD, 0, lost_watches, DAMAGED)
             for row in damaged:
                 self._bury_damaged(backlog, row)
             if records:
@@ -325,13 +325,13 @@ class RecordStore:
             self._count_dead(missing, watches, f"not found in journal {backlog.journal.path.name}")
 
     def _count_dead(self, records: int, watches: Iterable[Watch | None], reason: str) -> None:
-        """Count records that are dead letters from now on, and tell."""
+        """Count records that are dead letters from now on, and report it."""
         with self._lock:
             self.ledger.count(dead=records)
-        self._reports.tell(Fate.DEAD, records, watches, reason)
+        self._reports.report(Fate.DEAD, records, watches, reason)
 
     def settle(self, records: list[PendingRecord], fate: Fate) -> bool:
-        """Count records as delivered or dropped, delete their rows, and tell.
+        """Count records as delivered or dropped, delete their rows, and report it.
 
         Rows of delivered ones may wait for others, as long as some are pending: one commit for
         many rows costs half. After a crash in between they are sent once more, under their keys.
@@ -355,7 +355,7 @@ class RecordStore:
             waits = not is_last and len(self._settled) < DELETES_AT_ONCE
         if not waits:
             self.delete_settled()
-        self._reports.tell(fate, count, (record.watch for record in records))
+        self._reports.report(fate, count, (record.watch for record in records))
         return not self._settled
 
     def delete_settled(self) -> bool:
@@ -396,7 +396,7 @@ class RecordStore:
         return True
 
     def bury(self, record: PendingRecord, reason: str) -> bool:
-        """Make a record and those that it replaced dead letters, and tell.
+        """Make a record and those that it replaced dead letters, and report it.
 
         Returns:
             False when not all of them have a row that can be written: then the queue is to keep
@@ -464,7 +464,7 @@ class RecordStore:
                 return False
             self.ledger.count(adopted=records, dead=held.counts.dead)
             self._adopted.append(Backlog(held, is_adopted=True))
-        self._reports.events.tell(DeliveryEventKind.ADOPTED, records)
+        self._reports.events.emit(DeliveryEventKind.ADOPTED, records)
         return True
 
     def remember_arn(self, arn: str) -> None:
@@ -497,7 +497,7 @@ class RecordStore:
             self.undurable += own.rows
         what = f"journal {own.journal.path.name} was moved or deleted by somebody"
         self._log.warn("place", f"{what}: its {own.rows} records end with this process")
-        self._tell_degraded(what)
+        self._emit_degraded(what)
 
     def checkpoint(self) -> None:
         """Copy the journal's write-ahead log into its database."""
@@ -576,7 +576,7 @@ class RecordStore:
         with self._lock:
             self.set_aside += 1
         _logger.warning("%s; it is set aside, see docs/journal.md", why)
-        self._reports.events.tell(DeliveryEventKind.SET_ASIDE, 0, why)
+        self._reports.events.emit(DeliveryEventKind.SET_ASIDE, 0, why)
 
     def _handle(self, what: str, error: Exception, backlog: Backlog) -> None:
         """Say what went wrong with a journal, and set it aside if it is damaged."""

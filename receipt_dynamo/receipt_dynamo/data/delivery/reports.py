@@ -1,4 +1,4 @@
-"""What became of the records, for those who want to know: each of them is told once."""
+"""What became of the records, for those who want to know: each record is reported once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class DeliveryReport:
     reason: str | None = None
 
 
-Listener: TypeAlias = Callable[[DeliveryReport], object]
+SettledCallback: TypeAlias = Callable[[DeliveryReport], object]
 
 _KINDS: Final = {
     Fate.DELIVERED: DeliveryEventKind.DELIVERED,
@@ -50,18 +50,18 @@ class Watch:
 
     Attributes:
         key: The record's PK and SK.
-        listener: Whom to tell.
+        listener: Called once, when the record is settled.
     """
 
     __slots__ = ("key", "listener")
 
-    def __init__(self, key: Key, listener: Listener) -> None:
+    def __init__(self, key: Key, listener: SettledCallback) -> None:
         self.key = key
         self.listener = listener
 
 
 class Reports:
-    """Tells listeners, and who watches a record, what became of it. Thread-safe.
+    """Reports what became of records, to all listeners and to the record's own. Thread-safe.
 
     It is called with no lock held: what it calls is the user's, and may call anything.
 
@@ -74,38 +74,36 @@ class Reports:
         self._watches: set[Watch] = set()
 
     def reset_after_fork(self) -> None:
-        """Tell nobody anything in a forked child: the records are its parent's."""
+        """Report nothing in a forked child: the records are its parent's."""
         self._watches.clear()
 
-    def watch(self, key: Key, listener: Listener) -> Watch:
-        """Tell ``listener`` one day."""
+    def watch(self, key: Key, listener: SettledCallback) -> Watch:
+        """Have ``listener`` called when the record is settled."""
         watch = Watch(key, listener)
         self._watches.add(watch)
         return watch
 
     def forget(self, watch: Watch | None) -> None:
-        """Tell ``watch`` nothing: its record was not accepted."""
+        """Drop ``watch``: its record was not accepted."""
         if watch is not None:
             self._watches.discard(watch)
 
-    def tell(
+    def report(
         self, fate: Fate, records: int, watches: Iterable[Watch | None], reason: str | None = None
     ) -> None:
-        """Tell that so many records were settled, and whoever watches one of them.
+        """Report that ``records`` records were settled, also to the watches among them.
 
-        A watch is told once: a dead letter that is redriven has been reported.
+        A watch is called once: a dead letter that is redriven has been reported.
         """
         if records:
-            self.events.tell(_KINDS[fate], records, reason)
-        self._tell_watches(fate, watches, reason)
+            self.events.emit(_KINDS[fate], records, reason)
+        self._report_to(fate, watches, reason)
 
-    def tell_the_rest(self) -> None:
-        """Tell everybody who is left that the record is still pending."""
-        self._tell_watches(Fate.PENDING, list(self._watches), None)
+    def report_the_rest(self) -> None:
+        """Report the records that are left as still pending."""
+        self._report_to(Fate.PENDING, list(self._watches), None)
 
-    def _tell_watches(
-        self, fate: Fate, watches: Iterable[Watch | None], reason: str | None
-    ) -> None:
+    def _report_to(self, fate: Fate, watches: Iterable[Watch | None], reason: str | None) -> None:
         for watch in watches:
             if watch is not None and watch in self._watches:
                 self._watches.discard(watch)

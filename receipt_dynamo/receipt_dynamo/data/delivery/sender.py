@@ -162,7 +162,7 @@ class BatchSender:
             client is closing.
         redrive: Take the dead letters for which the argument says True back into the
             queue.
-        tell: Told what happened: the kind, how many records, a reason.
+        emit: Called with what happened: the kind, how many records, a reason.
         clock: Monotonic time in seconds.
     """
 
@@ -174,11 +174,11 @@ class BatchSender:
         *,
         wait: Callable[[float], bool],
         redrive: Callable[[Callable[[Key], bool]], int],
-        tell: Callable[[DeliveryEventKind, int, str | None], object],
+        emit: Callable[[DeliveryEventKind, int, str | None], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._writer = writer
-        self._tell = tell
+        self._emit = emit
         self._breaker = breaker
         self._wait = wait
         self._redrive = redrive
@@ -279,9 +279,9 @@ class BatchSender:
             elif kind in (FailureKind.THROTTLED, FailureKind.OUTAGE):
                 self._pacer.record_batch(1.0)
         if kind is FailureKind.THROTTLED:
-            self._tell(DeliveryEventKind.THROTTLED, records, summary)
+            self._emit(DeliveryEventKind.THROTTLED, records, summary)
         elif kind is FailureKind.OUTAGE:
-            self._tell(DeliveryEventKind.FAILED, records, summary)
+            self._emit(DeliveryEventKind.FAILED, records, summary)
 
     def _record_reply(self, sent: int, unwritten: int) -> None:
         with self._lock:
@@ -290,7 +290,7 @@ class BatchSender:
                 self._throttle_reasons[UNPROCESSED] += unwritten
             self._pacer.record_batch(unwritten / sent)
         if unwritten:
-            self._tell(DeliveryEventKind.THROTTLED, unwritten, UNPROCESSED)
+            self._emit(DeliveryEventKind.THROTTLED, unwritten, UNPROCESSED)
         if unwritten < sent:
             self._record_success()
 
@@ -354,7 +354,7 @@ class BatchSender:
             delay = self._hold.begin(self._clock())
             is_news, self._said = self._said != reason, reason
         self._writer.renew()
-        self._tell(DeliveryEventKind.MISCONFIGURED, len(records), reason)
+        self._emit(DeliveryEventKind.MISCONFIGURED, len(records), reason)
         if is_news:
             _logger.error(
                 "table %s cannot be written: %s. The records wait; next try in %.0f s.",

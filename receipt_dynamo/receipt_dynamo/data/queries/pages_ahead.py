@@ -94,7 +94,7 @@ class ShardPages:
 
     def _count(self, pages: list[Page]) -> Page | None:
         for page in pages:
-            self._tally.note_page(page)
+            self._tally.count_page(page)
         return pages[-1] if pages else None
 
     def stop(self) -> None:

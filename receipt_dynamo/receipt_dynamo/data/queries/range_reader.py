@@ -155,7 +155,7 @@ class RangeReader:
             botocore.exceptions.ClientError: DynamoDB refused it otherwise.
         """
         for page in read_pages(self._connection, key_range):
-            self.tally.note_page(page)
+            self.tally.count_page(page)
             yield from self._read_page(page, key_range.sort_key_name)
 
     def read_shards(
@@ -210,7 +210,7 @@ class RangeReader:
         """Count an item that is not a whole record, or raise when none is to be skipped."""
         if not self._skip_invalid:
             raise error
-        self.tally.note_invalid(error)
+        self.tally.count_invalid(error)
 
     def hand_out(
         self, records: Generator[KeyedRecord, None, None]

@@ -139,7 +139,7 @@ def find_differences(view: TableView, options: TableOptions) -> list[TableFindin
 
 def _mention_refusal(said: str) -> TableFinding:
     advice = "allow these credentials to see it (docs/permissions.md), or try again"
-    return TableFinding("not-told", "table", said, advice, is_required=False)
+    return TableFinding("unknown", "table", said, advice, is_required=False)
 
 
 def _check_status(table: Description) -> Iterator[TableFinding]:

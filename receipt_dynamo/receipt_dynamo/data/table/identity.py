@@ -63,7 +63,7 @@ def _make_arn(connection: Connection) -> str:
         caller = connection.make_token_client().get_caller_identity()
     except Exception as error:
         # A network without a way to that service must not be asked again and again.
-        raise UnprovenTableError("neither the table nor the caller's account is told") from error
+        raise UnprovenTableError("the table's ARN and account are unknown") from error
     partition = caller["Arn"].split(":")[1]
     region = connection.client().meta.region_name
     table = f"table/{connection.table_name}"

@@ -119,14 +119,14 @@ def look_at_table(client: DynamoDBClient, table_name: str) -> TableView:
     remarks = Remarks()
     expiry = remarks.attempt(
         lambda: _read(client.describe_time_to_live(TableName=table_name), "TimeToLiveDescription"),
-        "time to live is not told",
+        "time to live is unknown",
     )
     backups = remarks.attempt(
         lambda: _read(
             client.describe_continuous_backups(TableName=table_name),
             "ContinuousBackupsDescription",
         ),
-        "point-in-time recovery is not told",
+        "point-in-time recovery is unknown",
     )
     return TableView(
         table=table,

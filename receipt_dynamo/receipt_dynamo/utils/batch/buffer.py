@@ -253,7 +253,7 @@ class BatchBuffer(Generic[T]):
         self._in_line.append(entry)
         self._count_ready(entry, 1)
 
-    def revive(self, entries: Iterable[Entry[T]], now: float) -> int:
+    def redrive(self, entries: Iterable[Entry[T]], now: float) -> int:
         """Take dead entries back to the end of the line; return how many items these are.
 
         One whose key is in flight stays dead: sent after the newer one, the older would win.
@@ -267,13 +267,13 @@ class BatchBuffer(Generic[T]):
         for entry in reviving:
             del self._dead[entry]
             self.dead -= entry.count
-            self._revive_one(entry, now)
+            self._redrive_one(entry, now)
         for entry in reviving:
             if entry.lane is not None:
                 self._find_pair(entry.lane)
         return sum(entry.count for entry in reviving)
 
-    def _revive_one(self, entry: Entry[T], now: float) -> None:
+    def _redrive_one(self, entry: Entry[T], now: float) -> None:
         entry.since = now
         if entry.lane is not None:
             others = entry.lane.entries

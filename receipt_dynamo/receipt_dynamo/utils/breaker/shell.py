@@ -28,7 +28,7 @@ from receipt_dynamo.utils.log_limiter import LogLimiter
 
 _logger = logging.getLogger(__name__)
 
-Listener: TypeAlias = Callable[[BreakerEvent], object]
+BreakerListener: TypeAlias = Callable[[BreakerEvent], object]
 Classifier: TypeAlias = Callable[[BaseException], bool | None]
 """Tells whether an exception is a failure (True), a success (False) or neither (None)."""
 
@@ -103,7 +103,7 @@ class BreakerShell:
         self._classify = classify
         self._clock = clock
         self._random = random
-        self._listeners: tuple[Listener, ...] = ()
+        self._listeners: tuple[BreakerListener, ...] = ()
         self._log = LogLimiter(_logger, clock=clock)
         # Without a rate rule a success needs no time, and cannot open the breaker.
         self._is_plain = not settings.has_rates
@@ -241,13 +241,13 @@ class BreakerShell:
         with self._lock:
             return self.machine.take_snapshot(now)
 
-    def add_listener(self, listener: Listener) -> None:
+    def add_listener(self, listener: BreakerListener) -> None:
         """Have ``listener`` called after each change of state."""
         check_callable(listener=listener)
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
-    def remove_listener(self, listener: Listener) -> None:
+    def remove_listener(self, listener: BreakerListener) -> None:
         """Call ``listener`` no more."""
         # Compared without the lock: a listener's __eq__ is the user's.
         gone = {id(known) for known in self._listeners if known == listener}

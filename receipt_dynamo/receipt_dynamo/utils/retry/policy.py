@@ -150,7 +150,7 @@ class RetryRun:
         self._started = started
         self.attempts = 0
 
-    def note_success(self) -> None:
+    def record_success(self) -> None:
         """Give a part of a token back, when the first try succeeded."""
         if self.attempts == 0 and self._policy.budget is not None:
             self._policy.budget.give_back()

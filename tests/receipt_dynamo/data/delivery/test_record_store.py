@@ -57,10 +57,10 @@ class Heard(Reports):
         elif event.kind is DeliveryEventKind.SET_ASIDE:
             self.set_aside.append(event.detail)
 
-    def tell(
+    def report(
         self, fate: Fate, records: int, watches: Iterable[Watch | None], reason: str | None = None
     ) -> None:
-        super().tell(fate, records, ())
+        super().report(fate, records, ())
         if fate is Fate.DEAD:
             self.dead_watches += filter(None, watches)
             if records:

@@ -75,14 +75,14 @@ class Bench:
         self.table = ScriptedTable(answer)
         self.settings = DeliverySettings(**settings)
         self.breaker = make_breaker(self.settings, "test-table")
-        self.told: list[tuple[DeliveryEventKind, int, str | None]] = []
+        self.emitted: list[tuple[DeliveryEventKind, int, str | None]] = []
         self.sender = BatchSender(
             self.table,
             self.breaker,
             self.settings,
             wait=self.wait,
             redrive=self.redrive,
-            tell=lambda *event: self.told.append(event),
+            emit=lambda *event: self.emitted.append(event),
             clock=lambda: self.now,
         )
 

@@ -213,8 +213,8 @@ def test_point_in_time_recovery_is_advised_and_what_is_not_told_is_no_finding_of
 
 
 def test_what_is_refused_is_a_finding_that_says_so() -> None:
-    (finding,) = find(make_table(), expiry=None, refusals=("time to live is not told: No",))
-    assert (finding.code, finding.says) == ("not-told", "time to live is not told: No")
+    (finding,) = find(make_table(), expiry=None, refusals=("time to live is unknown: No",))
+    assert (finding.code, finding.says) == ("unknown", "time to live is unknown: No")
 
 
 def test_what_is_not_asked_for_is_not_missed() -> None:

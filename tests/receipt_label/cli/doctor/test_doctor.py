@@ -63,7 +63,7 @@ def test_models_without_a_price_are_listed_with_their_number(
     assert "5 records since" in ended.out
     assert "4 without a known cost; prices of your own: AI_USAGE_PRICE_FILE" in ended.out
     assert f"\n  3 of openai gpt-9\\x1b[2J: unknown model, last on {last}\n" in ended.out
-    assert "\n  1 of openai gpt-8: not told" in ended.out
+    assert "\n  1 of openai gpt-8: not reported" in ended.out
     assert "gpt-old" not in ended.out
     assert ended.out.endswith("0 errors, 1 warning\n")
     assert "gpt-old" in doctor("--since", "30d").out
@@ -228,7 +228,7 @@ def test_each_engine_is_well_and_what_it_does_not_know_is_a_note(
     ended = doctor("--table", table_name, "--endpoint-url", engine.endpoint_url)
     assert ended.status == 0
     assert "ok: clock: as DynamoDB's" in ended.out
-    note = "  note: point-in-time recovery is not told: this engine does not know it\n"
+    note = "  note: point-in-time recovery is unknown: this engine does not know it\n"
     assert (note in ended.out) is (engine.name == "dynamodb-local")
 
 
