@@ -119,6 +119,13 @@ DELIVERY: Final = (
         lambda stats: _one(stats.pending),
     ),
     Measure(
+        "receipt.records.oldest_age",
+        "gauge",
+        "s",
+        "Seconds that the oldest record has waited for DynamoDB; 0 when none waits.",
+        lambda stats: _one(stats.oldest_pending_seconds),
+    ),
+    Measure(
         "receipt.records.dead",
         "gauge",
         "{record}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from receipt_dynamo.data.delivery.ages import PendingAges, RowAges
 from receipt_dynamo.data.delivery.reports import Watch
 from receipt_dynamo.data.journal.directory import HeldJournal
 from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, JournalRow
@@ -24,10 +25,23 @@ class PendingRecord:
         order: The number under which it was accepted: a dead letter that comes back has
             a new one, and is not newer for that.
         attempts: How often it was sent.
+        since: Since when it has been pending, as :class:`PendingAges` says it; None while it
+            is not counted there.
         earlier: The record that it replaced, of the same key, which is settled with it.
     """
 
-    __slots__ = ("attempts", "backlog", "body", "earlier", "key", "order", "seq", "size", "watch")
+    __slots__ = (
+        "attempts",
+        "backlog",
+        "body",
+        "earlier",
+        "key",
+        "order",
+        "seq",
+        "since",
+        "size",
+        "watch",
+    )
 
     def __init__(self, key: Key, body: bytes, watch: Watch | None = None) -> None:
         self.key = key
@@ -37,6 +51,7 @@ class PendingRecord:
         self.backlog: Backlog | None = None
         self.seq = self.order = 0
         self.attempts = 0
+        self.since: float | None = None
         self.earlier: PendingRecord | None = None
 
     def __repr__(self) -> str:
@@ -76,6 +91,12 @@ def merge_records(earlier: PendingRecord, later: PendingRecord) -> PendingRecord
 class Backlog:
     """The rows of one journal. Not thread-safe: its owner has the lock.
 
+    Args:
+        held: The journal and its lease.
+        ages: Since when each record waits; what the journal holds is counted there.
+        is_adopted: Whether another process wrote it.
+        since: Since when what it holds has waited; by default from now on.
+
     Attributes:
         held: The journal and its lease.
         journal: The journal itself.
@@ -88,7 +109,14 @@ class Backlog:
         handed_out: The number of the last row that was handed out or kept in memory.
     """
 
-    def __init__(self, held: HeldJournal, *, is_adopted: bool = False) -> None:
+    def __init__(
+        self,
+        held: HeldJournal,
+        ages: PendingAges,
+        *,
+        is_adopted: bool = False,
+        since: float | None = None,
+    ) -> None:
         counts = held.counts
         self.held = held
         self.journal = held.journal
@@ -99,6 +127,8 @@ class Backlog:
         self.bytes = counts.bytes
         self.watches: dict[int, Watch] = {}
         self.handed_out: int | None = None
+        self._row_ages = RowAges(ages)
+        self._row_ages.enter(counts.pending, since=since)
         # Of dead letters that came back, by their new numbers.
         self._orders: dict[int, int] = {}
 
@@ -112,6 +142,8 @@ class Backlog:
     def leave_on_disk(self, record: PendingRecord) -> None:
         """Note that the record just appended is not in memory."""
         self.on_disk += 1
+        if record.since is not None:
+            self._row_ages.add(record.seq, record.since)
         if record.watch is not None:
             self.watches[record.seq] = record.watch
 
@@ -121,6 +153,7 @@ class Backlog:
         if seq is None:
             return False
         self.on_disk += 1
+        self._row_ages.enter(1, first=seq)
         self._orders[seq] = self._orders.pop(row.seq, row.seq)
         return True
 
@@ -139,26 +172,30 @@ class Backlog:
         for row in rows:
             if self.handed_out is not None and row.seq <= self.handed_out:
                 continue
+            since = self._row_ages.take(row.seq)
             key = find_key(row.item) if row.is_whole else None
             if key is None:
+                self._row_ages.ages.leave(since)
                 damaged.append(row)
             else:
-                records.append(self._make_record(key, row))
+                records.append(self._make_record(key, row, since))
             self.handed_out = row.seq
         self.on_disk = max(0, self.on_disk - len(records) - len(damaged))
         return records, damaged
 
-    def _make_record(self, key: Key, row: JournalRow) -> PendingRecord:
+    def _make_record(self, key: Key, row: JournalRow, since: float) -> PendingRecord:
         record = PendingRecord(key, row.item, self.watches.pop(row.seq, None))
         record.backlog = self
         record.seq = row.seq
         record.order = self._orders.get(row.seq, row.seq)
         record.attempts = row.attempts
+        record.since = since
         return record
 
     def continue_in(self, held: HeldJournal) -> Backlog:
         """Return the backlog of the journal that holds by now what this damaged one held."""
-        backlog = Backlog(held, is_adopted=self.is_adopted)
+        ages, since = self._row_ages.ages, self._row_ages.find_oldest()
+        backlog = Backlog(held, ages, is_adopted=self.is_adopted, since=since)
         backlog.watches, self.watches = self.watches, {}
         return backlog
 
@@ -171,6 +208,7 @@ class Backlog:
     def give_up(self) -> tuple[int, list[Watch]]:
         """Note that what is on disk cannot be read; return how many rows, and who watches them."""
         lost, self.on_disk = self.on_disk, 0
+        self._row_ages.give_up()
         watches = list(self.watches.values())
         self.watches.clear()
         return lost, watches

@@ -166,6 +166,7 @@ class Delivery:
 
     def _send(self, batch: list[PendingRecord]) -> FlushResult[PendingRecord]:
         """Send a batch, and book what became of its records before the queue forgets them."""
+        self._store.resume_ages(batch)
         for record in batch:
             record.attempts += 1
         outcome = self._sender.send(batch)
@@ -312,6 +313,7 @@ class Delivery:
             adopted=accounts.adopted,
             delivered=accounts.delivered,
             pending=accounts.pending,
+            oldest_pending_seconds=self._store.oldest_pending_seconds,
             dead=accounts.dead,
             dropped=accounts.dropped,
             refused=dict(ledger.refused),

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from receipt_dynamo.data.delivery.ages import PendingAges
 from receipt_dynamo.data.delivery.backlog import Backlog, PendingRecord
 from receipt_dynamo.data.delivery.chores import Chore
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
@@ -99,6 +100,7 @@ class RecordStore:
         self._lock = threading.RLock()
         self._is_locked, self._is_opening = make_check(self._lock), make_check(no_fork())
         self.ledger = Ledger()
+        self._ages = PendingAges(self._clock)
         self._own: Backlog | None = None
         self._adopted: list[Backlog] = []
         self._lost: list[Backlog] = []
@@ -182,12 +184,15 @@ class RecordStore:
                 return "full"
             if self._commit(own, record):
                 self.ledger.count(accepted=1)
+                record.since = self._ages.enter()
                 if own.on_disk or not offer(record):
                     own.leave_on_disk(record)
                 else:
                     own.handed_out = record.seq
                 return None
+        record.since = self._ages.enter()
         if not offer(record):
+            self._stop_ages([record])
             return "full"
         self.ledger.count(accepted=1)
         if self._directory is not None:
@@ -200,7 +205,7 @@ class RecordStore:
             return None
         if self._own is None:
             try:
-                self._own = Backlog(directory.create(self._target, sync=self._sync))
+                self._own = Backlog(directory.create(self._target, sync=self._sync), self._ages)
             except (OSError, sqlite3.Error, JournalError) as error:
                 self._degrade(error)
                 return None
@@ -346,6 +351,7 @@ class RecordStore:
                 self.ledger.count(delivered=count)
             else:
                 self.ledger.count(dropped=count)
+            self._stop_ages(records)
             self._settled += [
                 record
                 for record in records
@@ -357,6 +363,27 @@ class RecordStore:
             self.delete_settled()
         self._reports.report(fate, count, (record.watch for record in records))
         return not self._settled
+
+    def _stop_ages(self, records: list[PendingRecord]) -> None:
+        """Note, with the lock held, that these wait no more."""
+        for record in records:
+            if record.since is not None:
+                self._ages.leave(record.since)
+                record.since = None
+
+    def resume_ages(self, records: list[PendingRecord]) -> None:
+        """Have those wait that are about to be sent and were dead letters of the queue."""
+        resumed = [record for record in records if record.since is None]
+        if resumed:
+            with self._lock:
+                for record in resumed:
+                    record.since = self._ages.enter()
+
+    @property
+    def oldest_pending_seconds(self) -> float:
+        """For how long the oldest record has waited that is not settled; 0.0 without any."""
+        with self._lock:
+            return self._ages.find_oldest()
 
     def delete_settled(self) -> bool:
         """Delete the rows that wait for it; False when none could be."""
@@ -405,6 +432,8 @@ class RecordStore:
         chain = list(record.chain())
         has_rows = all(each.backlog is not None and not each.backlog.is_lost for each in chain)
         is_buried = has_rows and all(self._bury_row(each, reason) for each in chain)
+        with self._lock:
+            self._stop_ages(chain)
         self._count_dead(len(chain), [each.watch for each in chain], reason)
         return is_buried
 
@@ -463,7 +492,7 @@ class RecordStore:
             if self._is_closed:
                 return False
             self.ledger.count(adopted=records, dead=held.counts.dead)
-            self._adopted.append(Backlog(held, is_adopted=True))
+            self._adopted.append(Backlog(held, self._ages, is_adopted=True))
         self._reports.events.emit(DeliveryEventKind.ADOPTED, records)
         return True
 

@@ -13,7 +13,7 @@ from receipt_dynamo.utils.circuit_breaker import CircuitBreakerState
 class DeliveryStats:
     """One snapshot of a ResilientDynamoClient, cheap enough to be taken every second.
 
-    The first six are one consistent account; at every snapshot
+    ``accepted`` to ``dropped`` are one consistent account; at every snapshot
     ``accepted + adopted == delivered + pending + dead + dropped``.
 
     Attributes:
@@ -21,6 +21,10 @@ class DeliveryStats:
         adopted: Records taken over from dead processes.
         delivered: Records that DynamoDB confirmed.
         pending: Records still to be delivered, those in flight included.
+        oldest_pending_seconds: For how long the oldest of them has waited, in seconds, to within
+            a hundredth or 0.1 s; 0.0 when there is none. A record waits from its ``put`` on, one
+            that was taken over from a dead process from then on, and a dead letter that was
+            redriven from then on.
         dead: Records that DynamoDB rejected for good, and damaged ones; see
             ``dead_letters()``.
         dropped: Records given up under the policy ``overflow="drop_oldest"``.
@@ -45,6 +49,7 @@ class DeliveryStats:
     adopted: int
     delivered: int
     pending: int
+    oldest_pending_seconds: float
     dead: int
     dropped: int
     refused: Mapping[str, int]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from receipt_dynamo.data.delivery.ages import PendingAges
 from receipt_dynamo.data.delivery.backlog import Backlog, PendingRecord
 from receipt_dynamo.data.delivery.reports import Watch
 from receipt_dynamo.data.journal.directory import HeldJournal, JournalDirectory, JournalTarget
@@ -29,7 +31,7 @@ def make_held(tmp_path: Path) -> Iterator[Callable[[], HeldJournal]]:
 
 @pytest.fixture
 def backlog(make_held: Callable[[], HeldJournal]) -> Backlog:
-    return Backlog(make_held())
+    return Backlog(make_held(), PendingAges(time.monotonic))
 
 
 def make_record(number: int, watch: Watch | None = None) -> PendingRecord:
@@ -69,7 +71,7 @@ def test_the_counts_begin_with_what_the_journal_held(
         [JournalRow(4, b"a", True), JournalRow(5, b"b", True, "why", 1), JournalRow(6, b"c", True)]
     )
     held.counts = held.journal.count()
-    adopted = Backlog(held, is_adopted=True)
+    adopted = Backlog(held, PendingAges(time.monotonic), is_adopted=True)
     assert (adopted.on_disk, adopted.rows, adopted.is_adopted) == (2, 3, True)
 
 

@@ -445,6 +445,10 @@ class DeliveryAgainstModel(RuleBasedStateMachine):
         life, told = self.life, self.life.told
         settled = stats.delivered + stats.dead + stats.dropped
         assert stats.accepted + stats.adopted == settled + stats.pending
+        ages = life.delivery._store._ages
+        # A dead letter of the queue that comes back counts from when it is sent.
+        assert sum(ages._records.values()) <= stats.pending
+        assert stats.pending or stats.oldest_pending_seconds == 0.0
         assert (stats.accepted, stats.refused) == (life.accepted, life.refused)
         assert life.refused.keys() <= {"full"}
         assert stats.delivered == told[DeliveryEventKind.DELIVERED]
