@@ -12,15 +12,19 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from urllib.parse import urlsplit
 
-from receipt_dynamo.data.endpoints import find_region
+from receipt_dynamo.data.endpoints import find_endpoint, find_region, is_region, suggest_region
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.fork_safety import reset_in_child
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_sts import STSClient
+
+_UNREACHABLE: Final = ("EndpointConnectionError", "ProxyConnectionError")
+"""botocore's errors when a host is not found; through a proxy it is the proxy that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,10 @@ class UnreadableReplyError(ReceiptDynamoError):
     """
 
 
+class UnusableConfigurationError(ReceiptDynamoError):
+    """What boto3 was told about endpoint, region or proxy can never work."""
+
+
 class Connection:
     """The table's name and the boto3 client to reach it.
 
@@ -117,6 +125,7 @@ class Connection:
 
         Raises:
             botocore.exceptions.BotoCoreError: No region or no such profile, for example.
+            UnusableConfigurationError: The endpoint is no URL, for example.
         """
         if self._injected is not None:
             return self._injected
@@ -124,6 +133,24 @@ class Connection:
         if made is None or self._made_in != os.getpid():
             made = self._make()
         return made
+
+    def explain(self, error: Exception) -> Exception:
+        """Return what a failed request is due to: the region, if that is none, else ``error``.
+
+        Where a misspelt region's host is not found, botocore sees no more than a host that it
+        cannot reach.
+        """
+        if type(error).__name__ not in _UNREACHABLE:
+            return error
+        region, endpoint = self.target.region, self.target.endpoint_url or find_endpoint()
+        region = find_region(self.table_name, region)
+        if self._injected is not None or endpoint or region is None or is_region(region):
+            return error
+        return UnusableConfigurationError(
+            f"{error} - the region is {region!r}, which botocore does not know"
+            f"{suggest_region(region)}; it comes from the argument region, AWS_REGION, "
+            "AWS_DEFAULT_REGION, the AWS profile or the table's ARN"
+        )
 
     def renew(self) -> None:
         """Have the next use make a new client: one keeps the credentials that it began with."""
@@ -154,7 +181,11 @@ class Connection:
         with self._lock:
             made = self._made
             if made is None or self._made_in != os.getpid():
-                made = make_client(self.target, self._settings)
+                try:
+                    made = make_client(self.target, self._settings)
+                    _ = urlsplit(made.meta.endpoint_url).port  # botocore looks at it later.
+                except ValueError as error:  # What is no URL.
+                    raise UnusableConfigurationError(str(error)) from error
                 if self._prepare is not None:
                     self._prepare(made)
                 self._made, self._made_in = made, os.getpid()

@@ -7,9 +7,11 @@ network.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +78,32 @@ def require_region(table_name: str, region: str | None = None) -> str:
             "the region of the AWS profile), give the argument region, or the table by its ARN"
         )
     return found
+
+
+def is_region(region: str) -> bool:
+    """Whether botocore knows the region; one that is newer than botocore it does not."""
+    return region in _list_regions()
+
+
+def suggest_region(region: str) -> str:
+    """Return " (did you mean ...?)" with the known region that looks most like this; else nothing."""
+    close = difflib.get_close_matches(region, _list_regions())
+    # Of those that look alike, rather the one with the same letters: us-esat-1 is us-east-1.
+    close.sort(key=lambda known: sorted(known) != sorted(region))
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+@cache
+def _list_regions() -> tuple[str, ...]:
+    # Imported late, as boto3: only what went wrong needs it.
+    import boto3
+
+    session = boto3.session.Session()
+    return tuple(
+        region
+        for partition in session.get_available_partitions()
+        for region in session.get_available_regions("dynamodb", partition)
+    )
 
 
 def _read_region(table_name: str) -> str:

@@ -7,10 +7,14 @@ writer, an *outage* feeds the circuit breaker, *rejected* isolates the record, a
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, Final
+
+from receipt_dynamo.utils.secrets import hide_passwords
 
 
 class FailureKind(Enum):
@@ -61,23 +65,58 @@ _NAMES_BY_KIND: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         "HTTP 4xx",
         # Ours: what is wrong is no record's fault.
         "ShardAnnouncementError",
+        "UnusableConfigurationError",
         # botocore's own, before any request leaves.
         "ConfigNotFound",
         "ConfigParseError",
         "CredentialRetrievalError",
+        "EndpointVariantError",
         "InvalidConfigError",
+        "InvalidDefaultsMode",
+        "InvalidEndpointConfigurationError",
+        "InvalidEndpointDiscoveryConfigurationError",
+        "InvalidIMDSEndpointError",
+        "InvalidIMDSEndpointModeError",
+        "InvalidProxiesConfigError",
         "InvalidRegionError",
+        "InvalidRetryConfigurationError",
+        "InvalidSTSRegionalEndpointsConfigError",
         "LoginError",
         "MetadataRetrievalError",
+        "MissingDependencyException",
+        "NoAuthTokenError",
         "NoCredentialsError",
         "NoRegionError",
         "PartialCredentialsError",
         "ProfileNotFound",
+        "RefreshWithMFAUnsupportedError",
         "SSOError",
         "TokenRetrievalError",
         "UnknownCredentialError",
         "UnknownEndpointError",
+        "UnknownFIPSEndpointError",
+        "UnknownRegionError",
+        "UnknownTokenProviderError",
         "EndpointProviderError",
+        # A file that the configuration names, of a token for example.
+        "FileNotFoundError",
+        "IsADirectoryError",
+        "NotADirectoryError",
+        "PermissionError",
+        # What botocore's errors of the network are about, see _name_causes: an address that is
+        # none, a wrong scheme, a certificate that nobody here trusts, a proxy that wants a
+        # password. A network that comes back mends none of them.
+        "HTTPClientError: OverflowError",
+        "HTTPClientError: ValueError",
+        "ProxyConnectionError: HTTP 4xx",
+        "SSLError: CERTIFICATE_VERIFY_FAILED",
+        "SSLError: FileNotFoundError",
+        "SSLError: HTTPS_PROXY_REQUEST",
+        "SSLError: HTTP_REQUEST",
+        "SSLError: PermissionError",
+        "SSLError: WRONG_VERSION_NUMBER",
+        "ProxyConnectionError: CERTIFICATE_VERIFY_FAILED",
+        "ProxyConnectionError: WRONG_VERSION_NUMBER",
     ),
 }
 
@@ -85,6 +124,9 @@ _KIND_BY_NAME: Final = {name: kind for kind, names in _NAMES_BY_KIND.items() for
 
 
 _LONGEST_SUMMARY: Final = 500
+
+_DEEPEST_CAUSE: Final = 4
+_TUNNEL_REFUSAL: Final = re.compile(r"Tunnel connection failed: (\d)\d\d")
 
 
 def classify_failure(error: BaseException) -> FailureKind:
@@ -110,7 +152,26 @@ def name_failure(error: BaseException) -> Iterator[str]:
         if HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR:
             yield "HTTP 4xx"
     # By name, so that botocore is not imported before the first write.
-    yield from (ancestor.__name__ for ancestor in type(error).__mro__)
+    names = [ancestor.__name__ for ancestor in type(error).__mro__]
+    for cause in _name_causes(error):
+        yield f"{names[0]}: {cause}"
+    yield from names
+
+
+def _name_causes(error: BaseException) -> Iterator[str]:
+    """Yield what an error of botocore's HTTP session is about: it holds the error of urllib3."""
+    cause: object = (getattr(error, "kwargs", None) or {}).get("error")
+    # urllib3's error may hold the one of ssl, and that of a proxy both.
+    for _ in range(_DEEPEST_CAUSE):
+        if not isinstance(cause, BaseException):
+            return
+        if isinstance(cause, ssl.SSLError) and cause.reason:
+            yield cause.reason
+        if refusal := _TUNNEL_REFUSAL.search(str(cause)):
+            yield f"HTTP {refusal[1]}xx"
+        yield from (ancestor.__name__ for ancestor in type(cause).__mro__)
+        held = (getattr(cause, "original_error", None), cause.__cause__, *cause.args)
+        cause = next((each for each in held if isinstance(each, BaseException)), None)
 
 
 def summarize_failure(error: BaseException) -> str:
@@ -121,7 +182,9 @@ def summarize_failure(error: BaseException) -> str:
     """
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
-        return f"{type(error).__name__}: {error}"[:_LONGEST_SUMMARY]
+        # Of a long text only what may be shown is read; a password may reach beyond its end.
+        text = f"{type(error).__name__}: {error}"[: 2 * _LONGEST_SUMMARY]
+        return hide_passwords(text)[:_LONGEST_SUMMARY]
     details = response.get("Error", {})
     summary = f"{details.get('Code', 'Unknown')}: {details.get('Message', '')}"
     reasons = list_throttling_reasons(error)

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
 from receipt_dynamo import UnreadableReplyError
+from receipt_dynamo.data.connection import UnusableConfigurationError
 from receipt_dynamo.data.failures import (
     _NAMES_BY_KIND,
     FailureKind,
@@ -58,6 +59,14 @@ COMMON_CODES = {
 # What the oldest supported botocore does not have yet, as errors or in its model.
 NEW_NAMES = {"LoginError", "ReplicatedWriteConflictException"}
 
+OTHER_NAMES = {
+    error.__name__
+    for error in (
+        *(ShardAnnouncementError, UnusableConfigurationError),
+        *(FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError),
+    )
+}
+
 
 @pytest.mark.parametrize("name", [name for names in _NAMES_BY_KIND.values() for name in names])
 def test_each_name_of_the_table_is_real(name: str) -> None:
@@ -69,7 +78,8 @@ def test_each_name_of_the_table_is_real(name: str) -> None:
         or hasattr(botocore.exceptions, name)
         or shapes.get(name, {}).get("exception")
         or name in NEW_NAMES
-        or name == ShardAnnouncementError.__name__
+        or name in OTHER_NAMES
+        or (": " in name and hasattr(botocore.exceptions, name.partition(": ")[0]))
     )
 
 
@@ -109,6 +119,12 @@ def test_throttling_reasons_are_kept_however_they_are_spelt(spelling: str) -> No
     reasons = [{"reason": "TableWriteProvisionedThroughputExceeded", "resource": "arn:x"}]
     error = refuse("ThrottlingException", **{spelling: reasons})
     assert "TableWriteProvisionedThroughputExceeded" in summarize_failure(error)
+
+
+def test_a_summary_shows_no_password() -> None:
+    assert summarize_failure(ValueError("no: http://me:secret@host:1")) == (
+        "ValueError: no: http://***@host:1"
+    )
 
 
 def test_a_summary_is_one_short_line() -> None:

@@ -136,13 +136,19 @@ class ConnectionWriter:
     def write(self, records: Sequence[PendingRecord]) -> set[Key]:
         """Write a batch; return the keys of those that were not written."""
         # First: a record in a shard that no reader knows of would be missing from every sum.
-        self._shards.announce(read_shard(record.body) for record in records)
-        return write_prepared_batch(
-            self._connection.client(),
-            self._connection.table_name,
-            {record.key for record in records},
-            [record.body for record in records],
-        )
+        try:
+            self._shards.announce(read_shard(record.body) for record in records)
+            return write_prepared_batch(
+                self._connection.client(),
+                self._connection.table_name,
+                {record.key for record in records},
+                [record.body for record in records],
+            )
+        except Exception as error:
+            explained = self._connection.explain(error)
+            if explained is error:
+                raise
+            raise explained from error
 
     def renew(self) -> None:
         """Look for credentials again before the next write."""
