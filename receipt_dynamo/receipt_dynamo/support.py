@@ -7,6 +7,7 @@ from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.data.endpoints import find_endpoint, require_region
 from receipt_dynamo.entities.attribute_values import add_exactly
 from receipt_dynamo.entities.usage_sum import UsageSum
+from receipt_dynamo.utils.beside_loop import call_beside_loop
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
 from receipt_dynamo.utils.private_files import open_private
@@ -35,6 +36,7 @@ __all__ = [
     "Setting",
     "UsageSum",
     "add_exactly",
+    "call_beside_loop",
     "check_settings",
     "declare",
     "explain_settings",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib
 import logging
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import receipt_dynamo
-from receipt_dynamo.support import find_endpoint
+from receipt_dynamo.support import call_beside_loop, find_endpoint
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import (
     Environment,
@@ -202,7 +202,7 @@ class ClientManager:
                 takes.
         """
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(asyncio.to_thread, self.close, timeout)
+            stack.push_async_callback(call_beside_loop, partial(self.close, timeout))
             for client in (self._async_openai.close(), self._async_anthropic.close()):
                 if client is not None:
                     stack.push_async_callback(client.close)

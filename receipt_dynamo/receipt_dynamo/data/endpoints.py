@@ -86,7 +86,7 @@ def is_region(region: str) -> bool:
 
 
 def suggest_region(region: str) -> str:
-    """Return " (did you mean ...?)" with the known region that looks most like this; else nothing."""
+    """Return " (did you mean ...?)" of the known region that looks most like it, or nothing."""
     close = difflib.get_close_matches(region, _list_regions())
     # Of those that look alike, rather the one with the same letters: us-esat-1 is us-east-1.
     close.sort(key=lambda known: sorted(known) != sorted(region))

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 from pydantic_core import from_json
@@ -34,6 +35,7 @@ from receipt_dynamo.data.table.schema import create_table
 from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric, ItemTooLargeError
 from receipt_dynamo.entities.item_form import ItemForm
 from receipt_dynamo.utils.batch.outcome import QueueFullError
+from receipt_dynamo.utils.beside_loop import call_beside_loop
 from receipt_dynamo.utils.settings import takes_settings
 
 if TYPE_CHECKING:
@@ -332,12 +334,16 @@ class ResilientDynamoClient(MetricQueries):
         return self.put_ai_usage_metric(metric)
 
     async def aflush(self, timeout: float | None = lifecycle.FLUSH_TIMEOUT) -> bool:  # noqa: ASYNC109
-        """As :meth:`flush`, without blocking the event loop."""
-        return await asyncio.to_thread(self.flush, timeout)
+        """As :meth:`flush`, without blocking the event loop.
+
+        When nobody awaits it any more (``asyncio.wait_for``), a thread waits on for what is left
+        of ``timeout``; neither the loop nor the process waits for that thread.
+        """
+        return await call_beside_loop(partial(self.flush, timeout))
 
     async def aclose(self, timeout: float | None = lifecycle.EXIT_TIMEOUT) -> CloseReport:  # noqa: ASYNC109
         """As :meth:`close`, without blocking the event loop."""
-        return await asyncio.to_thread(self.close, timeout)
+        return await call_beside_loop(partial(self.close, timeout))
 
     def __enter__(self) -> Self:
         return self

@@ -58,7 +58,7 @@ def fail_to_write(region: str = "us-east-1", endpoint_url: str | None = None) ->
     settings = SdkSettings(1, connect_timeout=5.0, parameter_validation=False)
     target = Target("test-table", region, endpoint_url)
     connection = Connection(target, settings, prepare=accept_prepared_bodies)
-    with pytest.raises(Exception) as raised:  # noqa: PT011 - botocore's errors have no base
+    with pytest.raises(Exception) as raised:
         ConnectionWriter(connection).write([PendingRecord(metric.key, metric.to_dynamodb_json())])
     return raised.value  # type: ignore[return-value]
 

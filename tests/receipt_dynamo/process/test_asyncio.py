@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
-from support.programs import name_ids, read_ids
+from support.programs import Program, name_ids, read_ids
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -90,3 +90,57 @@ async def test_a_commit_that_syncs_to_disk_leaves_the_loop(
         journal._writer.set_progress_handler(None, 0)
     assert (threading.get_ident() not in threads) == leaves
     assert threads
+
+
+@pytest.mark.parametrize("call", ["aflush(None)", "aclose(None)"])
+def test_what_nobody_awaits_any_more_keeps_no_process_alive(
+    make_program: Callable[..., Program], call: str
+) -> None:
+    """In an outage it would wait until that ends; only what is in the journal needs it."""
+    done = make_program(
+        f"""
+        import asyncio, atexit
+        from receipt_dynamo.data.delivery import lifecycle
+
+        atexit.unregister(lifecycle.close_all)
+        client = open_client()
+        put(client, 1)
+
+        async def main():
+            try:
+                await asyncio.wait_for(client.{call}, 0.1)
+            except TimeoutError:
+                print("gave up", flush=True)
+
+        asyncio.run(main())
+        print("asyncio has ended", flush=True)
+        """,
+        "http://127.0.0.1:9",
+    ).run()
+    assert (done.returncode, done.stdout) == (0, "gave up\nasyncio has ended\n")
+
+
+def test_aflush_delivers_where_no_thread_can_be_started(
+    run_well: Callable[[str], None], table: DynamoClient
+) -> None:
+    """A loop may run while the interpreter ends, on Python 3.12 and later without threads."""
+    run_well(
+        """
+        import asyncio, atexit
+
+        client = open_client(batch_flush_interval=60, durability="memory")
+        put(client, 3)
+
+        def refuse(thread):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        def deliver():
+            threading.Thread.start = refuse
+            if not asyncio.run(client.aflush(30)):
+                os._exit(1)
+            os._exit(0)
+
+        atexit.register(deliver)
+        """
+    )
+    assert read_ids(table) == name_ids(range(3))
