@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,6 +118,14 @@ def hear(process: subprocess.Popen[str]) -> str:
 def read_ids(table: DynamoClient) -> list[str]:
     rows = table.query_ai_usage_metrics_by_date("2026-03-01", "openai")
     return sorted((row.request_id for row in rows), key=lambda name: int(name.split("-")[1]))
+
+
+def wait_for_ids(table: DynamoClient, ids: list[str]) -> None:
+    """Wait until these rows are there; 30 s at most."""
+    end = time.monotonic() + 30
+    while not set(ids) <= set(read_ids(table)):
+        assert time.monotonic() < end, f"{ids} are not there"
+        time.sleep(0.05)
 
 
 def name_ids(*ranges: range) -> list[str]:

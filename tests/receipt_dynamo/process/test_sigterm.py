@@ -10,7 +10,15 @@ import pytest
 
 from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import FaultProxy, Stall
-from support.programs import Program, deliver_what_is_left, hear, name_ids, read_ids, say
+from support.programs import (
+    Program,
+    deliver_what_is_left,
+    hear,
+    name_ids,
+    read_ids,
+    say,
+    wait_for_ids,
+)
 
 if sys.platform == "win32":
     pytest.skip("this system has no SIGTERM", allow_module_level=True)
@@ -143,6 +151,35 @@ def test_a_second_sigterm_does_not_wait_for_the_flush_of_the_first(
         assert process.wait(60) == -signal.SIGTERM
     proxy.heal()
     assert deliver_what_is_left(table, proxy.endpoint_url) == 3
+
+
+def test_a_table_that_does_not_answer_takes_no_time_from_the_others(
+    make_program: Callable[..., Program], table: DynamoClient, proxy: FaultProxy
+) -> None:
+    program = make_program(
+        f"""
+        from receipt_dynamo import flush_on_sigterm
+
+        ill = [
+            ResilientDynamoClient(
+                TABLE, "us-east-1", endpoint_url={proxy.endpoint_url!r}, durability="memory"
+            )
+            for _ in range(2)
+        ]
+        well = open_client(batch_flush_interval=60, durability="memory")
+        put(ill[0], 1, first=10)
+        put(well, 1)
+        put(ill[1], 1, first=20)
+        flush_on_sigterm(timeout=60)
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+        """,
+    )
+    proxy.always(Stall())
+    with program.start() as process:
+        wait_for_ids(table, name_ids(range(1)))
+        proxy.heal()
+        assert process.wait(60) == -signal.SIGTERM
 
 
 def test_a_child_that_is_forked_while_sigterm_flushes_flushes_by_itself(

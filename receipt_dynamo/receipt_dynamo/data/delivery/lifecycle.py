@@ -74,15 +74,10 @@ def close(delivery: Delivery, timeout: float | None) -> CloseReport:
 def close_all(timeout: float = EXIT_TIMEOUT) -> None:
     """Close everything that is open.
 
-    No thread can be started any more when the interpreter ends (Python 3.12 and later):
-    what is left is sent by the calling thread.
-
     Args:
         timeout: Seconds to wait for all of them together, at most.
     """
-    end = time.monotonic() + timeout
-    for delivery in _list_open():
-        close(delivery, max(0.0, end - time.monotonic()))
+    _do_for_all(close, timeout)
 
 
 def flush_on_sigterm(timeout: float = EXIT_TIMEOUT) -> None:
@@ -125,9 +120,7 @@ class _FlushFirst:
             self._pass_on(number, frame)
 
     def _flush(self, number: int) -> None:
-        end = time.monotonic() + self._timeout
-        for delivery in _list_open():
-            delivery.flush(max(0.0, end - time.monotonic()))
+        _do_for_all(lambda delivery, timeout: delivery.flush(timeout), self._timeout)
         self._is_raised = True
         # Until it is heard: one that comes in just before the main thread begins to wait
         # (``signal.pause``, ``select``) does not wake it, and the process would never end.
@@ -142,6 +135,29 @@ class _FlushFirst:
         elif self._before is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _do_for_all(work: Callable[[Delivery, float], object], timeout: float) -> None:
+    """Do ``work`` for all that are open, at a time: what cannot deliver costs the others nothing.
+
+    No thread can be started any more when the interpreter ends (Python 3.12 and later): what is
+    left is done by the calling thread, each with its share of the time.
+    """
+    end = time.monotonic() + timeout
+    deliveries, threads = _list_open(), []
+    while len(deliveries) > 1:
+        thread = threading.Thread(target=work, args=(deliveries[-1], timeout), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            break
+        threads.append(thread)
+        deliveries.pop()
+    while deliveries:
+        share = max(0.0, end - time.monotonic()) / len(deliveries)
+        work(deliveries.pop(), share)
+    for thread in threads:
+        thread.join()
 
 
 def _list_open() -> list[Delivery]:
