@@ -22,11 +22,12 @@ from receipt_dynamo.utils.settings import (
     file_path,
     find_setting,
     list_settings,
+    place,
     switch,
     text,
     typed,
 )
-from receipt_dynamo.utils.state_directory import find_state_directory
+from receipt_dynamo.utils.state_directory import find_place, find_state_directory
 
 __all__ = [
     "IGNORED",
@@ -42,11 +43,13 @@ __all__ = [
     "explain_settings",
     "file_path",
     "find_endpoint",
+    "find_place",
     "find_setting",
     "find_state_directory",
     "hide_passwords",
     "list_settings",
     "open_private",
+    "place",
     "require_region",
     "reset_in_child",
     "switch",

@@ -18,9 +18,11 @@ from receipt_dynamo.support import (
     explain_settings,
     file_path,
     find_endpoint,
+    find_place,
     find_setting,
     find_state_directory,
     list_settings,
+    place,
     switch,
     text,
     typed,
@@ -133,7 +135,7 @@ class ClientConfig(DeliverySettings):
     ai_usage_log_file: Path | None = field(
         default=None,
         metadata=declare(
-            file_path(Path),
+            place(Path),
             "Where that copy goes; ~ is a home directory.",
             variables=("AI_USAGE_LOG_FILE",),
             otherwise="receipt_label/ai_usage.jsonl under $XDG_STATE_HOME or ~/.local/state",
@@ -232,7 +234,7 @@ class ClientConfig(DeliverySettings):
     def find_log_file(self) -> Path | None:
         """Return where the copy of each record goes; None when this user has no place for it."""
         if self.ai_usage_log_file is not None:
-            return self.ai_usage_log_file
+            return find_place(self.ai_usage_log_file)
         state = find_state_directory()
         return None if state is None else state / "receipt_label" / "ai_usage.jsonl"
 

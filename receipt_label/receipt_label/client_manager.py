@@ -303,8 +303,8 @@ def _open_usage_log(config: ClientConfig) -> UsageLogFile | None:
     # The copy is an extra: without it all goes on.
     if path is None:
         _logger.warning(
-            "no copy of usage records: this user has no home directory to write to; "
-            "set AI_USAGE_LOG_FILE"
+            "no copy of usage records: this user has no home directory to write to, or "
+            "AI_USAGE_LOG_FILE names no place"
         )
         return None
     try:

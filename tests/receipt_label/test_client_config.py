@@ -429,6 +429,17 @@ def test_the_copy_goes_where_the_variable_says_also_in_the_home_folder(
     assert config.find_log_file() == tmp_path / "usage.jsonl"
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-this-name/usage.jsonl", "a\0b", "\ud800"])
+def test_a_copy_that_has_no_place_stops_nobody(name: str) -> None:
+    config = ClientConfig.from_env(TABLE | {"AI_USAGE_LOG_FILE": name})
+    assert config.find_log_file() is None
+
+
+def test_a_journal_directory_without_a_home_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "~nobody-of-this-name/journal"
+    assert ClientConfig.from_env(TABLE | {"AI_USAGE_JOURNAL_DIR": name}).journal_dir == Path(name)
+
+
 def test_the_copy_goes_to_the_users_state_directory_by_default(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

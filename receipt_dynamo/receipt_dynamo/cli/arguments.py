@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
-from receipt_dynamo.data.journal.directory import JournalDirectory, find_directory
+from receipt_dynamo.data.journal.directory import JournalDirectory
+from receipt_dynamo.data.journal.places import find_directory, name_own_folder
 from receipt_dynamo.errors import ReceiptDynamoError
 
 DONE: Final = 0
@@ -114,6 +116,8 @@ def find_journals(given: str | None) -> JournalDirectory:
     if given is not None and not given:
         raise CommandError("--journal-dir is empty; accepted is a directory")
     path = find_directory(given)
+    if path.name == name_own_folder() and not os.path.lexists(path):
+        path = path.parent  # Whoever looks at another user's journals has no folder beside them.
     if path.exists():
         next(path.iterdir(), None)  # Says why it cannot be read; a search would find nothing.
     elif given is not None:

@@ -10,14 +10,25 @@ from pathlib import Path
 from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.cli.output import describe_bytes
 from receipt_dynamo.data.delivery.settings import DeliverySettings
-from receipt_dynamo.data.journal.directory import find_directory, is_in_memory
+from receipt_dynamo.data.journal.places import (
+    can_write,
+    find_directory,
+    find_unusable_choice,
+    is_in_memory,
+)
 
 
 def judge_disk() -> Iterator[Finding]:
     """Say whether a journal can be made, would last, and has the room that it may take."""
     directory = find_directory(None)
+    unusable = find_unusable_choice(None)
+    if unusable is not None:
+        said = f"AI_USAGE_JOURNAL_DIR is {unusable!r}, which names no place"
+        yield Finding(
+            Level.WARNING, said, f"the journal goes to {directory}: set it to a directory"
+        )
     existing = _find_existing(directory)
-    if not os.access(existing, os.W_OK):
+    if not can_write(directory):
         said = f"the journal cannot be made: {existing} cannot be written"
         advice = "records would be in memory only. Set AI_USAGE_JOURNAL_DIR"
         yield Finding(Level.ERROR, said, advice)
@@ -41,5 +52,5 @@ def judge_disk() -> Iterator[Finding]:
 
 
 def _find_existing(path: Path) -> Path:
-    """Return the path, or the nearest one above it that exists."""
-    return next(each for each in (path, *path.absolute().parents) if each.exists())
+    """Return the path, or the nearest one above it that can be seen."""
+    return next(each for each in (path, *path.parents) if os.path.lexists(each))

@@ -146,12 +146,13 @@ def _read_profile(given: Mapping[str, str]) -> _Profile:
 
 
 def _find_file(given: Mapping[str, str], variable: str, default: str) -> Path:
-    return Path(os.path.expandvars(given.get(variable, default))).expanduser()
+    named = os.path.expandvars(given.get(variable, default))
+    return Path(os.path.expanduser(named))  # noqa: PTH111 - Path's raises without a home
 
 
 def _load(path: Path, *, by_profile: bool = False) -> dict[str, Any]:
     """Return what is in one of AWS's files; nothing if it cannot be read: boto3 will complain."""
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed
         return {}
     # Imported late: most services have no such files.
     from botocore import configloader

@@ -46,7 +46,9 @@ def make_private_directory(path: Path) -> None:
     for folder in reversed([path, *path.parents]):
         if not folder.exists():
             folder.mkdir(mode=0o700, exist_ok=True)
-            folder.chmod(0o700)
+            # Where the mount decides about modes there is nothing to change, as on FAT.
+            with suppress(PermissionError):
+                folder.chmod(0o700)
 
 
 @contextmanager

@@ -128,6 +128,15 @@ def file_path(*types: type) -> Kind:
     return dataclasses.replace(typed(*types), spelled="paths", parse=parse)
 
 
+def place(*types: type) -> Kind:
+    """A path of our own choice, of one of these types: where it is none, we go elsewhere."""
+    return dataclasses.replace(
+        typed(*types),
+        spelled="paths",
+        parse=lambda text: Path(os.path.expanduser(text)),  # noqa: PTH111 - Path's raises
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a dataclass's field declares.

@@ -20,3 +20,22 @@ def find_state_directory() -> Path | None:
     if not home.is_absolute() or not os.access(home, os.W_OK):
         return None
     return home / ".local" / "state"
+
+
+def find_place(given: str | os.PathLike[str]) -> Path | None:
+    """Return a path that a user chose as an absolute one, which a later ``chdir`` does not move.
+
+    Args:
+        given: The path; ``~`` is a home directory. It need not exist.
+
+    Returns:
+        None when it names no place: there is no such user or no home directory, the working
+        directory is gone, or no file can have that name.
+    """
+    try:
+        named = os.path.expanduser(os.fsdecode(given))  # noqa: PTH111 - Path's raises without a home
+        if named.startswith("~") or b"\0" in os.fsencode(named):
+            return None
+        return Path(named).absolute()
+    except (OSError, ValueError):  # The latter: half of a surrogate pair.
+        return None

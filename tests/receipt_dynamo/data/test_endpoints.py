@@ -227,3 +227,12 @@ def test_a_journal_notes_the_region_of_the_profile(
     aws_files[0].write_text("[default]\nregion = ca-central-1\n")
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert describe_target(Target("receipts")).region == "ca-central-1"
+
+
+def test_without_a_home_there_is_no_profile_and_nothing_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert describe_target(Target("receipts", "eu-west-1")).endpoint_url == ""

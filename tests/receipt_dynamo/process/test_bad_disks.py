@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from receipt_dynamo import DynamoClient, ResilientDynamoClient
-from receipt_dynamo.data.journal import directory as journal_directory
+from receipt_dynamo.data.journal.places import name_file_system
 from support.programs import Program, name_ids, read_ids
 
 if sys.platform == "win32":
@@ -209,7 +209,7 @@ def test_a_directory_on_a_disk_of_memory_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory = Path("/dev/shm")
-    if journal_directory.name_file_system(memory) != "tmpfs":
+    if name_file_system(memory) != "tmpfs":
         pytest.skip("no tmpfs at /dev/shm")
     with ResilientDynamoClient("test-table", "us-east-1", journal_dir=memory / "journal"):
         (line,) = [record.getMessage() for record in caplog.records]

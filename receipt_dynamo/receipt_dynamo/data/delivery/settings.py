@@ -14,8 +14,8 @@ from receipt_dynamo.utils.settings import (
     choice,
     declare,
     explain_settings,
-    file_path,
     find_setting,
+    place,
     seconds,
     switch,
     whole,
@@ -126,7 +126,7 @@ class DeliverySettings:
     journal_dir: str | os.PathLike[str] | None = field(
         default=None,
         metadata=declare(
-            file_path(str, os.PathLike),
+            place(str, os.PathLike),
             "Directory of the journals; ~ is a home directory.",
             otherwise="receipt_dynamo/journal under $XDG_STATE_HOME or ~/.local/state, else one of "
             "this user's in the directory for temporary files",

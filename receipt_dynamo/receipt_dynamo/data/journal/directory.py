@@ -7,13 +7,10 @@ first part is a hash of table, region and endpoint: others' journals need not be
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import secrets
 import sqlite3
-import stat
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -26,53 +23,24 @@ from receipt_dynamo.data.journal.damage.remains import iterate_whole, open_remai
 from receipt_dynamo.data.journal.file import CorruptJournalError, list_files, list_unfinished
 from receipt_dynamo.data.journal.journal import NOTHING, Journal, JournalCounts, was_inherited
 from receipt_dynamo.data.journal.lease import Lease, find_holder
+from receipt_dynamo.data.journal.places import Find, find_stranger, make_finder, warn_of
 from receipt_dynamo.utils.private_files import make_private_directory
-from receipt_dynamo.utils.state_directory import find_state_directory
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Target
-
-_logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".db"
 _DIGITS: Final = 16
 SET_ASIDE: Final = "set-aside"
 """The folder for damaged journals, within the directory."""
 
-_MEMORY_FILE_SYSTEMS: Final = ("tmpfs", "ramfs")
-
-
-def find_directory(given: str | os.PathLike[str] | None) -> Path:
-    """Return where the journals are.
-
-    Args:
-        given: The caller's choice; None takes ``AI_USAGE_JOURNAL_DIR``, else
-            ``receipt_dynamo/journal`` under ``$XDG_STATE_HOME`` or ``~/.local/state``,
-            else a directory of this user's in the directory for temporary files.
-    """
-    chosen = given or os.environ.get("AI_USAGE_JOURNAL_DIR", "").strip()
-    if chosen:
-        return Path(chosen).expanduser()
-    state = find_state_directory()
-    if state is None:
-        return Path(tempfile.gettempdir()) / f"receipt_dynamo-{_user()}" / "journal"
-    return state / "receipt_dynamo" / "journal"
-
 
 def open_directory(given: str | os.PathLike[str] | None) -> JournalDirectory:
     """Return the journals' directory; ``given`` is that of :func:`find_directory`."""
-    path = find_directory(given)
-    if is_in_memory(path):
-        _logger.warning(
-            "the journal directory %s is on a RAM disk (tmpfs): the journal survives the "
-            "process, not a restart of the host",
-            path,
-        )
-    return JournalDirectory(path)
-
-
-def _user() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else "user"
+    find = make_finder(given)
+    path = find()
+    warn_of(given, path)
+    return JournalDirectory(path, find)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +129,12 @@ class JournalDirectory:
 
     Args:
         path: The directory; it is made when first needed, private to the user.
+        find: Finds it anew before a journal is made; by default it stays the same.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, find: Find | None = None) -> None:
         self.path = path
+        self._find = find
 
     def create(self, target: JournalTarget, *, sync: bool) -> HeldJournal:
         """Make a journal for this process.
@@ -347,38 +317,16 @@ class JournalDirectory:
             lease.release(unlink=not os.path.lexists(path))
 
     def _make(self) -> None:
+        if self._find is not None:
+            self.path = self._find()
         make_private_directory(self.path)
         self._check_private()
 
     def _check_private(self) -> None:
-        if sys.platform != "win32":
-            found = self.path.stat()
-            # In the directory for temporary files anybody could have made it before us.
-            if found.st_uid != os.geteuid():
-                raise PermissionError(f"{self.path} belongs to another user")
-            if stat.S_IMODE(found.st_mode) & stat.S_IWOTH:
-                raise PermissionError(f"{self.path} can be written by every user")
-
-
-def name_file_system(path: Path) -> str | None:
-    """Return the type of the file system under ``path`` where Linux tells it, else None."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    real = path.resolve()
-    found: tuple[str, str | None] = ("", None)
-    for line in mounts.splitlines():
-        _, mount, kind, *_ = line.split(" ")
-        point = mount.replace("\\040", " ")
-        if real.is_relative_to(point) and len(point) >= len(found[0]):
-            found = (point, kind)
-    return found[1]
-
-
-def is_in_memory(path: Path) -> bool:
-    """Tell whether ``path`` lies on a RAM disk, which a restart of the host empties."""
-    return name_file_system(path) in _MEMORY_FILE_SYSTEMS
+        # In the directory for temporary files anybody could have made it before us.
+        stranger = find_stranger(self.path.stat())
+        if stranger is not None:
+            raise PermissionError(f"{self.path} {stranger}")
 
 
 def _is_ours(name: str) -> bool:

@@ -49,15 +49,15 @@ MALFORMED = {
     "AI_USAGE_MAX_PENDING_BYTES": "64M",
     "AI_USAGE_OVERFLOW": "spill",
     "AI_USAGE_DURABILITY": "paper",
-    "AI_USAGE_JOURNAL_DIR": "~nobody-of-this-name/journal",
     "AI_USAGE_JOURNAL_MAX_BYTES": "1.5",
-    "AI_USAGE_LOG_FILE": "~nobody-of-this-name/usage.jsonl",
     "AI_USAGE_PRICE_FILE": "~nobody-of-this-name/prices.toml",
     "AI_USAGE_GSI_SHARDS": "101",
     "AI_USAGE_RETENTION_DAYS": "forever",
     "AI_USAGE_TABLE_CHECK": "sometimes",
 }
 ANYTHING = {
+    "AI_USAGE_JOURNAL_DIR",  # What names no place is looked at with the disk.
+    "AI_USAGE_LOG_FILE",
     "ENVIRONMENT",  # An unknown one means production: a warning of its own.
     "USER_ID",
     "AI_USAGE_USER_ID",
