@@ -154,7 +154,7 @@ def test_a_reader_that_keeps_old_bytes_in_the_log_is_said(
         reader.execute("SELECT COUNT(*) FROM records").fetchone()
         erased = run("erase", "--user-id", "someone")
     assert erased.status == 1
-    assert "is being read by somebody else" in erased.out
+    assert "is being read by another process" in erased.out
     assert run("erase", "--user-id", "someone").status == 0
     assert not contains(directory, "someone")
 
@@ -164,7 +164,7 @@ def test_the_journals_own_erase_reports_that_reader(directory: JournalDirectory)
     with closing(sqlite3.connect(journal.path, isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT COUNT(*) FROM records").fetchone()
-        with pytest.raises(JournalError, match="is being read by somebody else"):
+        with pytest.raises(JournalError, match="is being read by another process"):
             journal.erase([1])
     journal.close()
 

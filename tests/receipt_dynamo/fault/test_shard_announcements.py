@@ -129,7 +129,7 @@ def test_the_log_says_why_the_number_of_shards_cannot_be_noted(
     client = open_client(proxy, table, gsi_shards=4)
     client.batch_put_ai_usage_metrics(make_metrics(30))
     client.close(timeout=1)
-    assert "the number of shards cannot be noted: ValidationException: The provided" in caplog.text
+    assert "the number of shards cannot be written: ValidationException: The" in caplog.text
 
 
 def test_shards_are_announced_once_in_a_process(proxy: FaultProxy, table: DynamoClient) -> None:

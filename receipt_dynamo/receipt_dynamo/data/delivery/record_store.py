@@ -524,7 +524,7 @@ class RecordStore:
             self._own = None
             self._adopted.append(own)  # What of it is on disk only can still be read.
             self.undurable += own.rows
-        what = f"journal {own.journal.path.name} was moved or deleted by somebody"
+        what = f"journal {own.journal.path.name} was moved or deleted"
         self._log.warn("place", f"{what}: its {own.rows} records end with this process")
         self._emit_degraded(what)
 

@@ -362,7 +362,7 @@ class Journal:
             run(self._writer, "VACUUM")
             ((is_busy, *_),) = self._read("PRAGMA wal_checkpoint(TRUNCATE)", ())
             if is_busy:
-                raise JournalError(f"journal {self.path.name} is being read by somebody else")
+                raise JournalError(f"journal {self.path.name} is being read by another process")
 
     def close(self) -> None:
         """Close the file; what it holds stays."""

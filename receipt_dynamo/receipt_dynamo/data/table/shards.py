@@ -99,7 +99,7 @@ def _raise_count(connection: Connection, count: int) -> None:
     except Exception as error:
         if classify_failure(error) is FailureKind.REJECTED:
             raise ShardAnnouncementError(
-                f"the number of shards cannot be noted: {summarize_failure(error)}"
+                f"the number of shards cannot be written: {summarize_failure(error)}"
             ) from error
         raise
     # A truncated body is parsed as {}.

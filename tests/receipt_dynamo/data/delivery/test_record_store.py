@@ -481,7 +481,7 @@ def test_a_journal_that_somebody_deleted_is_missed_and_a_new_one_begins(
         name.unlink()
     bench.store.check_own()
     assert bench.store.undurable == 2
-    assert bench.heard.degraded == [f"journal {path.name} was moved or deleted by somebody"]
+    assert bench.heard.degraded == [f"journal {path.name} was moved or deleted"]
     assert "its 2 records end with this process" in caplog.text
     assert bench.accept(make_record(3), spill=True) == "journal"
     (new,) = bench.directory.list()
