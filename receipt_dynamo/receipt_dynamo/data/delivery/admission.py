@@ -13,6 +13,7 @@ from receipt_dynamo.entities.stored_item import is_too_large
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.delivery.adoption import Adoption
+    from receipt_dynamo.data.delivery.alarms import Alarms
     from receipt_dynamo.data.delivery.record_store import RecordStore
     from receipt_dynamo.entities.item_key import Key
     from receipt_dynamo.utils.batch.outcome import Overflow
@@ -29,6 +30,7 @@ class Admission:
         adoption: Looks for others' journals; None without a journal.
         overflow: What to do when there is no room.
         reports: Told what is refused and dropped.
+        alarms: Say what has waited too long.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Admission:
         *,
         overflow: Overflow,
         reports: Reports,
+        alarms: Alarms,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -47,6 +50,7 @@ class Admission:
         self._adoption = adoption
         self._overflow = overflow
         self._reports = reports
+        self._alarms = alarms
         self._is_closed = False
         self._late: deque[PendingRecord] = deque()
 
@@ -102,6 +106,7 @@ class Admission:
         elif self._adoption is not None and self._adoption.is_due:
             # From the first record on: a journal whose process is killed unproven is left alone.
             self._chores.ask(Chore.LOOK)
+        self._alarms.look_if_due()
         return refusal
 
     def _place(self, record: PendingRecord, *, is_late: bool) -> str | None:

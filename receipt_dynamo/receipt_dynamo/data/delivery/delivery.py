@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from receipt_dynamo.data.batch_write import MAX_BATCH_BYTES
 from receipt_dynamo.data.delivery.admission import Admission
 from receipt_dynamo.data.delivery.adoption import Adoption
+from receipt_dynamo.data.delivery.alarms import Alarms, Situation
 from receipt_dynamo.data.delivery.backlog import PendingRecord, merge_records
 from receipt_dynamo.data.delivery.chores import Chore, Chores
 from receipt_dynamo.data.delivery.events import EventHub
@@ -77,6 +78,7 @@ class Delivery:
         self._store = self._make_store(settings, directory, target)
         self._queue = self._make_queue(settings)
         self._adoption = self._make_adoption(connection, directory, target)
+        self._alarms = self._make_alarms(settings)
         self._admission = Admission(
             self._store,
             self._queue,
@@ -84,6 +86,7 @@ class Delivery:
             self._adoption,
             overflow=settings.overflow,
             reports=self._reports,
+            alarms=self._alarms,
         )
         self.accept = self._admission.accept
         self.breaker = make_breaker(settings, self.table_name, self._clock)
@@ -156,12 +159,28 @@ class Delivery:
             clock=self._clock,
         )
 
+    def _make_alarms(self, settings: DeliverySettings) -> Alarms:
+        # A batch may leave late by right.
+        limit = 2 * settings.batch_flush_interval
+        alarms = Alarms(self.table_name, limit, self._observe, clock=self._clock)
+        self.events.add(alarms.hear)
+        return alarms
+
+    def _observe(self) -> Situation:
+        return Situation(
+            pending=self._store.ledger.accounts.pending,
+            age=self._store.oldest_pending_seconds,
+            breaker=self.breaker.state.value,
+            last_error=self._sender.last_error,
+        )
+
     def reset_after_fork(self) -> None:
         """Begin at nothing in a forked child, closed if it was: what is pending is the parent's."""
         self._store.reset_after_fork()
         self._admission.reset_after_fork()
         self.events.reset_after_fork()
         self._reports.reset_after_fork()
+        self._alarms.reset_after_fork()
         self._report = None
 
     def _send(self, batch: list[PendingRecord]) -> FlushResult[PendingRecord]:
@@ -180,6 +199,7 @@ class Delivery:
             if self._adoption is not None and self._adoption.is_due:
                 self._chores.ask(Chore.LOOK)
         kept = [letter for letter in outcome.dead if not self._store.bury(*letter)]
+        self._alarms.look()
         return FlushResult(outcome.retry, kept, outcome.retry_after, outcome.newest_next)
 
     def _take(self, room: int) -> list[PendingRecord]:
@@ -291,6 +311,7 @@ class Delivery:
         accounts = self._store.ledger.accounts
         on_disk = min(accounts.pending, self._store.close())
         self._reports.report_the_rest()
+        self._alarms.say_the_rest()
         self._report = CloseReport(
             delivered=accounts.delivered,
             pending=accounts.pending,

@@ -58,6 +58,9 @@ SHORTEST_OPEN_DELAY: Final = 0.1
 """Seconds after a refusal by the breaker, at least: while one sender probes, the others
 must not spin."""
 
+LONGEST_OPEN_DELAY: Final = 15.0
+"""The same, at most: nothing is sent then, and whoever asks again can say what waits too long."""
+
 
 class SendingInterruptedError(ReceiptDynamoError):
     """The client is closing and its time is up: what is not written stays in the queue."""
@@ -346,7 +349,7 @@ class BatchSender:
     def _choose_delay(self, failure: BaseException | None) -> float | None:
         """Return the queue's delay in seconds; None is its own growing backoff, for an outage."""
         if isinstance(failure, CircuitBreakerOpenError):
-            return max(failure.retry_after, SHORTEST_OPEN_DELAY)
+            return min(max(failure.retry_after, SHORTEST_OPEN_DELAY), LONGEST_OPEN_DELAY)
         if failure is None or classify_failure(failure) is FailureKind.THROTTLED:
             return 0.0  # The pace is the backoff.
         return None
