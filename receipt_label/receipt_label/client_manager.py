@@ -20,7 +20,12 @@ from receipt_label.environment import (
     find_environment,
 )
 from receipt_label.errors import ConfigurationError, MissingPackageError
-from receipt_label.injected_client import MetricWriter, accept_client, accept_direct_client
+from receipt_label.injected_client import (
+    MetricWriter,
+    accept_client,
+    accept_direct_client,
+    flush_client,
+)
 from receipt_label.lazy_part import LazyPart
 from receipt_label.pricing import PriceBook
 from receipt_label.tracking import AIUsageTracker, ResilientAIUsageTracker
@@ -284,9 +289,10 @@ class ClientManager:
 
     def _close_dynamo(self, timeout: float | None) -> None:
         client = self._dynamo.close() or self._accepted
-        end = "flush" if client is self._injected else "close"
-        if (method := getattr(client, end, None)) is not None:
-            method(timeout)
+        if client is self._injected:
+            flush_client(client, timeout)
+        elif (close := getattr(client, "close", None)) is not None:
+            close(timeout)
 
 
 def _find_environment(config: ClientConfig) -> ExplainedEnvironment:

@@ -63,8 +63,8 @@ _BEFORE_PRODUCTION: Final[Mapping[str, Environment | None]] = {
     "no": None,
 }
 _SEPARATOR: Final = re.compile(r"[^A-Za-z0-9]+")
-# Between receipts and Prod, and between AI and Usage.
-_CASE_CHANGE: Final = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z0-9])(?=[A-Z][a-z])")
+# Between receipts and Prod, receipts2 and PROD, and between AI and Usage.
+_CASE_CHANGE: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _DIGITS: Final = "0123456789"
 
 # "-test-table" also covers integration-test-table, perf-test-table, stress-test-table and

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -99,6 +100,33 @@ def accept_direct_client(
     return receipt_dynamo.DynamoClient(table_name, client=client, **form)
 
 
+def flush_client(client: object, timeout: float | None) -> bool:
+    """Have an accepted client deliver what it holds.
+
+    Args:
+        client: One of a test may have no ``flush``, or one without an argument.
+        timeout: Seconds to wait, at most; None waits for as long as it takes.
+
+    Returns:
+        False when the client says that something is left.
+    """
+    flush = getattr(client, "flush", None)
+    if not callable(flush):
+        return True
+    # A client of the user's own may flush without saying anything.
+    return (flush(timeout) if _takes_an_argument(flush) else flush()) is not False
+
+
+def _takes_an_argument(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # It tells no signature.
+        return True
+    return True
+
+
 def _judge(client: object, environment: Environment) -> _Kind:
     """Return what kind of client this is.
 
@@ -112,7 +140,7 @@ def _judge(client: object, environment: Environment) -> _Kind:
             "ResilientDynamoClient, DynamoClient and a boto3 DynamoDB client, and in the test "
             "environment any object with a method put_ai_usage_metric"
         )
-    if inspect.iscoroutinefunction(getattr(client, "put_ai_usage_metric", None)):
+    if _is_async(getattr(client, "put_ai_usage_metric", None)):
         raise TypeError(
             f"dynamo_client is of type {type(client).__name__}, whose put_ai_usage_metric is "
             "async, so that nobody would wait for it; accepted is a plain method"
@@ -120,11 +148,17 @@ def _judge(client: object, environment: Environment) -> _Kind:
     return kind
 
 
+def _is_async(method: object) -> bool:
+    """Whether calls return coroutines; a double that answers to every name says of it nothing."""
+    flags = getattr(getattr(method, "__code__", None), "co_flags", 0)
+    return type(flags) is int and inspect.iscoroutinefunction(method)
+
+
 def _find_kind(client: Any, environment: Environment) -> _Kind | None:
     """Return the kind by the client's class: a mock with a spec lies to isinstance."""
     if receipt_dynamo.is_boto3_client(client):
         return _Kind.BOTO3
-    if issubclass(type(client), receipt_dynamo.ResilientDynamoClient) and _has_table(client):
+    if issubclass(type(client), receipt_dynamo.ResilientDynamoClient) and _has_breaker(client):
         return _Kind.RESILIENT
     if environment is Environment.TEST and _takes_metrics(client):
         return _Kind.OF_A_TEST
@@ -133,9 +167,9 @@ def _find_kind(client: Any, environment: Environment) -> _Kind | None:
     return None
 
 
-def _has_table(client: object) -> bool:
-    """Whether the client reaches a table: one whose class skipped the constructor does not."""
-    return isinstance(getattr(client, "table_name", None), str)
+def _has_breaker(client: object) -> bool:
+    """Whether the client can deliver: one whose class skipped the constructor cannot."""
+    return isinstance(getattr(client, "circuit_breaker", None), receipt_dynamo.CircuitBreaker)
 
 
 def _has_target(client: receipt_dynamo.DynamoClient) -> bool:

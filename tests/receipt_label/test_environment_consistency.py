@@ -152,6 +152,7 @@ def test_production_warns_whatever_the_endpoint() -> None:
 OF_PRODUCTION = [
     *("receipts-prod", "receipts_prod", "receipts.prod", "prod", "PROD", "prod-receipts"),
     *("ReceiptsProd", "ProdReceipts", "receiptsPROD", "PRODReceipts", "receipts-prod2"),
+    *("receipts2PROD", "receipts2Prod", "Receipts2026PRD"),
     *("receipts-production", "ProductionReceipts", "AIUsageMetrics-prd", "V2Prod"),
     *("test-table-prod", "prod-test-table-1", "dev-to-prod-copy"),
     "arn:aws:dynamodb:eu-west-1:123456789012:table/receipts-prod",

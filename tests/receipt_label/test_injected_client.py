@@ -63,6 +63,12 @@ class UnmadeResilientClient(ResilientDynamoClient):
         self.records: list[AIUsageMetric] = []
 
 
+class UnmadeClientOfATable(UnmadeResilientClient):
+    """One that has a table's name all the same."""
+
+    table_name = "receipts"
+
+
 class Audited(DynamoClient):
     """A class of the user's own that does more."""
 
@@ -275,6 +281,7 @@ def test_a_boto3_client_needs_a_table_name(accept: Any) -> None:
         lambda: SimpleNamespace(meta=make_boto3_client().meta),
         UnmadeClient,
         UnmadeResilientClient,
+        UnmadeClientOfATable,
         lambda: ResilientDynamoClient,
     ],
     ids=[
@@ -298,6 +305,7 @@ def test_a_boto3_client_needs_a_table_name(accept: Any) -> None:
         "namespace with boto3's meta",
         "plain client that was never made",
         "resilient client that was never made",
+        "resilient client that has nothing but a table",
         "class",
     ],
 )
@@ -362,14 +370,33 @@ def test_a_client_for_another_table_is_said(
 
 
 @both_paths
-@pytest.mark.parametrize("make", [Mock, MagicMock, UnmadeClient, lambda: Mock(spec=DynamoClient)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Mock,
+        MagicMock,
+        UnmadeClient,
+        UnmadeClientOfATable,
+        lambda: Mock(spec=DynamoClient),
+        lambda: create_autospec(DynamoClient, instance=True),
+        lambda: create_autospec(ResilientDynamoClient, instance=True),
+    ],
+)
 def test_in_a_test_a_double_of_any_kind_is_used_as_it_is(accept: Any, make: Any) -> None:
     double = make()
     assert accept(double, environment=Environment.TEST, table_name="receipts") is double
 
 
 @both_paths
-@pytest.mark.parametrize("make", [AsyncMock, lambda: Mock(spec=AsyncWriter)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        AsyncMock,
+        AsyncWriter,
+        lambda: Mock(spec=AsyncWriter),
+        lambda: create_autospec(AsyncWriter, instance=True),
+    ],
+)
 def test_in_a_test_a_client_that_would_have_to_be_awaited_is_refused(
     accept: Any, make: Any
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,6 +20,8 @@ _IGNORE_VARIABLE: Final = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # The position of the region in arn:aws:dynamodb:eu-west-1:123456789012:table/name.
 _REGION_IN_ARN: Final = 3
+# A label of a host's name, for it becomes one. Source: botocore's ``validate_region_name``.
+_REGION: Final = re.compile(r"(?![0-9]+$)(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
 
 def find_endpoint(variables: Mapping[str, str] | None = None) -> str | None:
@@ -53,7 +56,7 @@ def find_region(
     """Return the region of a table; None when it is nowhere to be found.
 
     The first of these that is not empty: the one given, ``AWS_REGION``, ``AWS_DEFAULT_REGION``,
-    the profile's ``region``, the one in the table's ARN.
+    the profile's ``region``, the one in the table's ARN. White space around it does not count.
 
     Args:
         table_name: Name or ARN of the table.
@@ -61,21 +64,30 @@ def find_region(
         variables: As of :func:`find_endpoint`.
     """
     given = os.environ if variables is None else variables
-    chosen = region or next(filter(None, map(given.get, _REGION_VARIABLES)), None)
-    return chosen or _read_profile(given).get("region") or _read_region(table_name) or None
+    named = (region or "", *(given.get(variable, "") for variable in _REGION_VARIABLES))
+    chosen = next(filter(None, map(str.strip, named)), None)
+    return chosen or _read_profile(given).get("region").strip() or _read_region(table_name) or None
 
 
 def require_region(table_name: str, region: str | None = None) -> str:
     """Return the region of a table, as :func:`find_region` finds it in the process's variables.
 
     Raises:
-        ValueError: It is nowhere to be found: no request could ever be sent.
+        TypeError: ``region`` is neither a str nor None.
+        ValueError: It is nowhere to be found, or is none: no request could ever be sent.
     """
+    if not isinstance(region, str | None):
+        raise TypeError(f"region is of type {type(region).__name__}; accepted are str and None")
     found = find_region(table_name, region)
     if found is None:
         raise ValueError(
             "the AWS region is nowhere to be found: set AWS_REGION (or AWS_DEFAULT_REGION, or "
             "the region of the AWS profile), give the argument region, or the table by its ARN"
+        )
+    if not _REGION.fullmatch(found):
+        raise ValueError(
+            f"the AWS region is {found!r}; accepted are up to 63 letters, digits and hyphens, "
+            "such as 'eu-west-1'"
         )
     return found
 

@@ -19,7 +19,7 @@ from receipt_label.environment import (
     find_environment,
     parse_environment,
 )
-from receipt_label.injected_client import MetricWriter, accept_direct_client
+from receipt_label.injected_client import MetricWriter, accept_direct_client, flush_client
 from receipt_label.pricing import PriceBook, TokenUsage
 from receipt_label.tracking.batch_results import find_reader, read_reported_reply
 from receipt_label.tracking.decorators import CallDecorators
@@ -382,9 +382,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
             was up and something is left: ``get_stats().delivery.pending`` says how much.
         """
         self._recorder.deliver_abandoned()
-        flush = getattr(self._client, "flush", None)
-        # A client of the user's own may flush without saying anything.
-        return flush is None or flush(timeout) is not False
+        return flush_client(self._client, timeout)
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:
         """Deliver what is pending, and close the client if this tracker made it.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import boto3
 import pytest
 
+from receipt_dynamo import ResilientDynamoClient
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target, make_client
 from receipt_dynamo.data.endpoints import find_endpoint, find_region
 from receipt_dynamo.data.journal.directory import describe_target
@@ -165,6 +167,8 @@ ARN = "arn:aws:dynamodb:ap-south-1:123456789012:table/receipts"
         (None, {"AWS_PROFILE": "none"}, ARN, "ap-south-1"),
         (None, {"AWS_PROFILE": "none"}, "receipts", None),
         (None, {"AWS_PROFILE": "none"}, "arn:aws", None),
+        (None, {"AWS_REGION": " ", "AWS_DEFAULT_REGION": "eu-west-3\n"}, ARN, "eu-west-3"),
+        (None, {"AWS_PROFILE": "none", "AWS_DEFAULT_REGION": "\t"}, "receipts", None),
         (None, {"AWS_PROFILE": "none"}, "arn:aws:dynamodb::1:table/x", None),
     ],
 )
@@ -185,6 +189,25 @@ def test_the_region_is_found_in_a_documented_order(
         assert client.meta.region_name == expected
         sts = Connection(Target(table, region), SdkSettings()).make_token_client()
         assert sts.meta.region_name == expected
+
+
+@pytest.mark.parametrize(
+    "region", ["eu west 1", "eu_west_1", "-eu-west-1", "123", "eu-west-1/", "é", "e" * 64]
+)
+def test_a_region_that_is_none_is_an_error_at_construction(
+    region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request could be sent; the records would wait for ever."""
+    with pytest.raises(ValueError, match=r"the AWS region is '.*'; accepted are"):
+        ResilientDynamoClient("receipts", region)
+    monkeypatch.setenv("AWS_REGION", region)
+    with pytest.raises(ValueError, match=r"the AWS region is '.*'; accepted are"):
+        ResilientDynamoClient("receipts")
+
+
+def test_a_region_of_a_wrong_type_is_an_error() -> None:
+    with pytest.raises(TypeError, match="region is of type int; accepted are str and None"):
+        ResilientDynamoClient("receipts", cast("str", 1))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ import boto3
 import pytest
 
 from receipt_dynamo import AIUsageMetric, CloseReport, DynamoClient, ResilientDynamoClient
+from receipt_label.client_config import ClientConfig
+from receipt_label.client_manager import ClientManager
 from receipt_label.environment import Environment
 from receipt_label.errors import ConfigurationError
 from receipt_label.pricing import PriceBook, TokenPrice
@@ -401,6 +403,26 @@ def test_what_a_client_of_the_users_own_says_of_its_flush_is_passed_on(
 ) -> None:
     client = Mock(flush=Mock(return_value=says))
     assert ResilientAIUsageTracker(client).flush() is is_done
+
+
+class FlushesAll(MemoryWriter):
+    """A double whose ``flush`` takes no timeout."""
+
+    flushed = 0
+
+    def flush(self) -> bool:
+        self.flushed += 1
+        return False
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_a_clients_flush_may_take_no_timeout(kind: type[AIUsageTracker]) -> None:
+    client = FlushesAll()
+    assert kind(client).flush() is False
+    kind(client).close(1)
+    with ClientManager(ClientConfig(dynamo_table="my-test"), dynamo_client=client):
+        pass
+    assert client.flushed == 3
 
 
 def test_a_client_without_flush_has_nothing_pending(writer: MemoryWriter) -> None:
