@@ -295,12 +295,12 @@ def read_table_check(variables: Mapping[str, str] | None = None) -> TableCheck:
 
 
 def is_table_check(value: object) -> bool:
-    """Tell whether a value is a :data:`TableCheck`."""
+    """Return whether a value is a :data:`TableCheck`."""
     return isinstance(value, bool) or value in ("warn", "error")
 
 
 def is_loopback(endpoint_url: str | None) -> bool:
-    """Tell whether a URL's host is this machine: localhost, 127.0.0.0/8 or ::1."""
+    """Return whether a URL's host is this machine: localhost, 127.0.0.0/8 or ::1."""
     try:
         host = urlsplit(endpoint_url or "").hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -98,7 +98,7 @@ def parse_environment(value: object) -> Environment:
 
 
 def looks_like_test_table(table_name: str) -> bool:
-    """Tell whether a table is a test table, by its name alone.
+    """Return whether a table is a test table, by its name alone.
 
     It is when the name
 

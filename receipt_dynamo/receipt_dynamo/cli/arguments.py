@@ -31,7 +31,7 @@ def add_parser(
     statuses: Mapping[int, str],
     example: str,
 ) -> argparse.ArgumentParser:
-    """Add a command whose help tells its exit statuses and shows an example.
+    """Add a command whose help lists its exit statuses and shows an example.
 
     Args:
         commands: What ``ArgumentParser.add_subparsers`` returned.

@@ -1,4 +1,4 @@
-"""How far this machine's clock is from DynamoDB's."""
+"""The difference between this machine's clock and DynamoDB's."""
 
 from __future__ import annotations
 

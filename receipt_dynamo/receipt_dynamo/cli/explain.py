@@ -87,7 +87,7 @@ _FORBIDDEN: Final = re.compile(r"to perform: (?P<action>\S+) on resource: (?P<re
 
 
 def is_from_boto3(error: BaseException) -> bool:
-    """Tell whether DynamoDB or the way to it failed, and not this program."""
+    """Return whether DynamoDB or the network failed, and not this program."""
     # boto3 lets this one through as it is, when a reply's body is damaged.
     is_damage = isinstance(error, UnicodeDecodeError)
     return is_damage or type(error).__module__.partition(".")[0] in {"botocore", "boto3"}

@@ -33,7 +33,7 @@ class Finding:
 
     @property
     def line(self) -> str:
-        """What was found, and what to do."""
+        """The finding and its advice, in one line."""
         return f"{self.says}; {self.advice}" if self.advice else self.says
 
 

@@ -18,8 +18,8 @@ _KILO: Final = 1024
 def make_printable(text: str) -> str:
     """Escape what a terminal obeys instead of showing.
 
-    These are control characters, what reverses the direction of writing, and what nobody
-    can see: all that Unicode counts among "other" or as a separator, save the space.
+    These are control characters, characters that reverse the direction of writing, and
+    invisible ones: all that Unicode counts among "other" or as a separator, save the space.
     """
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text

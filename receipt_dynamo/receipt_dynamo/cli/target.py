@@ -87,7 +87,7 @@ def open_connection(chosen: argparse.Namespace, *, is_impatient: bool = False) -
 
     Args:
         chosen: The parsed arguments of a command that has :func:`add_target`.
-        is_impatient: Fail within seconds when nobody answers, and not as late as a
+        is_impatient: Fail within seconds when no answer comes, and not as late as a
             :class:`DynamoClient` does.
 
     Raises:

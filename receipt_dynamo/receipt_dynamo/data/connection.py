@@ -81,7 +81,7 @@ class UnreadableReplyError(ReceiptDynamoError):
 
 
 class UnusableConfigurationError(ReceiptDynamoError):
-    """What boto3 was told about endpoint, region or proxy can never work."""
+    """The endpoint, region or proxy that boto3 was given can never work."""
 
 
 class Connection:
@@ -164,7 +164,7 @@ class Connection:
         return read_target(self._injected, self.table_name)
 
     def reset_after_fork(self) -> None:
-        """Forget in a forked child what belongs to the parent: its lock and its sockets."""
+        """Drop in a forked child what belongs to the parent: its lock and its sockets."""
         self._lock = threading.RLock()
         self._made = None
 
@@ -205,7 +205,7 @@ def prepare_process() -> None:
 
 
 def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
-    """Make a boto3 DynamoDB client from a session of its own.
+    """Make a boto3 DynamoDB client from its own session.
 
     boto3's default session is shared and not safe to use from several threads at once.
     """
@@ -248,7 +248,7 @@ def _make_config(settings: SdkSettings) -> Any:
 def _check_checksum(response_dict: dict[str, Any] | None, **_: object) -> None:
     """Compare a reply to its checksum, in an event that every botocore from our lowest has.
 
-    botocore's standard retry mode hands out a damaged body as an empty reply.
+    botocore's standard retry mode returns a damaged body as an empty reply.
     """
     if response_dict is None:  # There was no reply.
         return
@@ -302,7 +302,7 @@ def make_credentials(
 
 
 def is_boto3_client(client: object) -> TypeGuard[DynamoDBClient]:
-    """Tell whether this is a boto3 client for DynamoDB, a real one whose calls return replies.
+    """Return whether this is a boto3 client for DynamoDB, a real one whose calls return replies.
 
     Its class is asked, not its attributes: an invented object may have each of those, and a
     mock with a ``spec`` answers ``isinstance`` as if it were one. An asyncio client, as

@@ -38,10 +38,10 @@ class DynamoClient(MetricQueries):
             boto3 finds.
         aws_secret_access_key: See ``aws_access_key_id``.
         aws_session_token: Of temporary credentials.
-        gsi_shards: Over so many partitions the index keys of services and costs are spread, 1
-            to 100: about 1,000 records a second for each; see ``docs/queries.md``.
-        retention_days: So many days after its timestamp a record may be deleted by
-            DynamoDB's TTL, 1 to 36,500; by default it has no end.
+        gsi_shards: Number of partitions that the index keys of services and costs are spread
+            over, 1 to 100: one for each 1,000 records a second; see ``docs/queries.md``.
+        retention_days: Days after its timestamp from which DynamoDB's TTL may delete a
+            record, 1 to 36,500; by default never.
 
     Attributes:
         item_form: The last two.
@@ -73,7 +73,7 @@ class DynamoClient(MetricQueries):
     def create_table(self) -> None:
         """Create the table with its indexes, on demand, and wait until it is active.
 
-        Does nothing beyond waiting when the table exists.
+        If the table exists, it only waits until it is active.
 
         Raises:
             botocore.exceptions.ClientError: DynamoDB refused it.
@@ -106,8 +106,8 @@ class DynamoClient(MetricQueries):
     def batch_put_ai_usage_metrics(self, metrics: Iterable[AIUsageMetric]) -> list[AIUsageMetric]:
         """Write records in batches of up to 25; return those that DynamoDB left out.
 
-        Of records with the same key, the last is written. What is returned was not
-        written, because DynamoDB was short of capacity: pass it again after a pause.
+        Of records with the same key, the last is written. The returned records were not
+        written, because DynamoDB was short of capacity: pass them again after a pause.
 
         Raises:
             TypeError: One of ``metrics`` is not an AIUsageMetric; nothing is written.
@@ -140,7 +140,7 @@ class DynamoClient(MetricQueries):
             raise ItemTooLargeError
 
     def _encode(self, metrics: Sequence[AIUsageMetric]) -> list[Item]:
-        """Return the items, after their readers were told where to look for them."""
+        """Return the items, after the number of shards is written for their readers."""
         form = self.item_form
         self._shards.announce(find_shard(metric.request_id, form.gsi_shards) for metric in metrics)
         return [metric.to_dynamodb_item(form.gsi_shards, form.retention_days) for metric in metrics]

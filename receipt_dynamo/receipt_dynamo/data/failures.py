@@ -2,7 +2,7 @@
 
 The kinds steer different controls, so they are not booleans: *throttled* slows the
 writer, an *outage* feeds the circuit breaker, *rejected* isolates the record, and
-*misconfigured* is said once while the records wait.
+*misconfigured* is logged once while the records wait.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ _NAMES_BY_KIND: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         "NotADirectoryError",
         "PermissionError",
         # What botocore's errors of the network are about, see _name_causes: an address that is
-        # none, a wrong scheme, a certificate that nobody here trusts, a proxy that wants a
+        # none, a wrong scheme, a certificate that is not trusted here, a proxy that wants a
         # password. A network that comes back mends none of them.
         "HTTPClientError: OverflowError",
         "HTTPClientError: ValueError",

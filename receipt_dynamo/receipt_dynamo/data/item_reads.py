@@ -1,6 +1,6 @@
-"""Items by their keys, with proof that those that are not returned are not there.
+"""Read items by their keys, with proof that a missing one does not exist.
 
-botocore hands out a damaged reply as ``{}``, which looks like "no such item".
+botocore returns a damaged reply as ``{}``, which looks like "no such item".
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CANNOT_ASK_FOR_MANY: Final = frozenset({"AccessDeniedException", "UnknownOperat
 
 
 def read_item(connection: Connection, key: Key, tally: ReadTally | None = None) -> Item | None:
-    """Return one item, read consistently, or None when there is none.
+    """Return one item, read consistently, or None if it does not exist.
 
     Args:
         connection: To the table.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
 
 MOST_REASONS: Final = 5
-"""So many texts of invalid items are kept: a table may hold millions of them."""
+"""The number of texts of invalid items to keep: a table may hold millions of them."""
 
 
 @dataclass(slots=True)
@@ -23,8 +23,8 @@ class ReadTally:
 
     Attributes:
         pages: Replies to ``Query``. DynamoDB ends a page at 1 MB.
-        records: Records handed out; those that a sum took in.
-        other_items: Items of other types, passed over.
+        records: Records that were returned, or added to a sum.
+        other_items: Items of other types, which are skipped.
         invalid: Items of our type that are not whole records, passed over because of
             ``skip_invalid``.
         invalid_reasons: Why, of the first 5: the item's key and what is wrong.

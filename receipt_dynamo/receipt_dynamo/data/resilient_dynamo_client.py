@@ -186,7 +186,7 @@ class ResilientDynamoClient(MetricQueries):
         """Have ``listener`` called with each :class:`DeliveryEvent`, to count or export it.
 
         It runs in the thread in which it happened, with no lock held, and may put, flush and
-        ask for the figures. What it raises is logged by type, and harms nobody.
+        ask for the figures. Its exceptions are logged by type, and not raised.
         """
         self._delivery.events.add(listener)
 
@@ -198,7 +198,7 @@ class ResilientDynamoClient(MetricQueries):
         """Have ``listener`` called with each record that this process accepts, once.
 
         It runs in the caller's thread, with no lock held: keep it short. What it raises is
-        logged by type, and harms nobody. :mod:`receipt_dynamo.metrics` counts calls with it.
+        logged by type, and not raised. :mod:`receipt_dynamo.metrics` counts calls with it.
         """
         self._accept_listeners = (*self._accept_listeners, listener)
 
@@ -219,7 +219,7 @@ class ResilientDynamoClient(MetricQueries):
         Args:
             metric: The record.
             on_settled: Called once, in a background thread, with what became of it. What it
-                raises is logged by type, and harms nobody.
+                raises is logged by type, and not raised.
 
         Returns:
             True when it was accepted, False when it was refused because the bounds are
@@ -261,7 +261,7 @@ class ResilientDynamoClient(MetricQueries):
         Raises:
             TypeError: One is not an AIUsageMetric; none is accepted then.
             QueueFullError: The queue is full, with ``overflow="raise"`` only.
-            ItemTooLargeError: (a ValueError) One exceeds 400 KB, likewise.
+            ItemTooLargeError: (a ValueError) One exceeds 400 KB; none was written.
         """
         checked = [check_metric(metric) for metric in metrics]
         return [metric for metric in checked if not self.put_ai_usage_metric(metric)]
@@ -336,7 +336,7 @@ class ResilientDynamoClient(MetricQueries):
     async def aflush(self, timeout: float | None = lifecycle.FLUSH_TIMEOUT) -> bool:  # noqa: ASYNC109
         """As :meth:`flush`, without blocking the event loop.
 
-        When nobody awaits it any more (``asyncio.wait_for``), a thread waits on for what is left
+        When its awaiting is cancelled (``asyncio.wait_for``), a thread waits on for the rest
         of ``timeout``; neither the loop nor the process waits for that thread.
         """
         return await call_beside_loop(partial(self.flush, timeout))

@@ -181,8 +181,8 @@ class AIUsageMetric:
         latency_ms: Duration of the call in milliseconds, as int, float or Decimal; whole ones
             are kept, rounded half up: 0.5 is 1. Readers of the table parse it by ``int(...)``.
         user_id: On whose behalf.
-        job_id: Of which job; makes the record findable by job (GSI3).
-        batch_id: Of which batch; makes it findable by batch (GSI3, or GSI4 if there
+        job_id: The job's id; makes the record findable by job (GSI3).
+        batch_id: The batch's id; makes it findable by batch (GSI3, or GSI4 if there
             is a job as well).
         github_pr: Number of the pull request that the call was made for.
         environment: Deployment, such as "production".
@@ -302,9 +302,9 @@ class AIUsageMetric:
         """Return the item as the typed maps of DynamoDB's low-level API.
 
         Args:
-            gsi_shards: Over so many partitions the keys of GSI1 and GSI2 are spread. Readers
-                must have been told: the clients do that, see ``docs/queries.md``.
-            retention_days: So many days after its timestamp the item expires; None for never.
+            gsi_shards: Number of partitions that the keys of GSI1 and GSI2 are spread over. It
+                must be in the table first: the clients do that, see ``docs/queries.md``.
+            retention_days: Days after its timestamp when the item expires; None for never.
         """
         item: Item = from_json(self.to_dynamodb_json(gsi_shards, retention_days))
         return item
@@ -341,7 +341,7 @@ class AIUsageMetric:
                 absent, as earlier writers left them, and the timestamp naive. A negative figure
                 is read as unknown, and named in ``negative_figures``; a fraction of a
                 millisecond is rounded; an environment that is in the metadata only is taken
-                from there. What is written again has the same key, and these figures.
+                from there. A record that is written again has the same key, and these figures.
 
         Raises:
             InvalidItemError: An attribute is missing or malformed; it names the item's

@@ -166,7 +166,7 @@ def _normalize_container(
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether a value is what most are, and needs no look and no path for an error."""
+    """Return whether a value is of a usual type, which needs no check and no path for an error."""
     kind = type(value)
     if kind is str:
         return bool(value.isascii())
@@ -189,7 +189,7 @@ def format_number(number: int | Decimal) -> str:
     Readers of earlier writers parse counts by ``int(...)``, which fails on "1e-07".
     """
     text = str(number)
-    # An "e" where the caller's decimal context says so.
+    # A lower-case "e" if the caller's decimal context asks for it.
     return format(number, "f") if "E" in text or "e" in text else text
 
 

@@ -20,8 +20,8 @@ class ItemForm:
     """The form of a client's items.
 
     Args:
-        gsi_shards: Over so many partitions the keys of GSI1 and GSI2 are spread, 1 to 100.
-        retention_days: So many days after its timestamp an item expires; None for never.
+        gsi_shards: Number of partitions that the keys of GSI1 and GSI2 are spread over, 1 to 100.
+        retention_days: Days after its timestamp when an item expires; None for never.
 
     Raises:
         ValueError: One is out of bounds; the message names it, its value and what is accepted.

@@ -148,7 +148,7 @@ def encode_texts(values: Sequence[str | None]) -> list[str]:
 
 
 def encode_numbers(values: Sequence[int | Decimal | None]) -> list[str]:
-    """Return those of :data:`NUMBER_ATTRIBUTES` that are known, as above."""
+    """Return those of :data:`NUMBER_ATTRIBUTES` that are known, as parts of the JSON."""
     return [
         f'"{name}":{{"N":"{format_number(number)}"}}'
         for name, number in zip(NUMBER_ATTRIBUTES.values(), values, strict=True)
@@ -179,8 +179,8 @@ _SHARD_IN_JSON: Final = re.compile(
 def read_shard(body: bytes) -> int:
     """Return the shard in which an encoded item is, by its own key of GSI2.
 
-    Nothing that a user wrote can be taken for that key: it is read where it is. What is no
-    item of ours is in shard 0; DynamoDB will say what is wrong with it.
+    A user's value cannot be taken for that key: it is read at its place. Bytes that are not
+    our item are in shard 0; DynamoDB will reject them.
     """
     if _SHARD_MARK.encode() not in body:  # As in nearly all.
         return 0

@@ -1,4 +1,4 @@
-"""Tell whether a thread was interrupted in the middle of our own work.
+"""Return whether a thread was interrupted in the middle of our own work.
 
 The garbage collector runs finalizers, and Python signal handlers, between any two steps of
 whatever thread comes along: inside of a lock as well. What they call is already inside.

@@ -33,7 +33,7 @@ def mark_recorded(response: object, request_id: str | None) -> None:
 
 
 def is_recorded(response: object) -> bool:
-    """Tell whether the call which gave this very object is recorded."""
+    """Return whether the call which gave this very object is recorded."""
     return response is not None and _recorded.get(id(response)) is response
 
 

@@ -19,7 +19,7 @@ _PARTIAL_RELEASE: Final = re.compile(r"[-@](?:20\d{2}-?)?$")
 
 
 def is_priced_by(model: str, match: Any) -> bool:
-    """Tell whether a matching rule of genai-prices means ``model``, and not a namesake.
+    """Return whether a matching rule of genai-prices means ``model``, and not a namesake.
 
     Args:
         model: Name of the model that served the call.

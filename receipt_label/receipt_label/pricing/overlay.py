@@ -52,7 +52,7 @@ class Adjustment:
     assumed: str | None = None
 
     def is_for(self, service: str, model: str, term: Terms, day: date) -> bool:
-        """Tell whether it is for a term of a model on a day."""
+        """Return whether it is for a term of a model on a day."""
         return (
             (service, term) == (self.service, self.term)
             and (ALL in self.models or model in self.models)

@@ -72,7 +72,7 @@ class TokenPrice(UnitRates):
         _check_days(self.valid_from, self.valid_until)
 
     def holds_on(self, day: date) -> bool:
-        """Tell whether the entry holds on a day."""
+        """Return whether the entry holds on a day."""
         return (self.valid_from or day) <= day <= (self.valid_until or day)
 
     def make_card(self, terms: Terms, origin: Mapping[str, Any]) -> RateCard:

@@ -177,7 +177,7 @@ def _count_tools(output: object) -> dict[str, int]:
 
 
 def _is_search(item: object) -> bool:
-    """Tell whether an item is a search; opening a page found by one costs nothing."""
+    """Return whether an item is a search; opening a page found by one costs nothing."""
     if get_field(item, "type") != "web_search_call":
         return False
     return get_field(get_field(item, "action"), "type") in {None, "search"}
@@ -197,7 +197,7 @@ def _brings_content(kind: str, event: Mapping[str, Any]) -> bool:
 
 
 def _says_something(choice: object) -> bool:
-    """Tell whether a choice has more than a role: text, a tool call, audio, reasoning."""
+    """Return whether a choice has more than a role: text, a tool call, audio, reasoning."""
     if not isinstance(choice, Mapping):
         return False
     delta = choice.get("delta")

@@ -105,7 +105,7 @@ class RequestClients:
     other: Operation = UNTRACKED
 
     def accepts(self, client: object) -> bool:
-        """Tell whether an object is such a client."""
+        """Return whether an object is such a client."""
         return is_instance(client, self.classes)
 
     def list_operations(self) -> Iterator[Operation]:
@@ -129,7 +129,7 @@ class MethodClients:
     has: tuple[str, ...] = ()
 
     def accepts(self, client: object) -> bool:
-        """Tell whether an object is such a client."""
+        """Return whether an object is such a client."""
         return is_instance(client, self.classes) or any(
             callable(getattr(client, name, None)) for name in self.has
         )
@@ -206,7 +206,7 @@ class Provider:
 
 
 def is_instance(client: object, classes: tuple[str, ...]) -> bool:
-    """Tell whether an object is of one of the classes, without importing their packages.
+    """Return whether an object is of one of the classes, without importing their packages.
 
     There is no object of a class whose package nobody has imported.
     """

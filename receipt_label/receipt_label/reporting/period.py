@@ -38,7 +38,7 @@ class Period:
     zone: tzinfo
 
     def holds(self, moment: datetime) -> bool:
-        """Tell whether a call that began at ``moment`` belongs to the period."""
+        """Return whether a call that began at ``moment`` belongs to the period."""
         return (self.start is None or moment >= self.start) and (
             self.end is None or moment < self.end
         )

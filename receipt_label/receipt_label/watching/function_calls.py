@@ -79,7 +79,7 @@ class FunctionCall:
         self._process: int | None = os.getpid()
 
     def follows(self, result: object) -> bool:
-        """Tell whether the call goes on until a stream is read that the method returned."""
+        """Return whether the call goes on until a stream is read that the method returned."""
         return self._is_own and self.operation.streams and _can_be_followed(result)
 
     def abandon(self) -> None:
@@ -229,7 +229,7 @@ class FunctionCall:
 
 
 def _is_among(reply: ProviderReply, inside: RecordedInside) -> bool:
-    """Tell whether what a function returned comes from a call that is recorded already.
+    """Return whether what a function returned comes from a call that is recorded already.
 
     It does when the id is the same; and when it has none, or nothing of a reply is left in
     it, if there is one at all: then it was made of that reply, as the text alone.
@@ -240,14 +240,14 @@ def _is_among(reply: ProviderReply, inside: RecordedInside) -> bool:
 
 
 def is_stream(result: object) -> bool:
-    """Tell whether a result is a stream, or a manager of one; of an SDK's or anybody's."""
+    """Return whether a result is a stream, or a manager of one; of an SDK's or anybody's."""
     return any(
         hasattr(result, name) for name in ("__next__", "__anext__", "__enter__", "__aenter__")
     )
 
 
 def _can_be_followed(result: object) -> bool:
-    """Tell whether what a method returned is a stream, and no reply that can be iterated."""
+    """Return whether what a method returned is a stream, and no reply that can be iterated."""
     if is_stream(result) or hasattr(result, "__aiter__"):
         return True
     is_reply = any(hasattr(result, name) for name in ("__len__", "keys", "model_dump"))

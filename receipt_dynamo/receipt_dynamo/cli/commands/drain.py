@@ -65,7 +65,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "drain",
         summary="deliver what dead processes left",
         details="Delivers the pending records in journals of dead processes, to the table,\n"
-        "region and endpoint that each journal notes, with this shell's credentials. What\n"
+        "region and endpoint stored in each journal, with this shell's credentials. What\n"
         "living processes hold, they deliver themselves. Records are only ever sent to the\n"
         "table that DynamoDB named to their process (account, region and name).",
         something_left="records or dead letters are left in journals of dead processes, or\n"
@@ -149,7 +149,7 @@ def _drain(
 def _find_obstacle(target: JournalTarget) -> str | None:
     """Say why a client of this process would not be for the same table, or None."""
     if not target.table_name:
-        return "the journal does not note its table"
+        return "the journal does not name its table"
     if describe_target(_to_target(target)) == target:
         return None
     return (
@@ -164,7 +164,7 @@ def _to_target(target: JournalTarget) -> Target:
 
 
 def _prove(target: JournalTarget) -> tuple[str | None, str | None, bool]:
-    """Return the table's ARN, else why there is none, and whether waiting is of no use."""
+    """Return the table's ARN, or why it is unknown, and whether waiting is useless."""
     connection = Connection(
         _to_target(target), SdkSettings(total_max_attempts=1, connect_timeout=3, read_timeout=5)
     )

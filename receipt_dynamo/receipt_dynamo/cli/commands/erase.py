@@ -1,4 +1,4 @@
-"""``journal erase``: forget a person's records, down to the last byte."""
+"""``journal erase``: delete a person's records, down to the last byte."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 def _erase(journal: Journal, user_id: str) -> int:
     seqs = _find(journal, user_id)
-    # Even when there are none: it may hold the remains of what was delivered.
+    # Even when there are none: it may hold bytes of delivered records.
     journal.erase(seqs)
     return len(seqs)
 

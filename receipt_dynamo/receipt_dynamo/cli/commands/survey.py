@@ -28,7 +28,7 @@ class JournalView:
             when there is none.
         age: Seconds since it last changed.
         counts: What it holds.
-        noted: What it notes of its table.
+        noted: What it stores about its table.
         trouble: "damaged", "newer" or "unreadable"; the two before are empty then.
     """
 
@@ -41,7 +41,7 @@ class JournalView:
 
     @property
     def target(self) -> JournalTarget:
-        """The table, as its process had it configured; empty names when nothing is noted."""
+        """The table, as its process had it configured; empty names when none is stored."""
         noted = dict(self.noted)
         names = ("table_name", "region", "endpoint_url")
         return JournalTarget(*(noted.get(name, "") for name in names))
@@ -133,7 +133,7 @@ def describe_target_in_json(target: JournalTarget) -> dict[str, Any]:
 def name_target(target: JournalTarget) -> str:
     """Return a table for people."""
     place = ", ".join(filter(None, (target.region, hide_passwords(target.endpoint_url))))
-    return f"{target.table_name or '(no table noted)'}{f' ({place})' if place else ''}"
+    return f"{target.table_name or '(no table named)'}{f' ({place})' if place else ''}"
 
 
 _TROUBLES: Final[Mapping[str, tuple[str, str]]] = {

@@ -26,11 +26,11 @@ class Admission:
     Args:
         store: Where they are committed and counted.
         queue: Where they wait to be sent.
-        chores: Done in the background.
-        adoption: Looks for others' journals; None without a journal.
-        overflow: What to do when there is no room.
-        reports: Told what is refused and dropped.
-        alarms: Say what has waited too long.
+        chores: Work in the background.
+        adoption: Finds the journals of dead processes; None without a journal.
+        overflow: What to do when the journal, or without one the memory, is full.
+        reports: Gets the refused and the dropped records.
+        alarms: Log what has waited too long.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Admission:
         Args:
             key: Its PK and SK.
             body: DynamoDB's JSON of its item.
-            on_settled: Told once what became of it.
+            on_settled: Called once, with the outcome.
         """
         watch = None if on_settled is None else self._reports.watch(key, on_settled)
         record = PendingRecord(key, body, watch)
@@ -83,11 +83,11 @@ class Admission:
 
     @property
     def is_behind(self) -> bool:
-        """Whether what was put where nobody could wait still is to be taken in."""
+        """Whether records that were put in the middle of our own work are still to be accepted."""
         return bool(self._late)
 
     def catch_up(self) -> None:
-        """Take in what was put where nobody could wait; the chore of one thread at a time."""
+        """Accept records that were put in the middle of our own work; one thread at a time."""
         while self._late:
             self._admit(self._late[0], is_late=True)
             self._late.popleft()  # Only now: nothing is behind when nothing is here.

@@ -81,7 +81,7 @@ class Adoption:
 
         Raises:
             botocore.exceptions.ClientError: DynamoDB did not say which table it is.
-            botocore.exceptions.BotoCoreError: Likewise.
+            botocore.exceptions.BotoCoreError: DynamoDB could not be asked.
         """
         self._next_look = self._clock() + INTERVAL
         if self._arn is None:

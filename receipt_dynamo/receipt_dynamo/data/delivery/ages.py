@@ -56,7 +56,7 @@ class PendingAges:
             self._records.pop(since, None)
 
     def find_oldest(self) -> float:
-        """Return for how many seconds the oldest record has waited; 0.0 when there is none."""
+        """Return for how many seconds the oldest record has waited; 0.0 without records."""
         return max(0.0, self._clock() - min(self._records)) if self._records else 0.0
 
 
@@ -81,12 +81,12 @@ class RowAges:
         self._groups: list[_Rows] = []
 
     def enter(self, rows: int, *, first: int = 0, since: float | None = None) -> None:
-        """Count so many rows, from number ``first`` on, as records that wait."""
+        """Count ``rows`` rows, from number ``first`` on, as records that wait."""
         if rows:
             self.add(first, self.ages.enter(rows, since=since), rows)
 
     def add(self, first: int, since: float, rows: int = 1) -> None:
-        """Note rows whose records are counted already."""
+        """Remember rows whose records are counted already."""
         last = self._groups[-1] if self._groups else None
         if last is not None and last.since == since:
             last.count += rows
@@ -105,7 +105,7 @@ class RowAges:
         return group.since
 
     def find_oldest(self) -> float | None:
-        """Return since when the oldest row waits; None when there is none."""
+        """Return since when the oldest row waits; None without rows."""
         return min((group.since for group in self._groups), default=None)
 
     def give_up(self) -> None:

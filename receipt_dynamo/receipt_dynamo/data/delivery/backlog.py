@@ -140,7 +140,7 @@ class Backlog:
         self.bytes += record.size + ROW_OVERHEAD
 
     def leave_on_disk(self, record: PendingRecord) -> None:
-        """Note that the record just appended is not in memory."""
+        """Count the record just appended as not in memory."""
         self.on_disk += 1
         if record.since is not None:
             self._row_ages.add(record.seq, record.since)
@@ -206,7 +206,7 @@ class Backlog:
         return self.give_up()[1]
 
     def give_up(self) -> tuple[int, list[Watch]]:
-        """Note that what is on disk cannot be read; return how many rows, and who watches them."""
+        """Give up the rows on disk, which cannot be read; return their number and watchers."""
         lost, self.on_disk = self.on_disk, 0
         self._row_ages.give_up()
         watches = list(self.watches.values())
@@ -214,7 +214,7 @@ class Backlog:
         return lost, watches
 
     def forget(self, records: list[PendingRecord]) -> None:
-        """Note that these rows are gone."""
+        """Count these rows as deleted."""
         self.rows -= len(records)
         self.bytes -= sum(record.size + ROW_OVERHEAD for record in records)
         if self._orders:

@@ -1,4 +1,4 @@
-"""What is done in the background beside sending, once however often it is asked for."""
+"""Background work beside sending. Each chore runs once, however often it was asked for."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _LONGEST_LOOK_DELAY: Final = 60.0
 
 
 class Chore(Enum):
-    """Something to do that nobody waits for."""
+    """Work in the background, which no caller waits for."""
 
     CATCH_UP = auto()
-    """Take in what was put where nobody could wait."""
+    """Accept the records that were put in the middle of our own work."""
     CHECKPOINT = auto()
     """Copy the journal's write-ahead log."""
     PULL = auto()
-    """Give the queue what is on disk, when no batch is under way that would."""
+    """Load records from disk into the queue, when no batch is under way that would."""
     LOOK = auto()
-    """Look for the journals of dead processes."""
+    """Find and adopt the journals of dead processes."""
 
 
 class Chores:
-    """Does chores. Thread-safe.
+    """Runs chores in background threads. Thread-safe.
 
     Args:
-        work: What does each chore; one that returns False is done again, after a pause.
+        work: The function of each chore; one that returns False is called again, after a pause.
         name: For threads and log lines.
         host: Its clock and its threads.
 
     Attributes:
-        disk: The queue of those that take a moment.
-        looks: That of :attr:`Chore.LOOK`, which waits for DynamoDB.
+        disk: The queue of the short chores.
+        looks: The queue of :attr:`Chore.LOOK`, which waits for DynamoDB.
     """
 
     def __init__(self, work: Mapping[Chore, Callable[[], bool]], *, name: str, host: Host) -> None:
@@ -56,11 +56,11 @@ class Chores:
         )
 
     def is_inside(self) -> bool:
-        """Tell whether the calling thread was interrupted in here."""
+        """Return whether the calling thread was interrupted in here."""
         return self.disk.is_inside() or self.looks.is_inside()
 
     def ask(self, chore: Chore) -> None:
-        """Have ``chore`` done soon."""
+        """Have ``chore`` done soon, in the background."""
         (self.looks if chore is Chore.LOOK else self.disk).add_item(chore)
 
     def _do(self, chores: list[Chore]) -> FlushResult[Chore]:

@@ -53,7 +53,7 @@ class Delivery:
 
     Attributes:
         table_name: Name or ARN of the table.
-        events: Tells listeners what happens.
+        events: Calls listeners.
         breaker: Sees each wire attempt.
         accept: Takes a record in, at once; see :meth:`Admission.accept`.
     """
@@ -184,7 +184,7 @@ class Delivery:
         self._report = None
 
     def _send(self, batch: list[PendingRecord]) -> FlushResult[PendingRecord]:
-        """Send a batch, and book what became of its records before the queue forgets them."""
+        """Send a batch, and settle its records before the queue drops them."""
         self._store.resume_ages(batch)
         for record in batch:
             record.attempts += 1
@@ -231,7 +231,7 @@ class Delivery:
         try:
             self._adoption.look()
         except Exception as error:  # noqa: BLE001 - tried again; nothing is lost
-            # Without any, the sender says what is wrong, and saying it twice helps nobody.
+            # Without any, the sender logs what is wrong: once is enough.
             if self._has_candidates():
                 self._log.warn(
                     "look", f"journals cannot be adopted yet: {summarize_failure(error)}"
@@ -243,7 +243,7 @@ class Delivery:
         """Take dead letters back into the queue; return how many records.
 
         Args:
-            match: Tells by PK and SK which ones; by default all.
+            match: Returns True for the PK and SK of one to redrive; by default all.
         """
         matches = None if match is None else (lambda record: match(record.key))
         redriven = self._store.redrive(match, lambda: self._queue.redrive(matches))
@@ -283,7 +283,7 @@ class Delivery:
     def _flush_queue(self, left: Callable[[], float]) -> bool:
         while self._store.on_disk:
             comes = self._queue.pull() or self._queue.get_stats().pending
-            # What the disk does not give now is asked for again by a chore, with pauses.
+            # Records that the disk does not return now are read again by a chore, with pauses.
             if not comes and not self._chores.disk.flush(left()):
                 return False
             if not self._queue.flush(left()) or not left():

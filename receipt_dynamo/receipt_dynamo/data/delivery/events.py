@@ -1,4 +1,4 @@
-"""What happens in delivery, for those who want to count it elsewhere: metrics, traces, pages."""
+"""Events of delivery, for listeners that count them elsewhere: metrics, traces, alarms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class DeliveryEventKind(Enum):
     DEAD = "dead"
     """DynamoDB rejected records for good, or they are damaged on disk."""
     DROPPED = "dropped"
-    """Records were given up by the policy "drop_oldest"."""
+    """Records were dropped by the policy "drop_oldest"."""
     REFUSED = "refused"
     """A record was not accepted."""
     ADOPTED = "adopted"
@@ -58,7 +58,7 @@ EventListener: TypeAlias = Callable[[DeliveryEvent], object]
 
 
 class EventHub:
-    """Calls listeners; what they raise is logged, and harms nobody.
+    """Calls listeners; their exceptions are logged, and nothing else happens.
 
     It holds no lock while it calls them. They run in the thread in which it happened: a
     slow one slows the sender, never a caller, except for "refused" and "degraded".
@@ -70,7 +70,7 @@ class EventHub:
         self.reset_after_fork()
 
     def reset_after_fork(self) -> None:
-        """Note in a child that a listener forked: nothing of its own waits for that listener."""
+        """Begin without a running listener: a child that one forked does not wait for it."""
         self._here = threading.local()
 
     @property

@@ -1,4 +1,4 @@
-"""The accounts: how many records came, and what became of them. Pure."""
+"""The accounts: the number of records by their outcome. Pure."""
 
 from __future__ import annotations
 

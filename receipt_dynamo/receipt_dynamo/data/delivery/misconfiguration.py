@@ -1,4 +1,4 @@
-"""Tell a wrong table from wrong records, and how long to wait while it is wrong. Pure."""
+"""Decide whether the table or a record is wrong, and how long to wait while it is. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.utils.backoff import backoff_delay
 
 PROOF: Final = 3
-"""So many different records, each rejected alone with one message and no success in
-between, mean that the table is wrong and not the records. Without this rule a table
+"""If this many different records are rejected alone, with one message and no success in
+between, the table is wrong and not the records. Without this rule a table
 with other key names would dead-letter every record."""
 
 MORE_PROOF: Final = 10
 MOST_PROOF: Final = 3_000
-"""A verdict that a success refutes makes the next one need so many times the proof, at
-most :data:`MOST_PROOF` records: else a row of bad records would be held back with every
-batch, and would never become dead letters. Those of a later verdict that is right come
-back from there."""
+"""After a success has refuted a verdict, the next one needs this many times the proof, at
+most :data:`MOST_PROOF` records. Otherwise a row of bad records would wait with every
+batch, and would never become dead letters. Dead letters of a later verdict that is right
+are redriven."""
 
 FIRST_HOLD: Final = 30.0
 LONGEST_HOLD: Final = 300.0
@@ -32,7 +32,7 @@ class RejectionStreak:
         self._keys: set[Key] = set()
 
     def record_rejection(self, key: Key, message: str) -> None:
-        """Note that the record with ``key`` was alone in a request and was rejected."""
+        """Count the record with ``key``, which was alone in a request and was rejected."""
         if message != self._message:
             self._message = message
             self._keys = set()
@@ -76,5 +76,5 @@ class Hold:
         return self._until - now
 
     def end(self) -> None:
-        """Note that DynamoDB took a request again."""
+        """Reset the wait: DynamoDB has accepted a request again."""
         self._times = 0

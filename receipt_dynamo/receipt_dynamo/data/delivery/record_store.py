@@ -61,8 +61,8 @@ class RecordStore:
         target: The table that they are for.
         sync: Whether a commit also survives a loss of power.
         max_bytes: Bound of this process's journal.
-        reports: Told what becomes of records and journals; never with a lock held.
-        ask: Has a chore done in the background.
+        reports: Gets the outcome of records and journals; never with a lock held.
+        ask: Asks for a chore in the background.
         clock: Monotonic time in seconds.
 
     Attributes:
@@ -123,11 +123,11 @@ class RecordStore:
         return [*self._adopted, *([] if own is None else [own])]
 
     def holds(self, path: Path) -> bool:
-        """Tell whether the journal at ``path`` is held here."""
+        """Return whether the journal at ``path`` is held here."""
         return any(backlog.journal.path == path for backlog in self._backlogs())
 
     def is_inside(self) -> bool:
-        """Tell whether the calling thread was interrupted in here, or while it opens a journal."""
+        """Return whether this thread was interrupted in here, or while it opens a journal."""
         own = self._own
         return (
             self._is_locked()
@@ -156,8 +156,8 @@ class RecordStore:
         """Commit a record to the journal and hand it to the queue; return why not, or None.
 
         What the queue has no room for, or what follows others that are on disk only, is on
-        disk only. All of it is one step: nobody sees a record that is committed and has no
-        place, nor one that is counted and then refused.
+        disk only. All of it is one step: no other thread sees a record that is committed and has
+        no place, nor one that is counted and then refused.
 
         Args:
             record: The record.
@@ -265,7 +265,7 @@ class RecordStore:
             self._refuses = True
 
     def take(self, limit: int) -> list[PendingRecord]:
-        """Hand out records that are on disk only, those of dead processes first.
+        """Load records that are on disk only into memory, those of dead processes first.
 
         To one thread at a time; and to none that was interrupted in here.
         """
@@ -308,7 +308,7 @@ class RecordStore:
                 return []
 
     def _bury_damaged(self, backlog: Backlog, row: JournalRow) -> None:
-        """Keep a damaged row as a dead letter: what it says now, nobody has put."""
+        """Keep a damaged row as a dead letter: it is not the record that was put."""
         try:
             backlog.journal.bury(row.seq, DAMAGED, 0)
         except sqlite3.Error as error:
@@ -404,7 +404,7 @@ class RecordStore:
         try:
             backlog.journal.delete([record.seq for record in records])
         except sqlite3.Error as error:
-            # Delivered all the same: after a crash they are sent once more, under their keys.
+            # They are delivered: after a crash they are sent once more, under their keys.
             with self._lock:
                 if self._is_closed:
                     return False
@@ -463,7 +463,7 @@ class RecordStore:
         """Make dead letters pending again, except damaged ones; return how many.
 
         Args:
-            match: Tells by PK and SK which ones; None is all.
+            match: Returns True for the PK and SK of one to redrive; None is all.
             redrive_queue: Does the same for those that the queue keeps.
         """
         redriven = 0
@@ -510,7 +510,7 @@ class RecordStore:
         return len(self._adopted) < MAX_ADOPTED
 
     def check_own(self) -> None:
-        """Begin a new journal when somebody moved or deleted this one; for now and then."""
+        """Begin a new journal if this one was moved or deleted. Called now and then."""
         own = self._own
         try:
             if own is None or own.held.is_still_ours():
@@ -551,7 +551,7 @@ class RecordStore:
         pending = 0
         for backlog in backlogs:
             with suppress(sqlite3.Error, OSError):
-                if backlog.rows and backlog.held.is_still_ours():  # Else nobody will find it.
+                if backlog.rows and backlog.held.is_still_ours():  # Else no process will find it.
                     pending += backlog.journal.count().pending
             backlog.held.close()
         return pending

@@ -1,7 +1,7 @@
-"""Send one batch of records, and say what became of each of them.
+"""Send one batch of records, and return the outcome of each.
 
-This is where the breaker, the retries and the pace meet DynamoDB. Nothing here is
-queued: what is not settled goes back to the queue.
+The breaker, the retries and the pace are applied here. Nothing is queued here: records
+that are not settled go back to the queue.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 PROBE_RECORDS: Final = 5
-"""So many records at most go with the breaker's probe: a table that is just coming back
-is asked for little."""
+"""The largest batch of the breaker's probe, in records: a table that is just coming back
+gets little to do."""
 
 UNPROCESSED: Final = "UnprocessedItems"
 """The reason for throttling that DynamoDB gives for single items of a batch."""
@@ -69,12 +69,12 @@ class SendingInterruptedError(ReceiptDynamoError):
 
 
 def is_outage(error: BaseException) -> bool:
-    """Tell whether DynamoDB could not be reached, or did not answer readably."""
+    """Return whether DynamoDB could not be reached, or did not answer readably."""
     return classify_failure(error) is FailureKind.OUTAGE
 
 
 def _proves_nothing(error: BaseException) -> bool:
-    """Tell whether the failure says nothing about DynamoDB's health: it may not have left."""
+    """Return whether the failure proves nothing about DynamoDB: the request may not have left."""
     return classify_failure(error) is FailureKind.MISCONFIGURED
 
 
@@ -169,7 +169,7 @@ class BatchSender:
         settings: Attempts and delays.
         wait: Sleep for some seconds; returns True when it was interrupted because the
             client is closing.
-        redrive: Take the dead letters for which the argument says True back into the
+        redrive: Takes the dead letters for which its argument returns True back into the
             queue.
         emit: Called with what happened: the kind, how many records, a reason.
         clock: Monotonic time in seconds.
@@ -275,7 +275,7 @@ class BatchSender:
 
     def _record_failure(self, error: Exception, records: int) -> None:
         if isinstance(error, CircuitBreakerOpenError):
-            return  # Nothing was sent; the failures that opened it have been noted.
+            return  # Nothing was sent; the failures that opened it are logged already.
         kind, summary = classify_failure(error), summarize_failure(error)
         with self._lock:
             self._last_error = summary

@@ -144,15 +144,15 @@ class DeliverySettings:
         default=1,
         metadata=declare(
             whole(1, MAX_GSI_SHARDS),
-            "Over so many partitions the index keys of services and costs are spread: about 1,000 "
-            "records a second for each; see docs/queries.md.",
+            "Number of partitions that the index keys of services and costs are spread over: one "
+            "for each 1,000 records a second; see docs/queries.md.",
         ),
     )
     retention_days: int | None = field(
         default=None,
         metadata=declare(
             whole(1, MAX_RETENTION_DAYS),
-            "So many days after its timestamp a record may be deleted by DynamoDB's TTL.",
+            "Days after its timestamp from which DynamoDB's TTL may delete a record.",
             otherwise="never",
         ),
     )

@@ -1,4 +1,4 @@
-"""What became of the records, in numbers."""
+"""The figures of delivery: records by their outcome."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class DeliveryStats:
         delivered: Records that DynamoDB confirmed.
         pending: Records still to be delivered, those in flight included.
         oldest_pending_seconds: For how long the oldest of them has waited, in seconds, to within
-            a hundredth or 0.1 s; 0.0 when there is none. A record waits from its ``put`` on, one
+            a hundredth or 0.1 s; 0.0 if none is pending. A record waits from its ``put`` on, one
             that was taken over from a dead process from then on, and a dead letter that was
             redriven from then on.
         dead: Records that DynamoDB rejected for good, and damaged ones; see
             ``dead_letters()``.
-        dropped: Records given up under the policy ``overflow="drop_oldest"``.
+        dropped: Records dropped by the policy ``overflow="drop_oldest"``.
         refused: Records not accepted, by reason ("full", "stopped", "too_large").
         in_flight: Records in a request to DynamoDB right now.
         spilled: Pending records that are on disk only, beyond the bound of the memory.

@@ -64,7 +64,7 @@ class JournalTarget:
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
     def describe(self) -> list[tuple[str, str]]:
-        """Return what a journal notes of its target."""
+        """Return what a journal stores about its target."""
         return [
             ("table_name", self.table_name),
             ("region", self.region),
@@ -179,8 +179,9 @@ class JournalDirectory:
 
         Args:
             path: The journal.
-            wants: Told what it notes of its table, unless it is empty. What is not wanted
-                stays as it is, and None is returned. By default all are.
+            wants: Called with what the journal stores about its table, unless it is empty. A
+                journal that is not wanted stays as it is, and None is returned. By default all
+                are wanted.
 
         Raises:
             CorruptJournalError: It is damaged, and was set aside.
@@ -223,7 +224,7 @@ class JournalDirectory:
     def find_owner(self, path: Path) -> int | None:
         """Return the id of the living process that owns the journal; None without one.
 
-        Nobody is disturbed: whoever wants to take the journal over can. See
+        It takes no lock: another process can take the journal over meanwhile. See
         :func:`find_holder` for what the id is.
 
         Raises:
@@ -238,11 +239,11 @@ class JournalDirectory:
         their keys.
 
         Args:
-            path: The damaged one; nobody else uses it.
+            path: The damaged one; no other process uses it.
             after: Of pending records, only those whose number is above it; by default all.
 
         Returns:
-            The other one, or None where there is no such record, or not even the table is told.
+            The other one, or None if no such record is left, or if even the table is unknown.
 
         Raises:
             OSError: The directory cannot be written.
@@ -282,7 +283,7 @@ class JournalDirectory:
         """Move a damaged journal out of the way, untouched, for whoever wants to look at it."""
         folder = self.path / SET_ASIDE
         make_private_directory(folder)
-        # The database first: without it, nobody takes the log for the log of nothing.
+        # The database first: a log without one is never taken for the log of an empty one.
         for source in list_files(path):
             with suppress(FileNotFoundError):
                 source.rename(folder / source.name)
@@ -298,7 +299,7 @@ class JournalDirectory:
         records, and is set aside; the rest holds none, and is deleted.
         """
         if sys.platform == "win32":
-            return  # Without a lease nobody knows what is just being made.
+            return  # Without a lease, a file that is just being made cannot be recognised.
         with suppress(OSError):
             names = {name.partition(".")[0] for name in os.listdir(self.path)}  # noqa: PTH208 - names only
             for path in (self.path / f"{name}{SUFFIX}" for name in names if _is_ours(name)):
@@ -347,7 +348,7 @@ def _delete(path: Path) -> None:
 
 
 def _delete_files(names: Sequence[Path]) -> None:
-    # The database last: without its log it is still empty, and a log alone is nobody's.
+    # The database last: without its log it is still empty, and a log alone belongs to none.
     for name in reversed(names):
         with suppress(OSError):
             name.unlink(missing_ok=True)

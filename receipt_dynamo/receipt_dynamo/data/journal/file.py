@@ -137,7 +137,7 @@ def list_unfinished(path: Path) -> list[Path]:
 
 
 def is_corruption(error: Exception) -> bool:
-    """Tell whether the file is damaged, rather than the disk full or read-only."""
+    """Return whether the file is damaged, rather than the disk full or read-only."""
     # The primary code is the low byte (sqlite.org, "Result and Error Codes"). SQLITE_ERROR
     # stands for SQL that is wrong: ours is not, so that the tables are others than ours.
     code = getattr(error, "sqlite_errorcode", None)

@@ -116,7 +116,7 @@ class Journal:
 
         Args:
             path: A file that is not there yet.
-            notes: What to note of the table.
+            notes: What to store about the table.
             sync: Whether a commit also survives a loss of power.
 
         Raises:
@@ -171,7 +171,7 @@ class Journal:
         return min(max(last or 0, 0), _HIGHEST_SEQ)
 
     def is_inside(self) -> bool:
-        """Tell whether the calling thread was interrupted in here."""
+        """Return whether the calling thread was interrupted in here."""
         return self._is_writing() or self._is_reading()
 
     @property
@@ -212,7 +212,7 @@ class Journal:
             self._commits += len(rows)
 
     def delete(self, seqs: Sequence[int]) -> None:
-        """Forget records, which are settled or given up."""
+        """Delete the rows of records that are settled."""
         marks = ",".join("?" * len(seqs))
         # The values are bound; only the number of marks varies.
         self._change(f"DELETE FROM records WHERE seq IN ({marks})", seqs)  # noqa: S608
@@ -277,7 +277,7 @@ class Journal:
         return self._read_page("reason IS NULL", after, limit)
 
     def read_dead(self, after: int | None, limit: int) -> list[JournalRow]:
-        """Return the next dead letters, in order; the arguments are as above."""
+        """Return the next dead letters, in order; the arguments are those of ``read_pending``."""
         return self._read_page("reason IS NOT NULL", after, limit)
 
     def _read_page(self, which: str, after: int | None, limit: int) -> list[JournalRow]:
@@ -302,7 +302,7 @@ class Journal:
         return JournalCounts(rows - dead, dead, int(size) + rows * ROW_OVERHEAD)
 
     def is_empty(self) -> bool:
-        """Tell whether there is neither a pending record nor a dead letter."""
+        """Return whether there is neither a pending record nor a dead letter."""
         return not self._read("SELECT 1 FROM records LIMIT 1", ())
 
     def find_damage(self) -> str | None:
@@ -311,7 +311,7 @@ class Journal:
         return None if verdict == "ok" else " ".join(verdict.split())
 
     def read_target(self) -> dict[str, str]:
-        """Return what was noted of the table that the records are for."""
+        """Return what is stored about the table that the records are for."""
         return dict(self._read("SELECT name, value FROM target", ()))
 
     def write_notes(self, values: Iterable[tuple[str, str]]) -> None:
@@ -320,7 +320,7 @@ class Journal:
             self._change("INSERT OR REPLACE INTO target (name, value) VALUES (?, ?)", (name, value))
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        """Read on a connection of its own: a long read must not stop a caller's commit."""
+        """Read on a separate connection: a long read must not stop a caller's commit."""
         with self._reading:
             return run(self._connect_reader(), sql, values).fetchall()
 
@@ -347,11 +347,11 @@ class Journal:
         self._read("PRAGMA wal_checkpoint(PASSIVE)", ())
 
     def erase(self, seqs: Sequence[int]) -> None:
-        """Forget records so that no byte of them stays in the file, nor of any forgotten before.
+        """Delete records so that no byte of them stays in the file, nor of any deleted before.
 
         Raises:
-            JournalError: Somebody reads the file: bytes may be left, erase once more.
-            sqlite3.Error: It could not be written: likewise.
+            JournalError: A process reads the file: bytes may be left, erase once more.
+            sqlite3.Error: It could not be written: bytes may be left, erase once more.
         """
         with self._lock:
             run(self._writer, "PRAGMA secure_delete = ON")
@@ -410,7 +410,7 @@ def _to_columns(row: JournalRow) -> tuple[int, bytes, str | None, int, int]:
 
 
 def was_inherited(path: Path) -> bool:
-    """Tell whether this process was forked while its parent had the journal open.
+    """Return whether this process was forked while its parent had the journal open.
 
     SQLite here takes the parent's locks on it for its own, for as long as this process lives.
     """

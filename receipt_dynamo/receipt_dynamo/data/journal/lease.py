@@ -1,6 +1,6 @@
 """A lease says which living process owns a journal; it ends with the process, however that ends.
 
-``flock`` on a lock file of its own, never on the database: SQLite's locks on that are the
+``flock`` on a separate lock file, never on the database: SQLite's locks on that are the
 process's, and opening and closing the file by hand would drop them.
 """
 
@@ -36,7 +36,7 @@ class Lease:
         Raises:
             OSError: The file can be neither made nor locked.
         """
-        with no_fork():  # A child would keep a descriptor of which nobody knows yet.
+        with no_fork():  # A child would keep a descriptor that is registered nowhere yet.
             for _ in range(_TRIES):
                 descriptor = open_private(path, os.O_RDWR)
                 if not _lock(descriptor):
@@ -44,7 +44,7 @@ class Lease:
                     return None
                 if _is_still(path, descriptor):
                     return cls(path, descriptor)
-                # Unlinked between open and lock: this lock would keep nobody else out.
+                # Unlinked between open and lock: this lock would keep no other process out.
                 os.close(descriptor)
             return None
 
@@ -95,7 +95,7 @@ class Lease:
 
 
 def find_holder(path: Path) -> int | None:
-    """Return the id of the process that holds the lease; None when nobody does.
+    """Return the id of the process that holds the lease; None if no process does.
 
     The id is as that process sees itself: in a container it is the container's. It is 0
     when the holder could not write it down.
@@ -144,7 +144,7 @@ def _try_lock(descriptor: int, *, shared: bool) -> bool:
 
 
 def _is_still(path: Path, descriptor: int) -> bool:
-    """Tell whether ``path`` still names the file that was opened."""
+    """Return whether ``path`` still names the file that was opened."""
     try:
         named = path.stat()
     except FileNotFoundError:

@@ -118,7 +118,7 @@ def _choose(places: tuple[Path, ...]) -> Path:
 
 
 def can_write(path: Path) -> bool:
-    """Tell whether this user could write to a directory, or make it. It is not tried."""
+    """Return whether this user could write to a directory, or make it. It is not tried."""
     effective = os.access in os.supports_effective_ids
     for each in (path, *path.parents):
         if os.path.lexists(each):
@@ -149,7 +149,7 @@ def find_stranger(found: os.stat_result) -> str | None:
 
 
 def name_file_system(path: Path) -> str | None:
-    """Return the type of the file system under ``path`` where Linux tells it, else None."""
+    """Return the type of the file system under ``path``, or None if it is unknown."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -165,5 +165,5 @@ def name_file_system(path: Path) -> str | None:
 
 
 def is_in_memory(path: Path) -> bool:
-    """Tell whether ``path`` lies on a RAM disk, which a restart of the host empties."""
+    """Return whether ``path`` lies on a RAM disk, which a restart of the host empties."""
     return name_file_system(path) in _MEMORY_FILE_SYSTEMS

@@ -1,7 +1,7 @@
 """Find out whether commits are missing from a write-ahead log; SQLite does not say so.
 
 After a crash SQLite reads the log up to the first frame that does not match its checksum, and
-forgets the rest. That is right for a frame that was being written, and silent loss behind a
+drops the rest. That is right for a frame that was being written, and silent loss behind a
 damaged one. The forms are those of "WAL-mode File Format" (sqlite.org/walformat.html).
 """
 
@@ -64,7 +64,7 @@ def read_index(path: Path) -> LogIndex | None:
 
 
 def is_unreadable(log: Path) -> bool:
-    """Tell whether SQLite accepts nothing of the log, because its header is damaged.
+    """Return whether SQLite accepts nothing of the log, because its header is damaged.
 
     Raises:
         OSError: The file cannot be read.
@@ -78,11 +78,11 @@ def is_unreadable(log: Path) -> bool:
 
 
 def misses_commits(log: Path, recovered: int, index: LogIndex | None) -> bool:
-    """Tell whether the log once held commits that SQLite cannot see in it any more.
+    """Return whether the log once held commits that SQLite cannot see in it any more.
 
     Args:
         log: The file; it may be gone.
-        recovered: So many frames SQLite accepts.
+        recovered: The number of frames that SQLite accepts.
         index: What the process that died knew of the log, if that is known.
 
     Raises:

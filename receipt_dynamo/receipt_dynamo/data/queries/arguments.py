@@ -1,4 +1,4 @@
-"""Checks of a query's arguments: a wrong one names itself, its value and what is accepted."""
+"""Checks of a query's arguments; an error names the argument, its value and what is accepted."""
 
 from __future__ import annotations
 

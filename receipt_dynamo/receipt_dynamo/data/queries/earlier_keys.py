@@ -1,7 +1,7 @@
 """The sort keys under which earlier writers may have stored a call of one instant.
 
-They stored the time as it was told to them: naive, with ``Z``, or with the offset of the
-writer's zone, with as many digits of a second as their language prints.
+They stored the time as they got it: naive, with ``Z``, or with the offset of the
+writer's zone, with the digits of a second that their language prints.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def list_times(timestamp: datetime | str) -> list[str]:
 
     In UTC with an offset, with ``Z`` and naive; with the offset and the very text that are given;
     and with any other offset. Each as Python's ``isoformat`` prints it, and with 3 and 6 digits
-    of a second where these tell as much.
+    of a second where these give the same time.
     """
     moment = read_moment(timestamp)
     return list(dict.fromkeys(_print_all(timestamp, moment)))

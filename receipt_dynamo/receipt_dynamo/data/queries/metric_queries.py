@@ -1,4 +1,4 @@
-"""The read side: one record by its key, many by date, model, job, batch, user or environment."""
+"""Read one record by its key, or many by date, model, job, batch, user or environment."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class MetricQueries:
     :class:`datetime.date`, an aware datetime or "YYYY-MM-DD"; ranges include both ends.
     ``docs/queries.md`` has the index, the order and the read units of each query. All take:
 
-    * ``limit``: at most so many records; None for all.
+    * ``limit``: the largest number of records; None for all.
     * ``tally``: a :class:`ReadTally` to which the query adds what it read.
     * ``skip_invalid``: True passes over an item of our type that is not a whole record, and
       counts it in the tally. By default it ends the query with an
@@ -96,7 +96,7 @@ class MetricQueries:
     def get_ai_usage_metric(
         self, service: str, model: str, timestamp: datetime | str, request_id: str
     ) -> AIUsageMetric | None:
-        """Return one record by its key, or None when there is none.
+        """Return one record by its key, or None if it does not exist.
 
         The key of today is read consistently. Then the keys are tried that earlier writers may
         have made of the same instant: naive, with ``Z``, with any whole quarter of an hour as

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ITEMS_AT_ONCE: Final = 8000
 """On the pages that the shards are read from at a time, so that the memory does not grow with
-their number: pages of 1 MB of 100 shards, and as many ahead, would take more than a GB."""
+their number: pages of 1 MB of 100 shards, and 100 more ahead, would take more than a GB."""
 
 _FEWEST_PAGE_ITEMS: Final = 200
 """Smaller pages would cost requests, and read units, each page being rounded up."""
@@ -79,7 +79,7 @@ class KeyRange:
             request["Limit"] = self.page_items
         if self.equal is not None:
             paths, text = self.equal
-            # Names of their own, because some attributes are reserved words: "environment".
+            # Placeholder names, because some attributes are reserved words: "environment".
             names = {f"#{name}": name for path in paths for name in path.split(".")}
             request["FilterExpression"] = " OR ".join(
                 f"#{path.replace('.', '.#')} = :equal" for path in paths
@@ -114,7 +114,7 @@ def read_pages(connection: Connection, key_range: KeyRange) -> Iterator[Page]:
 
 
 def _says_index_is_missing(error: Any, index: str) -> bool:
-    """Tell a missing index from other refusals; DynamoDB has no error code of its own for it."""
+    """Return whether an error means a missing index; DynamoDB has no error code for that."""
     details = error.response.get("Error", {})
     message = str(details.get("Message", ""))
     # DynamoDB says the first, moto the second.
@@ -130,7 +130,7 @@ class RangeReader:
         connection: To the table.
         tally: To add to.
         skip_invalid: Pass over an item that is no whole record, instead of raising.
-        limit: Of the records that are handed out; None for all.
+        limit: The largest number of records to return; None for all.
     """
 
     def __init__(

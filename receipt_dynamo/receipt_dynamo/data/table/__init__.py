@@ -1,1 +1,1 @@
-"""The table: its schema, how it is made, checked and told apart from others."""
+"""The table: its schema, how it is made and checked, and which table it is."""

@@ -80,14 +80,14 @@ class TableFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """What DynamoDB says of a table.
+    """What DynamoDB returns about a table.
 
     Attributes:
-        table: What DescribeTable says.
-        expiry: What DescribeTimeToLive says, or None when it does not say.
-        backups: What DescribeContinuousBackups says, or None when it does not say.
-        notes: What it does not say because this engine does not know it.
-        refusals: What it does not say for another reason, and that.
+        table: The reply of DescribeTable.
+        expiry: That of DescribeTimeToLive, or None without one.
+        backups: That of DescribeContinuousBackups, or None without one.
+        notes: Parts that are None because this engine does not know the feature.
+        refusals: Parts that are None for another reason, with the reason.
     """
 
     table: Description
@@ -229,7 +229,7 @@ def _compare_keys(
 
 
 def _check_billing(table: Description) -> Iterator[TableFinding]:
-    # Of a table that never was on demand, DynamoDB tells no mode at all.
+    # For a table that never was on demand, DynamoDB returns no mode at all.
     mode = table.get("BillingModeSummary", {}).get("BillingMode", "PROVISIONED")
     if mode != "PAY_PER_REQUEST":
         yield TableFinding(

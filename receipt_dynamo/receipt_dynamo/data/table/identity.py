@@ -1,4 +1,4 @@
-"""Which table it really is: account, region and name, as DynamoDB itself says it.
+"""Find which table it really is: account, region and name, as DynamoDB returns them.
 
 A name and an endpoint prove nothing: a test that runs on a fake AWS in the process, or an
 engine on a port that another had before, look the same as production.
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
 
 TABLE_ARN: Final = "table_arn"
-"""Under which a journal notes the table's ARN."""
+"""The name under which a journal stores the table's ARN."""
 
 
 class UnprovenTableError(ReceiptDynamoError):
-    """Nobody says which table it is: neither DynamoDB nor the security token service."""
+    """Neither DynamoDB nor the security token service returned which table it is."""
 
 
 def prove_table(connection: Connection) -> str:
-    """Return the table's ARN, as DynamoDB tells it, else made of the caller's account.
+    """Return the table's ARN from DynamoDB, or else one made of the caller's account.
 
     The second way serves a role that may write but not describe the table. It is AWS's
     only: of another endpoint the account proves nothing.

@@ -25,18 +25,18 @@ _PATIENCE: Final = 60.0
 
 @dataclass(slots=True)
 class Remarks:
-    """What was not to be had, in words.
+    """The parts of a description that could not be read, as texts.
 
     Attributes:
-        notes: What this engine does not know: DynamoDB Local has no backups.
-        refusals: What DynamoDB refused, and why.
+        notes: Features that this engine does not know: DynamoDB Local has no backups.
+        refusals: Requests that DynamoDB refused, and why.
     """
 
     notes: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
 
     def attempt(self, call: Callable[[], _T], otherwise: str) -> _T | None:
-        """Return what a call gives; when DynamoDB refuses it, note that and return None."""
+        """Return a call's result; if DynamoDB refuses it, remember that and return None."""
         try:
             return call()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""How many shards the indexes have: one item of the table says so, to all who read it.
+"""The number of shards of the indexes, which is in one item of the table, for all readers.
 
 A record in a shard that no reader knows of would be missing from every sum. So the number is
 raised before the first record of a shard is written, and never lowered: records stay where
@@ -35,7 +35,7 @@ class ShardAnnouncementError(ReceiptDynamoError):
 
 
 class ShardAnnouncer:
-    """Tells the readers of a table how many shards they have to ask, once in each process.
+    """Writes the number of shards for the readers of a table, once in each process.
 
     Args:
         connection: To the table, for writes.
@@ -95,7 +95,7 @@ def _raise_count(connection: Connection, count: int) -> None:
             ReturnValues="UPDATED_NEW",
         )
     except client.exceptions.ConditionalCheckFailedException:
-        return  # So many are known, or more: by another writer, or by this very request before.
+        return  # This number or a larger one is there: by another writer, or by this very request.
     except Exception as error:
         if classify_failure(error) is FailureKind.REJECTED:
             raise ShardAnnouncementError(
@@ -104,7 +104,7 @@ def _raise_count(connection: Connection, count: int) -> None:
         raise
     # A truncated body is parsed as {}.
     if reply.get("Attributes", {}).get(_COUNT) != number:
-        raise UnreadableReplyError("the reply does not say that the number of shards is noted")
+        raise UnreadableReplyError("the reply does not prove that the number of shards is written")
 
 
 def read_shard_count(connection: Connection, tally: ReadTally) -> int:
@@ -112,7 +112,7 @@ def read_shard_count(connection: Connection, tally: ReadTally) -> int:
 
     Raises:
         InvalidItemError: The item is damaged, or of a later version: sums would be wrong.
-        UnreadableReplyError: The reply does not tell.
+        UnreadableReplyError: The reply does not have it.
         botocore.exceptions.ClientError: DynamoDB refused it.
     """
     item: Any = read_item(connection, _KEY, tally)

@@ -18,18 +18,18 @@ from receipt_dynamo.data.journal.write_ahead_log import misses_commits, read_ind
 def check_journal(
     path: Path, wants: Callable[[Mapping[str, str]], bool] | None = None
 ) -> JournalCounts | None:
-    """Return what a journal holds that nobody has open; None when it is not wanted.
+    """Return what a journal holds that no process has open; None when it is not wanted.
 
     Args:
         path: The database file.
-        wants: Told what it notes of its table, unless it is empty. What is not wanted is
-            not read as a whole. By default all are.
+        wants: Called with what the journal stores about its table, unless it is empty. A
+            journal that is not wanted is not read as a whole. By default all are wanted.
 
     Raises:
         CorruptJournalError: It is damaged, or is no journal.
         NewerJournalError: A newer release made it.
         JournalError: It cannot be read now, or is gone.
-        OSError: Likewise.
+        OSError: It cannot be read.
     """
     _, log, index = list_files(path)
     before = read_index(index)

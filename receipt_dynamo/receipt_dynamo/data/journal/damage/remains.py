@@ -20,8 +20,8 @@ from receipt_dynamo.data.journal.peek import check_files, open_reader
 _PAGE: Final = 100
 
 _PATIENCE: Final = 10_000
-"""So many numbers in a row are tried on damaged pages: one of the tree's inner pages leads to
-some hundreds of pages of records."""
+"""The count of successive numbers to try on damaged pages: one of the tree's inner pages leads
+to some hundreds of pages of records."""
 
 
 def open_remains(path: Path) -> Journal | None:
@@ -33,7 +33,7 @@ def open_remains(path: Path) -> Journal | None:
 
 
 def read_notes(remains: Journal) -> dict[str, str]:
-    """Return what is noted of the table, or nothing where that cannot be read."""
+    """Return what is stored about the table, or nothing if that cannot be read."""
     with suppress(sqlite3.DatabaseError):
         return remains.read_target()
     return {}
