@@ -26,10 +26,10 @@ def test_no_network_call_in_the_constructor(client_type: Any) -> None:
     assert client.table_name == "test-table"
 
 
-def test_a_resilient_client_needs_no_region_to_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resilient_client_without_a_region_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with ResilientDynamoClient("test-table", endpoint_url=NOBODY) as client:
-        assert client.get_stats().pending == 0
+    with pytest.raises(ValueError, match="set AWS_REGION"):
+        ResilientDynamoClient("test-table", endpoint_url=NOBODY)
 
 
 def test_a_missing_region_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

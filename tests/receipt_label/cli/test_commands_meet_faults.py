@@ -8,7 +8,14 @@ from receipt_dynamo import DynamoClient
 from receipt_dynamo.testing import Corrupt, EmptyReply, Fault, FaultProxy, Reset, Truncated
 from receipt_label.cli.main import main
 
-READS = ("DescribeTable", "DescribeTimeToLive", "DescribeContinuousBackups", "GetItem", "Query")
+READS = (
+    "DescribeTable",
+    "DescribeTimeToLive",
+    "DescribeContinuousBackups",
+    "GetItem",
+    "BatchGetItem",
+    "Query",
+)
 COMMANDS = (["table", "check"], ["doctor"], ["report"], ["export", "-"])
 
 
@@ -38,6 +45,6 @@ def test_a_damaged_reply_is_a_line_and_status_2(
     assert "please report this" not in shown
     lines = [line for line in shown.splitlines() if "error: " in line]
     assert lines
-    assert all(message in line for line in lines)
+    assert all(message in line for line in lines), lines
     if command != ["doctor"]:  # It has a line for each check.
         assert len(shown.splitlines()) == 1
