@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -10,13 +11,21 @@ from pathlib import Path
 import pytest
 
 from receipt_dynamo import DynamoClient
-from receipt_dynamo.cli.commands.survey import survey
+from receipt_dynamo.cli.commands.survey import LONGEST_AGE, survey
+from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.data.journal.directory import JournalDirectory, JournalTarget
-from receipt_dynamo.testing import FaultProxy
+from receipt_dynamo.data.journal.file import MADE_AT
+from receipt_dynamo.testing import FaultProxy, UnprocessedItems
 from support.command_runs import Ended
 from support.left_journals import USER, Processes, make_journal, read_ids
+from support.simulation.machine import Simulation, make_item
 
 Run = Callable[..., Ended]
+
+
+@pytest.fixture
+def simulation(tmp_path: Path) -> Simulation:
+    return Simulation(tmp_path / "simulated")
 
 
 def read_content(directory: JournalDirectory) -> dict[str, bytes]:
@@ -33,7 +42,9 @@ def test_what_a_killed_process_left_is_shown(
     assert shown.status == 1
     assert journal["bytes"] > 1_000
     assert 0 <= journal["age_seconds"] < 60
+    assert 0 <= journal["oldest_pending_seconds"] < 60
     del journal["bytes"], journal["age_seconds"], journal["journal"]
+    del journal["oldest_pending_seconds"]
     assert journal == {
         "table": table.table_name,
         "region": "us-east-1",
@@ -58,6 +69,47 @@ def test_what_a_killed_process_left_is_shown(
     assert f"proven to be arn:aws:dynamodb:us-east-1:123456789012:table/{table.table_name}" in (
         said.out
     )
+
+
+def set_age(directory: JournalDirectory, seconds: float) -> None:
+    """Have the one journal be made so long ago; the records' own time is long before that."""
+    (path,) = directory.list()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "UPDATE target SET value = ? WHERE name = ?", (str(time.time() - seconds), MADE_AT)
+        )
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(LONGEST_AGE - 60, 0), (LONGEST_AGE + 1, 1)])
+def test_a_living_process_that_does_not_deliver_is_worth_a_warning(
+    run: Run, processes: Processes, directory: JournalDirectory, seconds: float, status: int
+) -> None:
+    living = processes.keep(pending=2)
+    set_age(directory, seconds)
+    shown = run("status")
+    assert shown.status == status
+    (journal,) = run("status", "--json").document["journals"]
+    assert seconds <= journal["oldest_pending_seconds"] < seconds + 60
+    assert "the oldest pending record has waited for" in shown.out
+    warning = (
+        f"warning: living process {living.pid} has 2 pending records, the oldest for 5 minutes"
+    )
+    assert (warning in shown.out) == bool(status)
+
+
+def test_what_is_delivered_is_not_pending_for_long_while_another_record_waits(
+    simulation: Simulation,
+) -> None:
+    """Its row waited for 249 others to be deleted with it."""
+    delivery = simulation.open(DeliverySettings(durability="journal", batch_size=1))
+    for number in range(20):
+        assert delivery.accept(*make_item(number), None) is None
+    simulation.table.script(*[None] * 19, *[UnprocessedItems(share=1.0)] * 999)
+    assert not delivery.flush(10.0)
+    assert delivery.get_stats().pending == 1
+    (view,) = survey(simulation.disk)
+    assert view.counts.pending == 1
+    delivery.close(0.0)
 
 
 def test_a_process_killed_before_dynamodb_named_the_table_is_unproven(

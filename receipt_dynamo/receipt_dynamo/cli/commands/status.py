@@ -39,8 +39,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         details="Shows each journal: its table, whether DynamoDB has proven which one that is,\n"
         "whether a living process owns it, and how many records it holds. Changes nothing,\n"
         "disturbs nobody, and never shows what a record says.",
-        something_left="somebody should look: a dead process left records, or there are\n"
-        "    dead letters or journals that cannot be read",
+        something_left="somebody should look: a dead process left records, a living one has kept\n"
+        "    one for 5 minutes, or there are dead letters or journals that cannot be read",
         example="--table ai-usage --json",
     )
     add_table(parser)
@@ -93,6 +93,8 @@ def _describe_one(view: JournalView) -> Iterator[str]:
         f"  {counts.pending} pending, {count_of(counts.dead, 'dead letter')}, "
         f"{describe_bytes(counts.bytes)}, last changed {describe_age(view.age)} ago"
     )
+    if view.oldest is not None:
+        yield f"  the oldest pending record has waited for {describe_age(view.oldest)}"
 
 
 def _describe_owner(view: JournalView) -> str:

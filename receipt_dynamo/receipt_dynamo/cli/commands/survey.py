@@ -5,17 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from receipt_dynamo.cli.findings import Finding, Level
-from receipt_dynamo.cli.output import count_of
+from receipt_dynamo.cli.output import count_of, describe_age
 from receipt_dynamo.data.journal.directory import SET_ASIDE, JournalDirectory, JournalTarget
-from receipt_dynamo.data.journal.file import CorruptJournalError, JournalError, NewerJournalError
-from receipt_dynamo.data.journal.journal import NOTHING, JournalCounts
-from receipt_dynamo.data.journal.peek import peek
+from receipt_dynamo.data.journal.file import (
+    MADE_AT,
+    CorruptJournalError,
+    JournalError,
+    NewerJournalError,
+)
+from receipt_dynamo.data.journal.journal import NOTHING, Journal, JournalCounts
+from receipt_dynamo.data.journal.peek import iterate, peek
 from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.entities.stored_item import read_item, read_text
 from receipt_dynamo.utils.secrets import hide_passwords
+
+LONGEST_AGE: Final = 300.0
+"""Seconds that a living process's record may wait before it is worth a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,8 @@ class JournalView:
             when there is none.
         age: Seconds since it last changed.
         counts: What it holds.
+        oldest: For how many seconds the first of its pending records has waited; None when
+            none is pending, or none says its time.
         noted: What it stores about its table.
         trouble: "damaged", "newer" or "unreadable"; the two before are empty then.
     """
@@ -36,6 +48,7 @@ class JournalView:
     owner: int | None
     age: float
     counts: JournalCounts = NOTHING
+    oldest: float | None = None
     noted: tuple[tuple[str, str], ...] = ()
     trouble: str | None = None
 
@@ -56,6 +69,11 @@ class JournalView:
         """Whether no living process owns it."""
         return self.owner is None
 
+    @property
+    def is_late(self) -> bool:
+        """Whether a living process has not delivered a record for longer than it should take."""
+        return not self.is_abandoned and (self.oldest or 0.0) > LONGEST_AGE
+
     def to_json(self) -> dict[str, Any]:
         """Return it for a JSON document."""
         return {
@@ -69,6 +87,7 @@ class JournalView:
             "dead": self.counts.dead,
             "bytes": self.counts.bytes,
             "age_seconds": round(self.age, 1),
+            "oldest_pending_seconds": None if self.oldest is None else round(self.oldest, 1),
             "trouble": self.trouble,
         }
 
@@ -99,8 +118,9 @@ def _look_at(directory: JournalDirectory, path: Path, now: float) -> JournalView
         owner = directory.find_owner(path)
         age = max(0.0, now - _find_last_change(path))
         with peek(path, keeps_index=owner is None) as journal:
-            noted = tuple(journal.read_target().items())
-            return JournalView(path, owner, age, journal.count(), noted)
+            noted = journal.read_target()
+            oldest = _find_oldest(journal, noted, now)
+            return JournalView(path, owner, age, journal.count(), oldest, tuple(noted.items()))
     except CorruptJournalError:
         return JournalView(path, owner, age, trouble="damaged")
     except NewerJournalError:
@@ -110,6 +130,24 @@ def _look_at(directory: JournalDirectory, path: Path, now: float) -> JournalView
         return JournalView(path, owner, age, trouble="unreadable") if path.exists() else None
     except FileNotFoundError:
         return None
+
+
+def _find_oldest(journal: Journal, noted: Mapping[str, str], now: float) -> float | None:
+    """Return for how many seconds the first pending record has waited.
+
+    By its own time, which may be long before it was put; but not from before the journal was made.
+    """
+    row = next((row for row in iterate(journal.read_pending) if row.is_whole), None)
+    item = None if row is None else read_item(row.item)
+    text = None if item is None else read_text(item, "timestamp")
+    try:
+        moment = datetime.fromisoformat(text or "")
+        made_at = float(noted.get(MADE_AT, "-inf"))
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, now - max(moment.timestamp(), made_at))
 
 
 def _find_last_change(path: Path) -> float:
@@ -153,6 +191,7 @@ def judge_journals(directory: JournalDirectory, views: Sequence[JournalView]) ->
     left = sum(view.counts.pending for view in views if view.is_abandoned)
     dead = sum(view.counts.dead for view in views)
     findings = [_judge_trouble(view) for view in views if view.trouble is not None]
+    findings += [_judge_late(view) for view in views if view.is_late]
     if left:
         said = f"dead processes left {count_of(left, 'record')}"
         findings.append(_warn(said, "'journal drain' delivers them"))
@@ -164,6 +203,13 @@ def judge_journals(directory: JournalDirectory, views: Sequence[JournalView]) ->
 
 def _warn(says: str, advice: str) -> Finding:
     return Finding(Level.WARNING, says, advice)
+
+
+def _judge_late(view: JournalView) -> Finding:
+    who = f"living process {view.owner or '(id unknown)'}"
+    held = count_of(view.counts.pending, "pending record")
+    says = f"{who} has {held}, the oldest for {describe_age(view.oldest or 0.0)}"
+    return _warn(says, "its log says why; see docs/troubleshooting.md")
 
 
 def _judge_trouble(view: JournalView) -> Finding:

@@ -198,6 +198,8 @@ class Delivery:
             self._store.settle(delivered, Fate.DELIVERED)
             if self._adoption is not None and self._adoption.is_due:
                 self._chores.ask(Chore.LOOK)
+        else:
+            self._store.delete_late()
         kept = [letter for letter in outcome.dead if not self._store.bury(*letter)]
         self._alarms.look()
         return FlushResult(outcome.retry, kept, outcome.retry_after, outcome.newest_next)

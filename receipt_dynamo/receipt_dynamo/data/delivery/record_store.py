@@ -40,6 +40,10 @@ _logger = logging.getLogger(__name__)
 DELETES_AT_ONCE: Final = 250
 """Settled rows that are deleted in one commit, at most."""
 
+LATEST_DELETE: Final = 1.0
+"""Seconds after which the next batch deletes settled rows, few as they may be: who looks from
+outside takes them for pending."""
+
 MAX_ADOPTED: Final = 32
 """Journals of dead processes that one process delivers at a time; six open files each."""
 
@@ -106,6 +110,7 @@ class RecordStore:
         self._lost: list[Backlog] = []
         self._is_taking = False
         self._settled: list[PendingRecord] = []
+        self._next_delete = 0.0
         self.is_degraded = False
         self._try_again_at = 0.0
         self._news: Exception | str | None = None
@@ -352,14 +357,15 @@ class RecordStore:
             else:
                 self.ledger.count(dropped=count)
             self._stop_ages(records)
+            if not self._settled:
+                self._next_delete = self._clock() + LATEST_DELETE
             self._settled += [
                 record
                 for record in records
                 if record.backlog is not None and not record.backlog.is_lost
             ]
-            is_last = not (is_delivered and self.ledger.accounts.pending)
-            waits = not is_last and len(self._settled) < DELETES_AT_ONCE
-        if not waits:
+            waits = is_delivered and self.ledger.accounts.pending > 0
+        if not waits or self._must_delete():
             self.delete_settled()
         self._reports.report(fate, count, (record.watch for record in records))
         return not self._settled
@@ -384,6 +390,15 @@ class RecordStore:
         """For how long the oldest record has waited that is not settled; 0.0 without any."""
         with self._lock:
             return self._ages.find_oldest()
+
+    def _must_delete(self) -> bool:
+        count = len(self._settled)
+        return count >= DELETES_AT_ONCE or (count > 0 and self._clock() >= self._next_delete)
+
+    def delete_late(self) -> None:
+        """Delete settled rows that have waited long enough for others."""
+        if self._must_delete():
+            self.delete_settled()
 
     def delete_settled(self) -> bool:
         """Delete the rows that wait for it; False when none could be."""

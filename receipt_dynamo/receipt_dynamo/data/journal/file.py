@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -24,6 +25,9 @@ UPGRADES: Final[dict[int, str]] = {
     """
 }
 """SQL that brings a file of an older version to the next one, by the older version."""
+
+MADE_AT: Final = "made_at"
+"""Name of the note that says when the journal was made, in seconds since 1970."""
 
 UNFINISHED: Final = ".new"
 """Ending of the name while a journal is being made."""
@@ -76,7 +80,8 @@ def make_file(path: Path, notes: Iterable[tuple[str, str]], *, sync: bool) -> No
     with closing(connect(path)) as connection:
         use_log(connection, path, synchronous="FULL" if sync else "OFF")
         connection.executescript(SCHEMA)
-        connection.executemany("INSERT INTO target (name, value) VALUES (?, ?)", notes)
+        noted = {MADE_AT: f"{time.time():.0f}", **dict(notes)}
+        connection.executemany("INSERT INTO target (name, value) VALUES (?, ?)", noted.items())
 
 
 def use_log(connection: sqlite3.Connection, path: Path, *, synchronous: str) -> None:

@@ -17,6 +17,7 @@ from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind
 from receipt_dynamo.data.delivery.record_store import (
     DAMAGED,
     DELETES_AT_ONCE,
+    LATEST_DELETE,
     MAX_ADOPTED,
     RETRY_DELAY,
     RecordStore,
@@ -230,6 +231,23 @@ def test_settled_rows_are_deleted_many_at_once_or_when_asked(bench: Bench) -> No
     bench.store.settle(records[-1:], Fate.DELIVERED)
     assert bench.count().pending == 0
     assert not bench.store.delete_settled()
+
+
+def test_settled_rows_are_deleted_after_a_second_however_few_they_are(bench: Bench) -> None:
+    records = [make_record(number) for number in range(3)]
+    for record in records:
+        bench.accept(record)
+    bench.store.settle(records[:1], Fate.DELIVERED)
+    bench.now += LATEST_DELETE / 2
+    bench.store.delete_late()
+    assert bench.count().pending == 3
+    bench.now += LATEST_DELETE / 2
+    bench.store.delete_late()
+    assert bench.count().pending == 2
+    bench.now += LATEST_DELETE
+    bench.store.settle(records[1:2], Fate.DELIVERED)
+    bench.store.delete_late()
+    assert bench.count().pending == 2
 
 
 def test_an_empty_journal_goes_when_the_store_closes_and_another_one_stays(
