@@ -1,4 +1,4 @@
-"""What packages built on this one may use, beside its public names and as stable as they are.
+"""Names for packages built on this one, beside the public names and as stable as those.
 
 Users of the clients need none of it.
 """

@@ -1,4 +1,4 @@
-"""Checks of arguments: a wrong one names itself, what it is and what is accepted."""
+"""Checks of arguments; an error names the argument, what it is and what is accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a ClientManager needs to know, from arguments or from environment variables."""
+"""The configuration of a ClientManager, from arguments or from environment variables."""
 
 from __future__ import annotations
 
@@ -102,8 +102,7 @@ class ClientConfig(DeliverySettings):
         default=True,
         metadata=declare(
             switch(),
-            "False hands out clients that are not wrapped; usage_tracker is still there for "
-            "records of your own.",
+            "False gives clients that are not wrapped; usage_tracker still takes your own records.",
             bare="ours",
         ),
     )
@@ -119,7 +118,7 @@ class ClientConfig(DeliverySettings):
         default=None,
         metadata=declare(
             text(),
-            "Whom records belong to when the context names nobody.",
+            "The user of records whose context has none.",
             bare="generic",
         ),
     )
@@ -145,7 +144,7 @@ class ClientConfig(DeliverySettings):
         default=None,
         metadata=declare(
             file_path(Path),
-            "File with prices of your own, which come before all others: see docs/prices.md; ~ is "
+            "File with your own prices, which come before all others: see docs/prices.md; ~ is "
             "a home directory.",
         ),
     )

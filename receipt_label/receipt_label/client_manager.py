@@ -177,7 +177,7 @@ class ClientManager:
         )
 
     def clear_tracking_context(self) -> None:
-        """Forget what :meth:`set_tracking_context` set; the configured user stays."""
+        """Clear what :meth:`set_tracking_context` set; the configured user stays."""
         self.usage_tracker.clear_tracking_context()
 
     def close(self, timeout: float | None = CLOSE_TIMEOUT) -> None:

@@ -68,7 +68,7 @@ _CASE_CHANGE: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z
 _DIGITS: Final = "0123456789"
 
 # "-test-table" also covers integration-test-table, perf-test-table, stress-test-table and
-# resilient-test-table. What precedes it decides: contest-table is nobody's test table.
+# resilient-test-table. The character before it decides: contest-table is no test table.
 _HOLDS_TEST_TABLE: Final = re.compile(r"(?<![A-Za-z0-9])test-table|TestTable")
 _IS_NAMED_TEST: Final = re.compile(r"test|test-.*|.*-test", re.IGNORECASE | re.DOTALL)
 
@@ -114,7 +114,7 @@ def looks_like_test_table(table_name: str) -> bool:
 
 
 def list_named_in(table_name: str) -> list[Environment]:
-    """Return the environments that a table's name has as words of their own, in their order.
+    """Return the environments that a table's name has as separate words, in their order.
 
     Words are what stands between separators or changes of case, without digits at their end:
     ``receipts-prod2`` and ``ReceiptsProd`` are for production, ``products`` and

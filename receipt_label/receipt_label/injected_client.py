@@ -1,4 +1,4 @@
-"""What becomes of a DynamoDB client that the user brings.
+"""Accept a DynamoDB client of the user, rebuild it, or refuse it.
 
 In a test any object that takes records will do. Elsewhere an object that merely looks
 right would bypass the resilience that the rest of the program counts on.
@@ -143,7 +143,7 @@ def _judge(client: object, environment: Environment) -> _Kind:
     if _is_async(getattr(client, "put_ai_usage_metric", None)):
         raise TypeError(
             f"dynamo_client is of type {type(client).__name__}, whose put_ai_usage_metric is "
-            "async, so that nobody would wait for it; accepted is a plain method"
+            "async, so that it would not be awaited; accepted is a plain method"
         )
     return kind
 

@@ -20,8 +20,8 @@ class LazyPart(Generic[T]):
 
     Args:
         make: Makes the value; must not wait for a network.
-        remake_in_child: Whether a forked child makes a value of its own. For what holds
-            sockets that parent and child would otherwise both talk on.
+        remake_in_child: Whether a forked child makes its own value. For parts with
+            sockets, which parent and child would otherwise share.
     """
 
     def __init__(self, make: Callable[[], T], *, remake_in_child: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What the calls in a block belong to: job, batch, pull request, user, environment.
+"""The context of the calls in a block: job, batch, pull request, user, environment.
 
 It is kept in a contextvar: asyncio tasks begin with that of who made them and change only
 their own. A thread begins without any: :func:`bind_usage_context` gives it the caller's.
@@ -59,7 +59,7 @@ class UsageContext:
         check_mapping("metadata", self.metadata)
 
     def over(self, base: UsageContext) -> UsageContext:
-        """Return ``base`` with what is said here in place of what is said there."""
+        """Return ``base``, with the fields that are set here in place of its own."""
         said = {
             field_.name: value
             for field_ in fields(self)
@@ -94,7 +94,7 @@ class ContextDefaults:
             self.current = context.over(self.current)
 
     def clear(self) -> None:
-        """Forget all that was added."""
+        """Clear all that was added."""
         with self._lock:
             self.current = self._base
 
@@ -107,8 +107,8 @@ class _Block:
         tracker: Whose records are meant; None for every tracker's.
         context: What it says.
         place: Thread and task that opened it.
-        is_stranded: Whether it was closed elsewhere, so that nobody takes it away from where
-            it was opened: a generator holds it that was closed by another thread or task.
+        is_stranded: Whether it was closed elsewhere, and so is still open where it was
+            opened: in a generator that another thread or task closed.
     """
 
     tracker: object
@@ -175,7 +175,7 @@ def bind_usage_context(function: Callable[P, R]) -> Callable[P, R]:
         with ai_usage_context("labeling", job_id="job-7"), ThreadPoolExecutor() as pool:
             pool.map(bind_usage_context(label), receipts)
 
-    Each call runs in a copy of its own of all context variables, taken now: it may be
+    Each call runs in its own copy of all context variables, taken now: it may be
     submitted many times at once, and what it sets stays with it.
 
     Args:
@@ -204,7 +204,7 @@ def bind_usage_context(function: Callable[P, R]) -> Callable[P, R]:
 class UsageBlock(contextlib.AbstractContextManager[TrackerT | None]):
     """What :func:`ai_usage_context` returns: a block for ``with``, or a decorator.
 
-    Each ``with`` takes a block of its own. A decorated function, async or not, gets a new one
+    Each ``with`` takes a separate block. A decorated function, async or not, gets a new one
     for each call.
     """
 

@@ -32,7 +32,7 @@ _ERROR_TYPE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}")
 class CallLabels:
     """Gives a call its labels, and keeps their number bounded. Thread-safe.
 
-    User, job, batch and request are never among them: each would be a time series of its own.
+    User, job, batch and request are never among them: each value would make a new time series.
 
     Args:
         most: Different label sets, at most.
@@ -44,7 +44,7 @@ class CallLabels:
         reset_in_child(self)
 
     def reset_after_fork(self) -> None:
-        """Begin with none in a forked child, and with a lock that nobody holds."""
+        """Begin with none in a forked child, and with a lock that is free."""
         self._lock = threading.Lock()
         self._known: set[Labels] = set()
 

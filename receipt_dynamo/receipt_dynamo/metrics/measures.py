@@ -1,8 +1,8 @@
-"""What is measured, under which name: one table for OpenTelemetry and Prometheus.
+"""The measures and their names: one table for OpenTelemetry and Prometheus.
 
 The figures of delivery have names of ours. Calls, tokens and durations have those of the
 OpenTelemetry semantic conventions for generative AI (status "development", v1.41.0:
-``gen_ai.client.token.usage``, ``gen_ai.client.operation.duration``). There is none for cost.
+``gen_ai.client.token.usage``, ``gen_ai.client.operation.duration``). They have no name for cost.
 Prometheus has the same names with underscores, the unit and ``_total`` at the end.
 """
 
@@ -37,7 +37,7 @@ class Measure:
         unit: In the Unified Code for Units of Measure, as OpenTelemetry has it.
         description: One sentence.
         read: Takes it from a snapshot.
-        label: What tells several values of one snapshot apart; None where there is one.
+        label: The label that differs between several values of one snapshot; None for one value.
     """
 
     name: str
@@ -93,7 +93,7 @@ DELIVERY: Final = (
         "receipt.records.dropped",
         "counter",
         "{record}",
-        "Records given up by the policy drop_oldest.",
+        "Records dropped by the policy drop_oldest.",
         lambda stats: _one(stats.dropped),
     ),
     Measure(
@@ -187,7 +187,7 @@ OPERATIONS: Final[Mapping[str, str]] = {"completion": "chat", "embedding": "embe
 """Our operations that the conventions have another word for."""
 
 OTHER: Final = "_OTHER"
-"""For what has no name of its own: the conventions' word for an error of any type."""
+"""For a value without its own name: the conventions' word for an error of any type."""
 
 
 def to_prometheus(name: str, unit: str = "") -> str:

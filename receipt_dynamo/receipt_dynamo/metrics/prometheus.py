@@ -59,7 +59,7 @@ class PrometheusCollector:
     are added up when a record is accepted, in the caller's thread, once each: what is sent
     again, or adopted from a dead process, is not counted again. A forked child begins at 0.
 
-    Each process has figures of its own. prometheus_client's multiprocess mode does not ask
+    Each process has its own figures. prometheus_client's multiprocess mode does not ask
     collectors, so scrape each process, or use OpenTelemetry.
 
     Args:

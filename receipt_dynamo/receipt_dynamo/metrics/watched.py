@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def check_clients(clients: tuple[ResilientDynamoClient, ...]) -> tuple[ResilientDynamoClient, ...]:
-    """Return the clients, which the table tells apart.
+    """Return the clients, each of another table.
 
     Raises:
         TypeError: One is no ``ResilientDynamoClient``.
-        ValueError: There is none, or two are for one table.
+        ValueError: No client is given, or two are for one table.
     """
     from receipt_dynamo.data.resilient_dynamo_client import ResilientDynamoClient
 

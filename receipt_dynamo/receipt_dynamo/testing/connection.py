@@ -69,7 +69,7 @@ class ClientConnection:
             self._thread.join(timeout)
 
     def forward(self, request: Request, body: bytes | None) -> Reply:
-        """Send a request upstream and return its reply, or a 502 when there is none.
+        """Send a request upstream and return its reply, or a 502 if none comes.
 
         Args:
             request: The client's request.

@@ -100,7 +100,7 @@ class Answer:
 
     Attributes:
         reply: What the client gets; None: the connection ends without a reply.
-        hold: Seconds that the reply is held back, less when the proxy is healed.
+        hold: Seconds that the reply is delayed, less when the proxy is healed.
         reset: End the connection by a TCP reset instead of an orderly close.
     """
 

@@ -12,7 +12,7 @@ from receipt_dynamo.testing.checks import check_share
 from receipt_dynamo.testing.faults import Fault, Latency
 
 WRITE_OPERATIONS: Final = ("BatchWriteItem", "PutItem")
-"""The operations that faults meet when nothing else is said."""
+"""The operations that faults meet by default."""
 
 Faults: TypeAlias = Fault | Sequence[Fault]
 """One fault, or latencies together with at most one other fault."""
@@ -68,7 +68,7 @@ class FaultPlan:
         self._schedule = _ScheduleRule(faults_for, check_operations(operations))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Clear everything."""
         self._script.clear()
         self._rules.clear()
         self._schedule = None
@@ -125,7 +125,7 @@ def check_operations(operations: Collection[str]) -> frozenset[str]:
 
     Raises:
         TypeError: It is one string instead of several.
-        ValueError: There is none.
+        ValueError: No operation is given.
     """
     if isinstance(operations, str):
         raise TypeError(f"operations is {operations!r}; accepted is a tuple such as ('PutItem',)")

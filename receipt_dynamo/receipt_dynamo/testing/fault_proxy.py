@@ -138,7 +138,7 @@ class FaultProxy:
         *,
         operations: Collection[str] = WRITE_OPERATIONS,
     ) -> bool:
-        """Wait until so many requests of these operations have come since the start.
+        """Wait until ``count`` requests of these operations have come since the start.
 
         A request counts from when it was carried out or failed, so a stalled one counts.
 
@@ -215,7 +215,7 @@ class FaultProxy:
             self._plan.set_schedule(faults_for, operations)
 
     def heal(self) -> None:
-        """Forget script, rules and schedule, and end every latency and stall.
+        """Clear script, rules and schedule, and end every latency and stall.
 
         What ``down`` did stays: ``up`` undoes it.
         """

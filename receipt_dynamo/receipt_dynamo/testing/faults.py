@@ -1,7 +1,7 @@
 """The faults: each says what becomes of one request, and what its client gets to see.
 
 A fault is a frozen value that is checked when it is made. ``answer`` is its whole
-behaviour; a subclass of ``Fault`` with another ``answer`` is a fault of your own.
+behaviour. To write your own fault, make a subclass of ``Fault`` with another ``answer``.
 """
 
 from __future__ import annotations
@@ -338,7 +338,7 @@ class EmptyReply(Fault):
 
 @dataclass(frozen=True)
 class Stall(Fault):
-    """The request is carried out, but its reply is held back.
+    """The request is carried out, but its reply is delayed.
 
     Args:
         seconds: How long at most; the reply leaves as soon as the proxy is healed.

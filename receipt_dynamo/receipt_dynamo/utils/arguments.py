@@ -1,4 +1,4 @@
-"""Checks of arguments: a wrong one names itself, its value and what is accepted.
+"""Checks of arguments; an error names the argument, its value and what is accepted.
 
 ``check_whole(batch_size=batch_size)``: the values come by the name that the message shows. The
 class of the error, where it may differ, comes first.
@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, cast, get_args
 ExceptionFilter: TypeAlias = (
     type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
 )
-"""What an exception must be: a type, one of several types, or what a predicate says True for."""
+"""A filter of exceptions: a type, several types, or a predicate that returns True for a match."""
 
 
 def given(**values: object) -> dict[str, Any]:

@@ -63,8 +63,8 @@ class BatchQueue(Generic[T]):
             raises, the whole batch goes back to the front; an attribute ``retry_after``
             of the exception (seconds) lengthens the pause, up to ``retry_max_delay``.
             There is no retry limit. Another value, such as what a driver's call
-            returned, is ignored, with one warning; False, and what nobody awaits or
-            runs, makes dead letters of the batch.
+            returned, is ignored, with one warning. For False, a coroutine or a generator,
+            which the queue does not run, the batch becomes dead letters.
         batch_size: Items in one batch, at most.
         flush_interval: Seconds that an item waits for others to fill a batch.
         auto_flush: False sends on :meth:`flush` and :meth:`stop` only.
@@ -91,7 +91,7 @@ class BatchQueue(Generic[T]):
         random: Uniform random numbers from 0 to 1, for the jitter of the pauses.
 
     Attributes:
-        is_inside: Tells whether the calling thread was interrupted in the middle of this queue.
+        is_inside: Returns whether the calling thread was interrupted in the middle of this queue.
 
     Raises:
         ValueError: An argument is out of bounds.
@@ -282,7 +282,7 @@ class BatchQueue(Generic[T]):
         return items
 
     def drop_oldest(self) -> T | None:
-        """Give up the first item in line, and return it; None when there is none.
+        """Drop the first item in line, and return it; None if no item is in line.
 
         One that is being merged at this moment is passed over.
         """
@@ -488,7 +488,7 @@ class BatchQueue(Generic[T]):
         finally:
             self._settle(batch, outcome)
         if not self._buffer.pending:
-            self.pull()  # What came since then nobody else would fetch.
+            self.pull()  # No other thread would fetch what came since then.
 
     def _judge(self, answer: object, batch: list[Entry[T]]) -> Outcome[T]:
         try:

@@ -68,7 +68,7 @@ class CircuitBreaker:
         name: For errors, events and log lines.
         ignored_exceptions: What is neither: a type, several types, or a predicate.
         success_exceptions: What is a success: a type, several types, or a predicate.
-        failure_on_result: Says True for a returned value that is a failure. For
+        failure_on_result: Returns True for a returned value that is a failure. For
             functions, async functions and ``call``.
         failure_rate: Share of failures in the window, over 0 up to 1, that opens it;
             None turns this rule off.
@@ -83,7 +83,7 @@ class CircuitBreaker:
             ``window_calls``.
         half_open_max_calls: Probes at a time.
         success_threshold: Probes that must succeed before it closes.
-        probe_lease_seconds: After so many seconds a probe without a result loses its
+        probe_lease_seconds: Seconds after which a probe without a result loses its
             place to the next call.
         open_multiplier: Growth of the open time with each probe that fails; closing sets
             it back.
@@ -164,7 +164,7 @@ class CircuitBreaker:
         """Seconds after which to ask again.
 
         While open, what is left of the open time. While isolated, ``timeout_seconds``:
-        nobody knows when it ends. While half-open with every place taken, a tenth of a
+        its end is unknown. While half-open with every place taken, a tenth of a
         second at most. Else 0: a call may pass now.
         """
         return self._shell.retry_after()
@@ -259,7 +259,7 @@ class CircuitBreaker:
         self._shell.change(self._shell.machine.disable)
 
     def reset(self) -> None:
-        """Close, and forget what was counted."""
+        """Close, and reset the counts."""
         self._shell.change(self._shell.machine.reset)
 
     def add_listener(self, listener: BreakerListener) -> None:
@@ -286,7 +286,7 @@ class CircuitBreaker:
 def _make_classifier(
     expected: ExceptionFilter, ignored: ExceptionFilter, succeeded: ExceptionFilter
 ) -> Callable[[BaseException], bool | None]:
-    """Return what tells a failure (True) from a success (False) and from neither (None)."""
+    """Return a function that returns True for a failure, False for a success, None for neither."""
     is_expected = make_filter("expected_exception", expected)
     is_ignored = make_filter("ignored_exceptions", ignored)
     is_success = make_filter("success_exceptions", succeeded)

@@ -45,7 +45,7 @@ def reset_in_child(instance: ForkAware) -> None:
 def no_fork() -> threading.RLock:
     """Return the lock that every fork waits for, to be taken for what is rare and short.
 
-    Nobody may wait under it for the network, nor for any lock but an awaited one.
+    Under it no thread may wait for the network, nor for any lock but an awaited one.
     """
     return _gate
 

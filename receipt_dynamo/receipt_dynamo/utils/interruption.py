@@ -1,4 +1,4 @@
-"""Return whether a thread was interrupted in the middle of our own work.
+"""Find out whether a thread was interrupted in the middle of our own work.
 
 The garbage collector runs finalizers, and Python signal handlers, between any two steps of
 whatever thread comes along: inside of a lock as well. What they call is already inside.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 def make_check(lock: threading.RLock) -> Callable[[], bool]:
-    """Return a function that tells whether the calling thread holds ``lock``.
+    """Return a function that returns whether the calling thread holds ``lock``.
 
     To wait for another lock there may be to wait for a thread that waits for this one. The
     lock's own function, because it is asked with each record: 50 ns.

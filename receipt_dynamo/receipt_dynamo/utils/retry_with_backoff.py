@@ -92,8 +92,8 @@ def retry_with_backoff(
         multiplier: Growth of the ceiling from try to try.
         deadline: Seconds for all tries and waits together; None is no bound. A wait
             that would reach it is not begun. A try that runs is not interrupted.
-        retry_on_result: Says True for a result that asks for another try.
-        budget: Shared by many callers, so that together they cannot storm.
+        retry_on_result: Returns True for a result after which to try again.
+        budget: Shared by many callers, so that together they cannot overload the service.
         on_retry: Gets :class:`RetryDetails` before each wait; its errors are logged.
         sleep: Waits, for a sync function.
         async_sleep: Waits, for an async function.
@@ -302,7 +302,7 @@ class RetryAttempt:
     """One try of a loop, as a context manager.
 
     Attributes:
-        delay: Seconds until the next try; None when there is none.
+        delay: Seconds until the next try; None after the last one.
     """
 
     def __init__(self, run: RetryRun) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# A URL begins where its scheme is a word of its own. Each alternative begins at the first
+# A URL begins where its scheme is a separate word. Each alternative begins at the first
 # character of a word only, so that a long text is read once: a pattern that may begin anywhere
 # takes the square of the text's length.
 _URL_START: Final = re.compile(r"(?<![A-Za-z0-9+.:@-])([A-Za-z][A-Za-z0-9+.-]*://)")

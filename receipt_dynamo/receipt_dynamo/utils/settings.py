@@ -143,7 +143,7 @@ class Setting:
 
     Attributes:
         name: The field's, and so the argument's.
-        default: What holds where nobody says anything; None means that something else decides,
+        default: The value if none is given; None means that something else decides,
             and is accepted for this setting.
         kind: Which values it takes.
         sentence: What it means, with its unit.
@@ -162,7 +162,7 @@ class Setting:
 
     @property
     def default_in_words(self) -> str:
-        """What holds where nobody says anything; empty where nothing does."""
+        """The value if none is given, as text; empty if it has no default."""
         if self.default is None or self.default is dataclasses.MISSING:
             return self.otherwise
         return str(self.default)
@@ -188,7 +188,7 @@ class Setting:
         Args:
             variables: Environment variables; by default those of the process.
             error: Raised for a malformed variable that can only be meant for us.
-            warn: Told of a malformed one whose name other software may use too: it is ignored.
+            warn: Called for a malformed one whose name other software may use too: it is ignored.
         """
         given = os.environ if variables is None else variables
         for variable in self.list_set(given):

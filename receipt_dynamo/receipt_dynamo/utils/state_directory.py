@@ -10,7 +10,7 @@ def find_state_directory() -> Path | None:
     """Return ``$XDG_STATE_HOME``, else ``~/.local/state``; it need not exist.
 
     Returns:
-        None when there is no home directory that this user can write to.
+        None without a home directory that this user can write to.
     """
     given = Path(os.environ.get("XDG_STATE_HOME", ""))
     # "If [...] relative, the path should be ignored": XDG Base Directory Specification 0.8.

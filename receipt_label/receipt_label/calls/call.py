@@ -28,7 +28,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedCall:
-    """What is known of a call that is over.
+    """A call that is over, with everything known about it.
 
     Attributes:
         service: Provider, such as "openai".

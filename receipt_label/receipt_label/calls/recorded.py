@@ -1,6 +1,6 @@
 """Which calls are recorded already: a call has one row, however many recorders see it.
 
-A decorated function may use a wrapped client. Two things tell that its call is recorded:
+A decorated function may use a wrapped client. Two things show that its call is recorded:
 the response object itself, and what was recorded while the function ran. The provider's
 id alone would not do: some servers give the same one to every response.
 """

@@ -1,4 +1,4 @@
-"""What a provider's reply tells about the call, read without trusting it.
+"""The facts in a provider's reply, read without trusting it.
 
 Servers that imitate a provider leave fields out, send null, negative numbers or text. The
 SDKs pass all of it on unchecked.
@@ -20,15 +20,15 @@ _NO_MODEL: Final = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderReply:
-    """What one reply tells.
+    """The facts in one reply.
 
     Attributes:
         model: The model that served the call; None when the reply does not say.
-        request_id: The provider's id of the response; None as above.
-        usage: What the provider counted; None when the reply says nothing of it.
+        request_id: The provider's id of the response; None if the reply has none.
+        usage: The provider's counts; None if the reply has none.
         error: How the call failed, in a few words and without payload, where the reply of a
             call that came back says so.
-        cost_usd: What it says that the call cost; None when it is to be priced.
+        cost_usd: The cost in the reply; None when the call is to be priced.
         details: Counts and tiers for the record's metadata, small.
         invalid_fields: Fields that held what they cannot hold, and are left out.
     """
@@ -43,7 +43,7 @@ class ProviderReply:
 
 
 def mark_as_batch(reply: ProviderReply) -> ProviderReply:
-    """Return a reply as the Batch API's, which gives it at a price of its own."""
+    """Return a reply as one of the Batch API, which has its own price."""
     usage = None if reply.usage is None else replace(reply.usage, service_tier=BATCH_TIER)
     return replace(reply, usage=usage, details={**reply.details, "service_tier": BATCH_TIER})
 
@@ -68,7 +68,7 @@ class ReplyReader:
         return tuple(self._invalid)
 
     def part(self, name: str) -> ReplyReader:
-        """Return a reader of a part, which is empty when there is none."""
+        """Return a reader of a part, which is empty if the part is missing."""
         reader = ReplyReader(self.value(name))
         reader._path = f"{self._path}{name}."
         reader._invalid = self._invalid

@@ -32,7 +32,7 @@ def show_progress(
 
 
 class _Reading:
-    """What is drawn anew by the display's own thread: a filter may find nothing for long."""
+    """A line that the display's own thread draws anew: a filter may find nothing for long."""
 
     def __init__(self, tally: ReadTally) -> None:
         self._tally = tally

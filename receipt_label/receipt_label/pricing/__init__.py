@@ -1,4 +1,4 @@
-"""What a call cost: exact prices in USD, with their origin, or none at all; never a guess of 0.
+"""Price a call: an exact cost in USD with its origin, or none at all; never a guess of 0.
 
 A name brings its module when it is first used, and so do price lists.
 """

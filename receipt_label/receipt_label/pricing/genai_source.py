@@ -41,7 +41,7 @@ _RATES: Final[Mapping[str, str]] = {
 }
 """What the package calls our rates; both are for the same quantities."""
 
-# Parts that no usage of ours tells apart from the rates that they are parts of: what may be one
+# Parts that our usage does not count apart from the rates that they are parts of: such usage
 # is unpriced (cached audio), or has the same price.
 _PARTS: Final = frozenset(
     {
@@ -115,7 +115,7 @@ def find_listing(service: str, model: str, terms: Terms, moment: datetime) -> Li
 
 
 def find_newest_day(today: date) -> date | None:
-    """Return the newest day on which a price of the package began; None when it tells none.
+    """Return the newest day on which a price of the package began; None if it has no days.
 
     Args:
         today: Prices that begin later do not count.
@@ -141,7 +141,7 @@ def _make_context(terms: Terms) -> dict[str, str]:
 
 
 def _read_rates(prices: ModelPrice, input_tokens: int) -> Rates:
-    """Return the rates for a call that reads so many tokens."""
+    """Return the rates for a call with this number of input tokens."""
     known: dict[str, Any] = {}
     for name, key in _RATES.items():
         price: Any = getattr(prices, key, None)
@@ -183,7 +183,7 @@ def _read_start(priced: PriceVariant | ConditionalPrice) -> date | None:
 def _find_start(
     model: ModelInfo, variants: Iterable[PriceVariant], moment: datetime
 ) -> date | None:
-    """Return since when the prices of a moment hold, where the package says so."""
+    """Return the first day of the prices of a moment, if the package has it."""
     conditions = model.prices if isinstance(model.prices, list) else []
     dated: list[PriceVariant | ConditionalPrice] = [*conditions, *variants]
     active = [priced for priced in dated if _is_active(priced, moment)]

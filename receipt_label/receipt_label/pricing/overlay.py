@@ -36,8 +36,8 @@ class Adjustment:
         valid_until: Last day; None for ever.
         factor: Of the standard price of tokens; None when each model has its own, which
             is the one that genai-prices verified later.
-        source: Address of the page that says so.
-        verified: The day when somebody read it there.
+        source: Address of the page with the price.
+        verified: The day when it was read there.
         assumed: What it rests on, where it cannot be known.
     """
 

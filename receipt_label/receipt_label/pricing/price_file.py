@@ -29,8 +29,8 @@ class PriceEntry:
         service: Provider, in lower case.
         models: Names of the models that it is for, in lower case.
         price: What it costs, and when.
-        source: Address of the page that says so.
-        verified: The day when somebody read it there.
+        source: Address of the page with the price.
+        verified: The day when it was read there.
         assumed: What the price rests on, where it cannot be known for one call.
         adds: Whether the entry only fills in what the price of a model lacks.
     """
@@ -162,7 +162,7 @@ class _Reader:
         return None if table is None else _Reader(f"{self.place}: {field}", table)
 
     def finish(self, accepted: Iterable[str]) -> None:
-        """Refuse fields that nobody took: a misspelt price would be missing in silence."""
+        """Refuse unknown fields: a misspelt price would be missing without an error."""
         for field, value in self._left.items():
             raise self.error(field, value, "the fields " + ", ".join(accepted))
 

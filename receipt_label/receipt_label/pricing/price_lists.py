@@ -87,7 +87,7 @@ class PriceLists:
     def _make_card_of_day(
         self, service: str, model: str, sku: str | None, terms: _RawTerms, day: date
     ) -> RateCard | str:
-        """Return the card, or why there is none: that is worth keeping too."""
+        """Return the card, or why it is missing: both are kept."""
         try:
             return self._make_card(service, model, sku, terms, datetime.combine(day, time.min, UTC))
         except UnpricedError as error:

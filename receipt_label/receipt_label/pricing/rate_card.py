@@ -139,8 +139,8 @@ class RateCard:
 
     Attributes:
         rates: The prices.
-        steps: Prices for calls that read more than so many tokens, all of them counted,
-            those from a cache too; ascending. They hold for the whole call.
+        steps: Prices for calls with more input tokens than a number, those from a cache
+            included; ascending. They hold for the whole call.
         origin: Where the prices come from, for the record's metadata.
         varies_within_day: Whether another hour of the same day may have other prices.
         added: More for the origin of a call that used a tool, by the name of its count.
@@ -153,7 +153,7 @@ class RateCard:
     added: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def find_rates(self, input_tokens: int) -> Rates:
-        """Return the prices for a call that reads so many tokens."""
+        """Return the prices for a call with this number of input tokens."""
         rates = self.rates
         for above, dearer in self.steps:
             if input_tokens > above:

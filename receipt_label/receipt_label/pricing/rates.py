@@ -1,4 +1,4 @@
-"""What is paid for, each by its price in USD; None where there is none."""
+"""The kinds of usage that cost, each with its price in USD, or None without a price."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 class TokenRates:
     """Prices for a million tokens.
 
-    The parts of a whole (cached input, images, reasoning) that have no price of their own are
+    The parts of a whole (cached input, images, reasoning) that have no separate price are
     charged as the whole. Audio and what is written to a cache for an hour have a price of their
     own everywhere: without it they have none.
 

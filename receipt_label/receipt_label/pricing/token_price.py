@@ -20,7 +20,7 @@ _ACCEPTED: Final = "accepted are finite numbers, 0 or more"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenPrice(UnitRates):
-    """A price list entry, in USD. What has no price here cannot be priced by it.
+    """A price list entry, in USD. Usage without a price here cannot be priced by it.
 
     Besides the prices of :class:`~receipt_label.pricing.rates.UnitRates`, such as
     ``TokenPrice(input=Decimal("2.50"), output=Decimal(10))`` for a million tokens each:
@@ -40,7 +40,7 @@ class TokenPrice(UnitRates):
 
     Raises:
         TypeError: A price is not a Decimal; a float is not exact.
-        ValueError: A price is negative or not finite, there is none at all, or the parts
+        ValueError: A price is negative or not finite, no price is given, or the parts
             do not fit together.
     """
 

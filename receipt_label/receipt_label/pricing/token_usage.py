@@ -1,4 +1,4 @@
-"""What a provider bills for one call, in one form for all providers."""
+"""The usage that a provider bills for one call, in one form for all providers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class TokenUsage:
     Attributes:
         input_tokens: All tokens read, whatever their price: those from a cache and those
             written to one are included. None when the provider did not say.
-        output_tokens: All tokens written, reasoning included. None as above.
+        output_tokens: All tokens written, reasoning included; None if unknown.
         cache_read_tokens: Part of the input that came from the provider's cache.
         cache_write_tokens: Part of the input that was written to the cache.
         cache_write_1h_tokens: Part of ``cache_write_tokens`` that is kept for an hour.

@@ -1,4 +1,4 @@
-"""Anthropic: what can be asked of it, and what its replies tell.
+"""Anthropic: its operations, and how to read its replies.
 
 Source: https://docs.anthropic.com/en/api/messages.
 """

@@ -1,4 +1,4 @@
-"""Google Places: what can be asked of it, and as what Google bills it.
+"""Google Places: its operations, and the SKUs under which Google bills them.
 
 Clients are known by what they can do; nothing here imports a Google package. With ``googlemaps``
 all methods end in ``_request``, and of ``google-maps-places`` each method is one call. One page

@@ -1,4 +1,4 @@
-"""As what Google bills a call to Places: its SKU, by the operation and the fields asked for.
+"""The SKU under which Google bills a call to Places, by the operation and its fields.
 
 A SKU is Google's published name in lower snake case. The new API bills a call under one: that
 of the highest tier among its fields. The legacy API bills some under several, which are
@@ -88,7 +88,7 @@ _IDS_REFRESH: Final[Mapping[str, str]] = {
     "find_place": "find_place_id_only",
     "place_details": "places_details_id_refresh",
 }
-"""Legacy operations that bill a call for the place's id alone under a SKU of its own."""
+"""Legacy operations that bill a call for the place's id alone under a separate SKU."""
 
 _FIELDS: Final[Mapping[str, str]] = {
     IDS_ONLY: "attributions id name photos movedPlace movedPlaceId nextPageToken",

@@ -1,4 +1,4 @@
-"""OpenAI: what can be asked of it, and what its replies tell.
+"""OpenAI: its operations, and how to read its replies.
 
 Source: https://platform.openai.com/docs/api-reference.
 """
@@ -29,7 +29,7 @@ _IMAGE_QUALITY: Final = "standard"
 
 
 def read_reply(reply: object, request: Request) -> ProviderReply:  # noqa: ARG001
-    """Read a chat completion, or what else tells its tokens; the input includes the cached."""
+    """Read a chat completion, or another reply with tokens; the input includes the cached."""
     reader = ReplyReader(reply)
     reported = reader.part("usage")
     tier = reader.text("service_tier")
@@ -109,7 +109,7 @@ def read_speech(reply: object, request: Request) -> ProviderReply:
 
 
 def read_moderation(reply: object, request: Request) -> ProviderReply:
-    """Read a moderation, which is free: it tells no usage."""
+    """Read a moderation, which is free and has no usage."""
     return replace(read_reply(reply, request), usage=TokenUsage(sku="moderation"))
 
 

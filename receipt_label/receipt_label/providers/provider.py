@@ -1,4 +1,4 @@
-"""What is to be known of a provider: its row names, its clients, how its replies read.
+"""Describe a provider: its name, its clients, their operations, how to read its replies.
 
 All of it is description: nothing here hooks into a client, and nothing imports an SDK.
 ``docs/add_a_provider.md`` fills one in, step by step.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 Request: TypeAlias = Mapping[str, Any]
-"""What was asked: the JSON of an HTTP request, or the arguments of a method by their names."""
+"""A request: the JSON of an HTTP request, or the arguments of a method by their names."""
 
 ReadReply: TypeAlias = Callable[[Any, Request], ProviderReply]
 """Reads what came back, an SDK's object or JSON; some bills follow from what was asked."""
@@ -35,8 +35,8 @@ class StreamEvents:
 
     Attributes:
         last: Types of events after which the provider counts nothing any more.
-        brings_content: Tells whether an event brings a part of the answer.
-        is_last_count: Tells whether an event has the last word on the usage.
+        brings_content: Returns whether an event has a part of the answer.
+        is_last_count: Returns whether an event has the final usage.
     """
 
     last: frozenset[str] = frozenset()
@@ -57,10 +57,10 @@ class Operation:
         metadata: More for the record of each call.
         known: What is known of a call before anything comes back.
         streams: Whether it may answer by a stream of items.
-        events: How those items tell; None when each is read as a reply of its own, and the
-            last one that tells a usage counts.
-        has_stream_options: Whether streams tell their usage only when asked to by
-            ``stream_options``.
+        events: How to read those items; None when each is read as a separate reply, and the
+            last one with a usage counts.
+        has_stream_options: Whether streams have their usage only if ``stream_options`` asks
+            for it.
     """
 
     name: str
@@ -115,12 +115,12 @@ class RequestClients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodClients:
-    """Clients each of whose methods is a call of its own.
+    """Clients each of whose methods is one call.
 
     Attributes:
         classes: The accepted ones, as "package.Class"; their subclasses too.
         methods: What a method asks for, by its name; "chat.ask" is the method ``ask`` of what
-            the client has as ``chat``. A function tells it by the arguments.
+            the client has as ``chat``. A function returns it by the arguments.
         has: Methods that make any other object an accepted one: one of them will do.
     """
 
@@ -161,7 +161,7 @@ class Provider:
     Attributes:
         service: Its name in records and price lists, in lower case.
         clients: The kinds of clients that can be wrapped.
-        find_operation_of: Tells of which operation a reply is, for replies that no wrapped
+        find_operation_of: Returns the operation of a reply, for replies that no wrapped
             client saw; None when they cannot be read without their call.
         batch: How a line of its batches' results reads; None when it has none.
         prices: A file in the form of ``docs/prices.md`` with what it charges: a path, or a
@@ -191,7 +191,7 @@ class Provider:
         """Return the operation of a name.
 
         Raises:
-            KeyError: There is none.
+            KeyError: The provider has none.
         """
         for kind in self.clients:
             for operation in kind.list_operations():
@@ -208,7 +208,7 @@ class Provider:
 def is_instance(client: object, classes: tuple[str, ...]) -> bool:
     """Return whether an object is of one of the classes, without importing their packages.
 
-    There is no object of a class whose package nobody has imported.
+    A class whose package is not imported has no objects.
     """
     for name in classes:
         package, _, attribute = name.rpartition(".")

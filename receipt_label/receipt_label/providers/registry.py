@@ -1,4 +1,4 @@
-"""Which providers there are: ours, and those that other packages bring.
+"""The list of providers: ours, and those of other packages.
 
 Another package brings one by an entry point of the group ``receipt_label.providers``, whose
 name is the service and whose value the :class:`Provider`, as ``docs/add_a_provider.md`` shows.
@@ -32,7 +32,7 @@ _OURS: Final = {
 
 
 def find_provider(service: str) -> Provider | None:
-    """Return the provider of a service; None when there is none.
+    """Return the provider of a service; None if it is unknown.
 
     Raises:
         ImportError: The package that brings it cannot be imported.
@@ -50,7 +50,7 @@ def need_provider(service: str) -> Provider:
     """As :func:`find_provider`, of one that has to be there.
 
     Raises:
-        ValueError: There is none; the message names those that there are.
+        ValueError: It is unknown; the message names those that are known.
     """
     provider = find_provider(service)
     if provider is None:

@@ -1,4 +1,4 @@
-"""What was asked for and what was found: all that a report shows comes from here."""
+"""The question and the sums: everything that a report shows comes from here."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def read_zone(name: str) -> tzinfo:
     """Return the time zone of that name in the IANA database.
 
     Raises:
-        ValueError: There is none.
+        ValueError: The time zone is unknown.
     """
     if name.upper() == "UTC":
         return UTC

@@ -35,9 +35,9 @@ class Selection:
         model: Model that served the call.
         operation: Kind of call.
         user: On whose behalf.
-        job: Of which job.
-        batch: Of which batch.
-        environment: In which deployment.
+        job: The job's id.
+        batch: The batch's id.
+        environment: The deployment's name.
         pull_request: For which pull request.
     """
 
@@ -53,7 +53,7 @@ class Selection:
 
     @property
     def filters(self) -> dict[str, str | int]:
-        """What is given, by name."""
+        """The filters that are given, by name."""
         given = {each.name: getattr(self, each.name) for each in fields(self)[1:]}
         return {name: value for name, value in given.items() if value is not None}
 

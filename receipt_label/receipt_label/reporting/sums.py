@@ -1,4 +1,4 @@
-"""What many calls come to."""
+"""The sums of many calls."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Sums(UsageSum):
     Attributes:
         unpriced: Records without a cost that must have had one: the cost is a lower bound.
         estimated: Records whose price rests on an assumption.
-        partial: Records whose reply told only some of the counts.
-        latency_ms: Duration of those calls that tell it, in milliseconds.
-        timed: How many tell it.
+        partial: Records whose reply had only some of the counts.
+        latency_ms: Duration of the calls that have one, in milliseconds.
+        timed: The number of calls that have one.
     """
 
     unpriced: int = 0

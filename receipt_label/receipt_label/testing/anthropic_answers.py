@@ -33,7 +33,7 @@ _ERROR_TYPES: Final = {
 
 
 def answer_message(request: Mapping[str, Any], unique: str) -> dict[str, Any]:
-    """Return a message that repeats what was said last.
+    """Return a message that repeats the last one of the request.
 
     Args:
         request: The request's body.

@@ -30,7 +30,7 @@ _ERROR_TYPES: Final = {429: ("requests", "rate_limit_exceeded"), 401: (None, "in
 
 
 def answer_chat_completion(request: Mapping[str, Any], unique: str) -> dict[str, Any]:
-    """Return a chat completion that repeats what was said last.
+    """Return a chat completion that repeats the last message of the request.
 
     Args:
         request: The request's body.

@@ -78,7 +78,7 @@ def stream_response(
 
 
 def answer_image(request: Mapping[str, Any], unique: str) -> dict[str, Any]:  # noqa: ARG001
-    """Return images; the models before gpt-image tell no usage."""
+    """Return images; the models before gpt-image have no usage."""
     images = request.get("n") or 1
     reply: dict[str, Any] = {
         "created": int(time.time()),

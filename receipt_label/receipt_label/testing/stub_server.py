@@ -33,7 +33,7 @@ class BodyFault:
 
 @dataclass(frozen=True, slots=True)
 class StubAnswer:
-    """What is sent to one request.
+    """The answer to one request.
 
     Args:
         status: HTTP status.
@@ -76,7 +76,7 @@ class StubServer(ThreadingHTTPServer):
         self.server_name, self.server_port = self.socket.getsockname()[:2]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own."""
+        """Serve a connection in its own thread."""
         # Not the base class's: it joins no daemon threads, and others would keep a program
         # alive that failed before it could stop the stub.
         handler = threading.Thread(
@@ -132,7 +132,7 @@ class _StubHandler(BaseHTTPRequestHandler):
             self._send_stream(answer, answer.events)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Keep quiet: the stub has a log of its own."""
+        """Keep quiet: the stub has its own log."""
 
     def _send_document(self, answer: StubAnswer) -> None:
         reply, fault = answer.reply, answer.fault

@@ -35,7 +35,7 @@ def find_texts(content: Any) -> Iterable[str]:
 
 
 def compose_reply(messages: Any) -> str:
-    """Return the stub's answer to a conversation: what was said last, said again."""
+    """Return the stub's answer to a conversation: its last message, repeated."""
     last = messages[-1] if isinstance(messages, list) and messages else {}
     content = last.get("content") if isinstance(last, dict) else None
     return "You said: " + " ".join(find_texts(content))

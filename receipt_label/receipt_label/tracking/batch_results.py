@@ -25,12 +25,12 @@ _NO_REPLIES: Final = (str, bytes, int, float, list, tuple, type(None))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedReply:
-    """What a reply that was handed in tells.
+    """A reply that was given to ``record_response``.
 
     Attributes:
         operation: Kind of call.
         source: The object that is marked as recorded.
-        reply: What it tells.
+        reply: The facts in it.
         error: How the call failed; None when it did not.
         metadata: More for the record.
     """
@@ -90,7 +90,7 @@ def read_reported_reply(response: object, provider: Provider, *, batch: bool) ->
     Args:
         response: The reply.
         provider: Whose it is.
-        batch: Whether the Batch API served it; a line of its results says so itself.
+        batch: Whether the Batch API served it; not needed for a line of its results.
     """
     line = provider.batch
     custom_id = None if line is None else get_field(response, "custom_id")

@@ -140,7 +140,7 @@ class CallDecorators:
             usage: Returns what a call used by its result: a ``TokenUsage``, a mapping of its
                 fields (``{"input_tokens": 12, "output_tokens": 5}``), or None.
             cost_usd: What each call costs in USD, or a function that returns it by the result,
-                for services that tell it. The price book is not asked then.
+                for services that report it. The price book is not used then.
             batch: Whether the provider's Batch API serves the calls, at its price.
 
         Raises:

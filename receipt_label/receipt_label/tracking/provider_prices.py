@@ -25,5 +25,5 @@ def find_provider_prices(service: str) -> list[PriceEntry]:
     except Exception as error:  # noqa: BLE001 - a file of somebody else's
         _logger.warning("the prices of %s cannot be used: %s", service, error)
         return []
-    # A list is for its own provider: it changes nobody else's prices.
+    # A list is for its own provider: it changes no other provider's prices.
     return [entry for entry in entries if entry.service == service]

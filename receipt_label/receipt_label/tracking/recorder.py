@@ -42,7 +42,7 @@ class CallRecorder:
         usage_log: Gets a copy of each record; None for none.
         waits: Whether ``client`` waits for DynamoDB, so that asyncio code has to leave it
             to a thread.
-        is_direct: Whether it is boto3 that waits there, with locks of its own, so that
+        is_direct: Whether it is boto3 that waits there, with its own locks, so that
             finalizers have to leave it to the next record.
         clock: Monotonic clock in seconds, for durations.
     """
@@ -266,7 +266,7 @@ def _to_milliseconds(seconds: float) -> int:
 
 
 def _read_reported_price(reply: ProviderReply) -> Price | None:
-    """Return the price that the service or the caller tells by itself."""
+    """Return the price that the service or the caller reports."""
     if reply.cost_usd is None:
         return None
     is_partial = reply.usage is not None and reply.usage.is_interrupted

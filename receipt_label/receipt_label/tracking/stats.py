@@ -1,4 +1,4 @@
-"""What became of the calls, in numbers."""
+"""The figures of tracking: calls by their outcome."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TrackerStats:
         failed: Failures of tracking itself; none of them reached a caller. A record may
             be lost with it (a failed write straight through) or not (an unwritable log file).
         untracked: Calls that passed through unrecorded: of other endpoints, and iterators that
-            a decorated function returned and nobody here can watch.
+            a decorated function returned and that cannot be watched.
         unpriced: Records of calls that succeeded and have no cost, because it is not known.
         delivery: Of a ``ResilientDynamoClient``; None for another client.
     """
@@ -82,7 +82,7 @@ def utc_now() -> datetime:
 
 
 class DistinctTimes:
-    """Gives each call a start time of its own.
+    """Gives each call a different start time.
 
     A server that gives the same id to every response leaves the time to keep two records
     apart; two threads often begin in the same microsecond.

@@ -56,7 +56,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         user_id: On whose behalf calls are made, where nothing else says it.
         environment: Stored with each record: an :class:`Environment`, its value or a short
             form such as "prod". By default detected from ``ENVIRONMENT`` and the table's name.
-        usage_log: Gets a copy of each record; by default there is none.
+        usage_log: Gets a copy of each record; by default none is made.
         price_book: Prices the calls; by default by ``genai-prices``.
 
     Raises:
@@ -198,7 +198,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
             client: An ``openai.OpenAI`` or ``openai.AsyncOpenAI``, those for Azure included.
             include_usage: Whether streams of chats are asked for their usage
                 (``stream_options.include_usage``) where the caller did not choose; the
-                caller does not see the chunk that tells it. By default only OpenAI's own
+                caller does not see the chunk with it. By default only OpenAI's own
                 servers are asked: others may refuse.
 
         Raises:
@@ -240,7 +240,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         or a provider that another package adds (``docs/add_a_provider.md``).
 
         Raises:
-            TypeError: Nobody knows it.
+            TypeError: No provider has such a client.
         """
         return self._wrap(client, None)
 
@@ -344,7 +344,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
             tracker.set_tracking_context(job_id="job-7")
             tracker.set_tracking_context(batch_id="b1")  # job-7 and b1 from here on
 
-        None is the same as left out; :meth:`clear_tracking_context` forgets all of it.
+        None is the same as left out; :meth:`clear_tracking_context` clears all of it.
 
         Args:
             job_id: The job that the calls are part of.
@@ -367,7 +367,7 @@ class AIUsageTracker(CallDecorators, RecordMaker):
         self._recorder.defaults.add(context)
 
     def clear_tracking_context(self) -> None:
-        """Forget what :meth:`set_tracking_context` set; the tracker's own user stays."""
+        """Clear what :meth:`set_tracking_context` set; the tracker's own user stays."""
         self._recorder.defaults.clear()
 
     def flush(self, timeout: float | None = FLUSH_TIMEOUT) -> bool:

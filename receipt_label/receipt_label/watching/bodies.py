@@ -1,4 +1,4 @@
-"""What the body of a response tells while its reader reads it."""
+"""Read the body of a response along, while its reader reads it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DONE: Final = b"[DONE]"
 
 
 class BodyReader(Protocol):
-    """Sees the chunks of a body, and gathers what they tell."""
+    """Sees the chunks of a body, and gathers their facts."""
 
     @property
     def is_over(self) -> bool:
@@ -49,10 +49,10 @@ class EventsReader:
     """Reads a stream of server-sent events along.
 
     Args:
-        events: How the provider's events tell.
+        events: How to read the provider's events.
         hides_usage: Whether the reader did not ask for the event that has no more than the
             usage, and does not get it.
-        count_failure: Told of events that make no sense; those pass on.
+        count_failure: Called for invalid events, which the reader still gets.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ def _has_usage_alone(content: Mapping[str, Any]) -> bool:
 
 
 class DocumentReader:
-    """Reads a plain body along, which tells nothing before its end.
+    """Reads a plain body along, which has nothing to read before its end.
 
     Args:
         is_json: Whether there is something to read in it; audio is not kept.

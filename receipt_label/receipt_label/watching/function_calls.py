@@ -83,7 +83,7 @@ class FunctionCall:
         return self._is_own and self.operation.streams and _can_be_followed(result)
 
     def abandon(self) -> None:
-        """Record that nobody holds the stream any more; runs inside of a finalizer."""
+        """Record the call of a stream that was dropped; runs inside of a finalizer."""
         if (ended := self._end(self._describe_failure, None)) is not None:
             self._sink.take_abandoned(ended)
 
@@ -152,7 +152,7 @@ class FunctionCall:
         if not self._is_own and is_recorded(result):
             return None
         reply = self._read(result)
-        # What tells its usage is a whole reply, even if it can be iterated.
+        # A reply with a usage is a whole reply, even if it can be iterated.
         if reply.usage is None and self.operation.streams and is_stream(result):
             if not self.inside and not self._watch(result):
                 self._sink.count_untracked()
@@ -240,7 +240,7 @@ def _is_among(reply: ProviderReply, inside: RecordedInside) -> bool:
 
 
 def is_stream(result: object) -> bool:
-    """Return whether a result is a stream, or a manager of one; of an SDK's or anybody's."""
+    """Return whether a result is a stream, or a manager of one, of an SDK or any other code."""
     return any(
         hasattr(result, name) for name in ("__next__", "__anext__", "__enter__", "__aenter__")
     )

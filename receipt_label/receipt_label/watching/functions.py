@@ -1,4 +1,4 @@
-"""Record the calls that a function makes: its duration, and what it returns or yields tells."""
+"""Record the calls that a function makes: their duration, and the facts in what it returns."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class MethodObserver:
 
     Args:
         service: The provider, as records name it.
-        operation: What the method asks for, or a function that tells it by the arguments.
+        operation: The method's operation, or a function that returns it by the arguments.
         sink: Records the calls.
         names: Of the positional arguments.
     """

@@ -25,7 +25,7 @@ class ReportedUsage:
     """Reads what a call used and cost by the functions that the user gave.
 
     Args:
-        usage: Returns the usage by the result, or None where that tells nothing.
+        usage: Returns the usage by the result, or None if the result has none.
         cost_usd: The cost of each call, or a function that returns it by the result.
 
     Raises:
@@ -44,7 +44,7 @@ class ReportedUsage:
         self.known = ProviderReply(cost_usd=fixed)
 
     def read(self, result: object, request: Request) -> ProviderReply:  # noqa: ARG002
-        """Return what a result tells.
+        """Return the reported usage and cost of a result.
 
         Raises:
             Exception: Whatever the user's functions raise, or what they returned makes no sense.

@@ -83,7 +83,7 @@ class RequestObserver:
             return None
 
     def ask_for_usage(self, call: RequestCall | None, options: Any) -> Any:
-        """Return the options with which a stream tells its usage; they stay as they are."""
+        """Return options that ask for a stream's usage; the given ones are not changed."""
         try:
             if call is None or not self._may_ask(call, options):
                 return options
@@ -174,7 +174,7 @@ class RequestObserver:
         mark_recorded(result, reply.request_id)
         more = {**call.operation.metadata, **(metadata or {})}
         if not self._is_own:
-            # Priced like the provider's own, but whoever reads the record can tell.
+            # Priced like the provider's own, but the record shows the server.
             more["server"] = self.host
         if call.retries:
             more["retries"] = call.retries
@@ -238,7 +238,7 @@ class StreamedCall:
             self.observer.sink.take(ended)
 
     def abandon(self) -> None:
-        """As :meth:`end`, when nobody holds the response any more."""
+        """As :meth:`end`, when the response was dropped."""
         if (ended := self.take(None)) is not None:
             self.observer.sink.take_abandoned(ended)
 
@@ -301,5 +301,5 @@ def _read_document(response: Any) -> object:
         return {}
     try:
         return response.json()
-    except ValueError:  # A body that is no JSON tells nothing.
+    except ValueError:  # A body that is no JSON has no facts.
         return {}

@@ -58,7 +58,7 @@ def watch_requests(
 
 
 def _hook(client: Any, observer: RequestObserver) -> Any:
-    """Put the hooks on a client that nobody else holds yet."""
+    """Put the hooks on a client that no other code has yet."""
     setattr(client, _OBSERVER, observer)
     client.request = _hook_request(observer, client.request)
     client._process_response = _hook_response(observer, client._process_response)  # noqa: SLF001

@@ -22,7 +22,7 @@ def tap_response(response: Any, call: StreamedCall) -> None:
 
     Args:
         response: Of httpx or httpx2, not read yet.
-        call: Ends when nobody holds the response any more, at the latest.
+        call: Ends when the response is dropped, at the latest.
     """
     weakref.finalize(response, call.abandon)
     kind: Any = type(response)

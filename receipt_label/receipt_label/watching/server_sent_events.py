@@ -34,7 +34,7 @@ class EventSplitter:
         return events
 
     def take_rest(self) -> bytes:
-        """Return what came after the last whole event, and forget it."""
+        """Return what came after the last whole event, and drop it."""
         rest = bytes(self._buffer)
         self._buffer.clear()
         return rest

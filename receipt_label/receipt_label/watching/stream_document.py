@@ -16,7 +16,7 @@ class StreamDocument:
     """Adds up the events of one stream.
 
     Args:
-        events: How the provider's events tell.
+        events: How to read the provider's events.
 
     Attributes:
         fields: What a reader of plain replies reads: model, id, usage and the like.
@@ -35,7 +35,7 @@ class StreamDocument:
         self.error_code: str | None = None
 
     def fold(self, event: Mapping[str, Any]) -> None:
-        """Take one event in, as the provider's JSON tells it."""
+        """Add one event, as the provider's JSON."""
         name = event.get("type")
         kind = name if isinstance(name, str) else ""
         for part in (event.get("response"), event.get("message"), event):

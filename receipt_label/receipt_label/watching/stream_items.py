@@ -1,4 +1,4 @@
-"""What the items that a stream or a generator yields tell of its call."""
+"""Read the facts of a call from the items that a stream or a generator yields."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from receipt_label.calls.reply import ProviderReply, get_field
 from receipt_label.providers.provider import Operation, ReadReply, Request, StreamEvents
 from receipt_label.watching.stream_document import StreamDocument
 
-# What an event has when it tells more than a piece of text.
+# The fields of an event that has more than a piece of text.
 _TELLING: Final = ("usage", "response", "message", "error")
 
 
 class ItemReader(Protocol):
-    """Gathers what the items of one stream tell."""
+    """Gathers the facts in the items of one stream."""
 
     @property
     def is_final(self) -> bool:
@@ -24,7 +24,7 @@ class ItemReader(Protocol):
         """Take the next item."""
 
     def read(self) -> ProviderReply:
-        """Return what they tell so far."""
+        """Return the facts read so far."""
 
 
 def make_item_reader(operation: Operation, request: Request) -> ItemReader:
@@ -37,12 +37,12 @@ def make_item_reader(operation: Operation, request: Request) -> ItemReader:
 class EventItemReader:
     """Reads events of a provider's stream, as its SDK or its JSON gives them.
 
-    Other items, such as pieces of text, tell nothing.
+    Other items, such as pieces of text, have no facts.
 
     Args:
         read: Reads a plain reply.
         request: What was asked.
-        events: How the provider's events tell.
+        events: How to read the provider's events.
     """
 
     def __init__(self, read: ReadReply, request: Request, events: StreamEvents) -> None:
@@ -67,7 +67,7 @@ class EventItemReader:
                 self._document.fold(event)
 
     def read(self) -> ProviderReply:
-        """Return what they tell so far."""
+        """Return the facts read so far."""
         return self._read(self._document.fields, self._request)
 
 
@@ -94,7 +94,7 @@ class LastItemReader:
             self._known = reply
 
     def read(self) -> ProviderReply:
-        """Return what they tell so far."""
+        """Return the facts read so far."""
         return self._known
 
 

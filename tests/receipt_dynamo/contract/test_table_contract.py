@@ -43,7 +43,7 @@ def test_a_table_that_is_made_is_as_it_should_be(
 ) -> None:
     made = run("create", "--deletion-protection", "--tag", "team=search")
     assert made.status == 0, made
-    assert made.err == f"making table {table_name}, if there is none\n"
+    assert made.err == f"making table {table_name}, unless it exists\n"
     lines = made.out.splitlines()
     assert lines[0] == f"table {table_name} is made"
     assert lines[1] == f"table {table_name}: ACTIVE, indexes: GSI1, GSI2, GSI3, GSI4"

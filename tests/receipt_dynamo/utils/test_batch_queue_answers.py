@@ -121,12 +121,12 @@ def test_what_a_driver_returns_writes_each_row_once() -> None:
     ("answer", "complaint"),
     [
         (lambda batch: False, "it returned False; accepted are None and a FlushResult"),
-        (send_later, "it returned a coroutine, which nobody awaits"),
-        (lambda batch: Future(), "it returned a Future, which nobody awaits"),
-        (send_lazily, "it returned a generator, which nobody runs"),
-        (lambda batch: (item for item in batch), "it returned a generator, which nobody runs"),
-        (send_lazily_and_later, "it returned a async_generator, which nobody runs"),
-        (lambda batch: Request(), "it returned a Request, which nobody awaits"),
+        (send_later, "it returned a coroutine, which is not awaited"),
+        (lambda batch: Future(), "it returned a Future, which is not awaited"),
+        (send_lazily, "it returned a generator, which is not run"),
+        (lambda batch: (item for item in batch), "it returned a generator, which is not run"),
+        (send_lazily_and_later, "it returned a async_generator, which is not run"),
+        (lambda batch: Request(), "it returned a Request, which is not awaited"),
     ],
 )
 @pytest.mark.filterwarnings("error")

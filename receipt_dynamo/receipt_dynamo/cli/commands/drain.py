@@ -65,8 +65,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "drain",
         summary="deliver what dead processes left",
         details="Delivers the pending records in journals of dead processes, to the table,\n"
-        "region and endpoint stored in each journal, with this shell's credentials. What\n"
-        "living processes hold, they deliver themselves. Records are only ever sent to the\n"
+        "region and endpoint stored in each journal, with this shell's credentials. Living\n"
+        "processes deliver their own records. Records are only ever sent to the\n"
         "table that DynamoDB named to their process (account, region and name).",
         something_left="records or dead letters are left in journals of dead processes, or\n"
         "    there are journals that cannot be read",
@@ -83,8 +83,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--adopt-unproven",
         action="store_true",
-        help="deliver as well what processes left that ended before DynamoDB had named their "
-        "table: you say that it is the one which now has that name",
+        help="deliver also the records of processes that ended before DynamoDB had named their "
+        "table: you confirm that it is the one which now has that name",
     )
     return parser
 

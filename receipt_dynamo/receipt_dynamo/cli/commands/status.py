@@ -1,4 +1,4 @@
-"""``journal status``: what is where, and whether anybody takes care of it."""
+"""``journal status``: the journals, their records, and the processes that own them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser = add_command(
         commands,
         "status",
-        summary="show the journals, what they hold, and who takes care of them",
+        summary="show the journals, what they hold, and which process owns each",
         details="Shows each journal: its table, whether DynamoDB has proven which one that is,\n"
         "whether a living process owns it, and how many records it holds. Changes nothing,\n"
-        "disturbs nobody, and never shows what a record says.",
-        something_left="somebody should look: a dead process left records, a living one has kept\n"
+        "disturbs no process, and never shows what a record says.",
+        something_left="something needs you: a dead process left records, a living one has kept\n"
         "    one for 5 minutes, or there are dead letters or journals that cannot be read",
         example="--table ai-usage --json",
     )

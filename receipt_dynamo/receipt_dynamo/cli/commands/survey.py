@@ -1,4 +1,4 @@
-"""What journals there are, whose they are, and what they hold; nothing is changed by looking."""
+"""List the journals, their owners and their records, without changing anything."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ _TROUBLES: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def judge_journals(directory: JournalDirectory, views: Sequence[JournalView]) -> list[Finding]:
-    """Return what somebody should look after.
+    """Return what needs a person to look after it.
 
     Args:
         directory: Where the journals are.

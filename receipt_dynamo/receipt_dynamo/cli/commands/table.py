@@ -156,7 +156,7 @@ def run_create(chosen: argparse.Namespace) -> int:
     """Carry ``create`` out."""
     connection = open_connection(chosen)
     options = read_table_options(chosen)
-    remark(chosen, f"making table {connection.table_name}, if there is none")
+    remark(chosen, f"making table {connection.table_name}, unless it exists")
     remarks = make_table(connection.client(), connection.table_name, options)
     expected = read_expected_options(chosen) if remarks is None else options
     view, findings = compare(connection, expected)

@@ -1,4 +1,4 @@
-"""What a batch queue holds, and the arithmetic of its accounts.
+"""The items of a batch queue, and the arithmetic of its accounts.
 
 The life of an item:
 
@@ -70,7 +70,7 @@ class Entry(Generic[T]):
 
 
 class Lane(Generic[T]):
-    """What is pending with one key, oldest first; only the first is in line or in flight.
+    """The pending items with one key, oldest first; only the first is in line or in flight.
 
     Attributes:
         key: The key.
@@ -127,7 +127,7 @@ class BatchBuffer(Generic[T]):
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, the accounts included."""
+        """Drop everything, the accounts included."""
         self._in_line: deque[Entry[T]] = deque()
         self._in_flight: set[Entry[T]] = set()
         self._dead: dict[Entry[T], None] = {}
@@ -233,7 +233,7 @@ class BatchBuffer(Generic[T]):
         return self._lanes.get(entry.key_hash, ()) is lanes
 
     def has_room_for(self, entry: Entry[T], lane: Lane[T] | None) -> bool:
-        """Whether the bounds let the entry in; one that is merged needs no room of its own."""
+        """Whether the bounds let the entry in; one that is merged needs no extra room."""
         if lane is not None and lane.entries and lane.entries[-1] not in self._in_flight:
             return True
         return self._free_items > 0 and entry.size <= self._free_bytes
@@ -339,7 +339,7 @@ class BatchBuffer(Generic[T]):
     # The way out
 
     def drop_oldest(self) -> Entry[T] | None:
-        """Give up the first in line that nobody is merging, and return it; None when none is."""
+        """Drop the first in line that no thread is merging, and return it; None if none is left."""
         if not self._ready_items:
             return None
         entry = self._find_first_ready()
@@ -351,7 +351,7 @@ class BatchBuffer(Generic[T]):
         return entry
 
     def take_batch(self) -> list[Entry[T]]:
-        """Move the first in line into flight: as many as fit into one batch.
+        """Move the first in line into flight: those that fit into one batch.
 
         What is being merged is passed over, and keeps its place.
         """
@@ -455,7 +455,7 @@ class BatchBuffer(Generic[T]):
 
 
 def are_equal(one: object, other: object) -> bool:
-    """Whether they are equal; what cannot tell is not."""
+    """Whether they are equal; if the comparison fails, they are not."""
     try:
         return one is other or bool(one == other)
     except Exception:  # noqa: BLE001 - of the user's own, in a thread that must go on

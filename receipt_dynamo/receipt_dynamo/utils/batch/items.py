@@ -1,4 +1,4 @@
-"""What the owner of a batch queue says of its items: size, key, how to merge, where more are.
+"""The owner's functions for the items of a batch queue: size, key, merge, source.
 
 All of it is called without the queue's lock.
 """

@@ -1,4 +1,4 @@
-"""What a batch queue and its callback tell each other, and what the queue tells its owner."""
+"""What a callback returns to its batch queue, and what the queue returns to its owner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class QueueFullError(ReceiptDynamoError):
 
 
 class OutcomeError(ReceiptDynamoError):
-    """What a callback returned does not tell what was delivered; its batch is given up."""
+    """A return value does not show what was delivered: the batch becomes dead letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class FlushResult(Generic[T]):
 
     Attributes:
         retry: Items that go back to the front of the queue, in this order.
-        dead: Items given up for good, each with its reason.
+        dead: Items rejected for good, each with its reason.
         retry_after: Seconds before the next batch of any worker; None takes the queue's
             own growing backoff when there is something to retry.
         newest_next: Whether the newest items are sent next, ahead of ``retry``: what is
@@ -72,12 +72,12 @@ class BatchQueueStats:
         pending: Items not settled, those in flight included.
         in_flight: Items in the hands of a callback right now.
         dead: Items that were given up, see :meth:`BatchQueue.dead_letters`.
-        dropped: Items given up under ``overflow="drop_oldest"``.
+        dropped: Items dropped by ``overflow="drop_oldest"``.
         refused: Items not accepted, by reason: "full", "too_large", "stopped".
         pending_bytes: Bytes held, those of dead items included.
         flushes: Batches that came back from the callback.
         callback_errors: How often the callback, or ``merge``, raised, or the callback's
-            answer did not tell what was delivered.
+            return value did not show what was delivered.
         last_error: Type of the latest such error, or None.
     """
 
@@ -138,8 +138,8 @@ def read_outcome(answer: object, batch: Sequence[Entry[T]]) -> Outcome[T]:
     call returns something. What shows that nothing was done yet, or says no, does not.
 
     Raises:
-        OutcomeError: The answer does not tell what was delivered; the message says why,
-            and holds no item.
+        OutcomeError: The answer does not show what was delivered; the message has the reason,
+            and no item.
     """
     if answer is None:
         return Outcome()
@@ -174,11 +174,11 @@ def _judge_stranger(answer: object) -> str:
     if answer is False:
         raise OutcomeError("it returned False; accepted are None and a FlushResult")
     if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
-        raise OutcomeError(f"it returned a {kind}, which nobody runs")
+        raise OutcomeError(f"it returned a {kind}, which is not run")
     if inspect.isawaitable(answer) or isinstance(answer, Future):
         if inspect.iscoroutine(answer):
             answer.close()  # Else Python complains as well, and of less.
-        raise OutcomeError(f"it returned a {kind}, which nobody awaits")
+        raise OutcomeError(f"it returned a {kind}, which is not awaited")
     return f"it returned a {kind}, which is ignored; accepted are None and a FlushResult"
 
 

@@ -21,7 +21,7 @@ class Pause:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was."""
+        """Reset: the next failure counts as the first."""
         self._failures = 0
         self.until = -math.inf
 

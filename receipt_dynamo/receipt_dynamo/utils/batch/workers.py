@@ -1,4 +1,4 @@
-"""The threads of a batch queue: started when there is work, asleep while there is none."""
+"""The threads of a batch queue: started when there is work, asleep without work."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ _logger = logging.getLogger(__name__)
 
 BreakerListener: TypeAlias = Callable[[BreakerEvent], object]
 Classifier: TypeAlias = Callable[[BaseException], bool | None]
-"""Tells whether an exception is a failure (True), a success (False) or neither (None)."""
+"""Returns whether an exception is a failure (True), a success (False) or neither (None)."""
 
 
 class CircuitBreakerOpenError(ReceiptDynamoError):
@@ -65,8 +65,8 @@ class BreakerShell:
 
     Args:
         settings: The rules.
-        classify: Tells what an exception means.
-        is_failed_result: Tells whether a result is a failure, or None when none is.
+        classify: Returns what an exception means.
+        is_failed_result: Returns whether a result is a failure; None when none is.
         clock: Monotonic time in seconds.
         random: Uniform random numbers from 0 to 1.
 

@@ -2,7 +2,7 @@
 
 The time and a random number come in as arguments. A call is admitted with a *ticket*, and
 its result is recorded with that ticket. The calls of one closed period share one ticket,
-the generation's number; each probe has a ticket of its own. No number is used twice, so a
+the generation's number; each probe has its own ticket. No number is used twice, so a
 late result is one whose ticket the machine does not know any more, and is ignored.
 """
 
@@ -255,7 +255,7 @@ class BreakerMachine:
         return self._enter(_DISABLED, ChangeReason.DISABLED)
 
     def reset(self) -> BreakerEvent | None:
-        """Close, and forget what was counted."""
+        """Close, and reset the counts."""
         return self._enter(_CLOSED, ChangeReason.RESET)
 
     def retry_after(self, now: float) -> float:

@@ -43,7 +43,7 @@ class RetryBudget:
         return self._tokens
 
     def take(self) -> bool:
-        """Take one token for a retry; False when there is none."""
+        """Take one token for a retry; False if none is left."""
         with self._lock:
             if self._tokens < 1:
                 return False
@@ -51,6 +51,6 @@ class RetryBudget:
             return True
 
     def give_back(self) -> None:
-        """Note a success."""
+        """Give a part of a token back, after a success."""
         with self._lock:
             self._tokens = min(self._capacity, self._tokens + self._refund)

@@ -1,4 +1,4 @@
-"""An embedded DynamoDB in a process of its own: moto's server.
+"""An embedded DynamoDB in a separate process: moto's server.
 
 In the demo's own process its work would hold up the calls that the demo measures.
 Run as a module it serves until its standard input ends, which is when its parent does.

@@ -1,7 +1,7 @@
-"""Starts the demo in a process of its own, with an environment of its own.
+"""Starts the demo in a separate process, with its own environment.
 
 boto3 and the SDKs read the shell's proxies, profiles and endpoints even when everything
-is given to them as arguments. In a process of its own the demo can do without them and
+is given to them as arguments. In a separate process the demo can do without them and
 leaves the user's environment as it is.
 """
 

@@ -1,4 +1,4 @@
-"""What the checks are given, and what they give back."""
+"""The input and the result of a check."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CheckContext:
             CommandError: No table is named, or no client can be made.
         """
         if self._connection is None:
-            # Quiet: that the deprecated variable names the table is a line of its own.
+            # Quiet: the deprecated variable for the table has a separate line.
             quiet = argparse.Namespace(**{**vars(self.chosen), "quiet": True})
             self._connection = open_connection(quiet, is_impatient=True)
             self._reply_clock = ReplyClock.watch(self._connection.client(), self.clock)

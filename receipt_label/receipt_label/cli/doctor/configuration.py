@@ -36,7 +36,7 @@ def _check_table_variables(context: CheckContext) -> Iterator[Finding]:
     given = {name: context.variables.get(name, "").strip() for name in TABLE_VARIABLES}
     name = new if given[new] else old
     if not given[name]:
-        if context.table_name is not None:  # Else the table's check says so.
+        if context.table_name is not None:  # Else the table's check reports it.
             said = f"{new} is not set: a service needs it, this command has --table"
             yield Finding(Level.OK, said)
         return
@@ -78,7 +78,7 @@ def _read_alone(variables: Mapping[str, str]) -> tuple[str | None, str | None]:
             ClientConfig.from_env(variables)
     except ConfigurationError as error:
         return str(error), None
-    # What is said of the environment and the table has lines of its own.
+    # Findings about the environment and the table have separate lines.
     said = [str(each.message) for each in caught if IGNORED in str(each.message)]
     return None, said[0] if said else None
 

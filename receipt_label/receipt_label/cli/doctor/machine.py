@@ -1,4 +1,4 @@
-"""What is on this machine: Python, the packages and the price data in them."""
+"""Check this machine: Python, the packages and the price data in them."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _describe_records(
     said = f"table {table}: {read}, {unpriced} without a known cost"
     if not groups:
         return Finding(Level.OK, said)
-    advice = "prices of your own: AI_USAGE_PRICE_FILE, see docs/prices.md"
+    advice = "give your own prices: AI_USAGE_PRICE_FILE, see docs/prices.md"
     return Finding(Level.WARNING, said, advice, tuple(_list_groups(groups)))
 
 

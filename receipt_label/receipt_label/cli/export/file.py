@@ -130,7 +130,7 @@ class ExportFile:
         """Return how far an interrupted export is.
 
         Raises:
-            CommandError: There is none, it cannot be read, or it is of another table.
+            CommandError: It does not exist, it cannot be read, or it is of another table.
             OSError: The files cannot be read.
         """
         try:
@@ -190,6 +190,6 @@ class ExportFile:
             yield stream
 
     def _write_note(self, checkpoint: Checkpoint) -> None:
-        # A note of which half is written would lose the export.
+        # A half-written note would lose the export.
         with write_whole(self._note) as stream:
             stream.write(checkpoint.to_json())

@@ -16,7 +16,7 @@ from receipt_label.reporting.course import Step
 
 OTHERS: Final = "others"
 MAX_PARTS: Final = 6
-"""Parts with a colour of their own; the page's style has as many."""
+"""The number of parts with their own colour; the page's style has as many colours."""
 
 _HEIGHT: Final = 200
 _STEP: Final = 10
@@ -81,7 +81,7 @@ def _list_layers(step: Step, parts: Sequence[str]) -> Iterator[tuple[str, Decima
 
 
 def _label(steps: Sequence[Step]) -> Iterator[str]:
-    """Yield the names of some steps, as many as a phone has room for."""
+    """Yield the names of some steps, no more than a phone has room for."""
     shown = steps if len(steps) <= _MAX_LABELS else [steps[0], steps[len(steps) // 2], steps[-1]]
     for step in shown:
         yield f"<span>{escape(step.name)}</span>"

@@ -62,7 +62,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     add_target(parser)
     add_selection(parser)
-    shown = parser.add_argument_group("what is shown")
+    shown = parser.add_argument_group("output")
     shown.add_argument(
         "--by",
         metavar="NAMES",

@@ -61,7 +61,7 @@ def test_models_without_a_price_are_listed_with_their_number(
     assert ended.status == 1
     last = f"{NOW - timedelta(minutes=1):%Y-%m-%d %H:%M} UTC"
     assert "5 records since" in ended.out
-    assert "4 without a known cost; prices of your own: AI_USAGE_PRICE_FILE" in ended.out
+    assert "4 without a known cost; give your own prices: AI_USAGE_PRICE_FILE" in ended.out
     assert f"\n  3 of openai gpt-9\\x1b[2J: unknown model, last on {last}\n" in ended.out
     assert "\n  1 of openai gpt-8: not reported" in ended.out
     assert "gpt-old" not in ended.out
