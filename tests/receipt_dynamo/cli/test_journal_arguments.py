@@ -16,7 +16,7 @@ from support.left_journals import make_journal
 
 Run = Callable[..., Ended]
 
-COMMANDS = ("status", "drain", "dead", "redrive", "export", "erase")
+COMMANDS = ("status", "drain", "dead", "redrive", "export", "discard", "erase")
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,9 @@ COMMANDS = ("status", "drain", "dead", "redrive", "export", "erase")
         (["drain", "--timeout", "nan"], "'nan'; accepted are seconds, 0 or more"),
         (["redrive", "--key", "only-pk"], "--key: expected 2 arguments"),
         (["export"], "FILE"),
+        (["discard"], "--exported"),
+        (["discard", "--exported", "/no/such/file"], "/no/such/file"),
+        (["discard", "--exported", __file__], "line 1 is no record"),
         (["erase"], "--user-id"),
         (["erase", "--user-id", ""], "--user-id is empty"),
     ],

@@ -169,7 +169,7 @@ def test_dead_letters_are_listed_with_key_reason_attempts_and_size(
     assert letter["sk"].endswith("#dead-0")
     assert letter["reason"].startswith("ValidationException: ")
     assert letter["bytes"] > 300
-    said = run("dead").out
+    said = run("dead", "--all").out
     assert f"{letter['pk']} {letter['sk']}" in said
     assert "after 1 attempt, " in said
 

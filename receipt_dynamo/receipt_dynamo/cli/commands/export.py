@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from receipt_dynamo.cli.arguments import (
     DONE,
@@ -23,6 +23,7 @@ from receipt_dynamo.cli.commands.survey import (
 )
 from receipt_dynamo.cli.files import STANDARD_OUTPUT, open_new_output
 from receipt_dynamo.cli.output import count_of, say, say_json, to_json
+from receipt_dynamo.cli.progress import show_progress
 from receipt_dynamo.data.journal.file import JournalError
 from receipt_dynamo.data.journal.journal import Journal, JournalRow
 from receipt_dynamo.data.journal.peek import iterate, peek
@@ -65,7 +66,10 @@ def run(chosen: argparse.Namespace) -> int:
     with open_new_output(chosen.file) as output:
         for view in views:
             try:
-                written += _write_journal(view, states, output, troubles)
+                lines = _list_lines(view, states, troubles)
+                for line in show_progress(lines, chosen, "records exported"):
+                    output.write(f"{line}\n")
+                    written += 1
             except JournalError as error:
                 if view.path.exists():  # Else it was delivered in between.
                     troubles.append(f"{view.path.name}: {error}")
@@ -84,19 +88,16 @@ def _report(chosen: argparse.Namespace, written: int, troubles: list[str]) -> No
     say(f"{count_of(written, 'record')} exported", to=stream)
 
 
-def _write_journal(view: JournalView, states: _States, output: TextIO, troubles: list[str]) -> int:
+def _list_lines(view: JournalView, states: _States, troubles: list[str]) -> Iterator[str]:
     if view.trouble is not None:
-        return 0
-    written = 0
+        return
     with peek(view.path, keeps_index=view.is_abandoned) as journal:
         for row in _list_rows(journal, states):
             item = read_item(row.item) if row.is_whole else None
             if item is None:
                 troubles.append(f"{view.path.name}: record {row.seq} is damaged and left out")
-                continue
-            output.write(f"{to_json(_describe(view, row, item))}\n")
-            written += 1
-    return written
+            else:
+                yield to_json(_describe(view, row, item))
 
 
 def _list_rows(journal: Journal, states: _States) -> Iterator[JournalRow]:

@@ -15,6 +15,7 @@ from receipt_dynamo.cli.arguments import (
 from receipt_dynamo.cli.commands.abandoned import visit_abandoned
 from receipt_dynamo.cli.commands.survey import JournalView, survey
 from receipt_dynamo.cli.output import count_of, say, say_all, say_json
+from receipt_dynamo.cli.progress import show_progress
 from receipt_dynamo.data.journal.directory import HeldJournal
 from receipt_dynamo.data.journal.peek import iterate
 from receipt_dynamo.entities.item_key import Key
@@ -31,12 +32,15 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "them, or drain does. Journals of living processes are not touched: such a process\n"
         "has client.redrive() for its own.",
         something_left="dead letters are left in journals of living processes or in ones that\n"
-        "    cannot be read, or none has the given key",
+        "    cannot be read, or none has the given key or reason",
         example="--key 'AI_USAGE#openai#gpt-4o' 'USAGE#2026-03-01T12:00:00+00:00#id-7'",
     )
     add_table(parser)
     parser.add_argument(
         "--key", nargs=2, metavar=("PK", "SK"), help="only the dead letter with this key"
+    )
+    parser.add_argument(
+        "--reason", metavar="TEXT", help="only dead letters whose reason has this text in it"
     )
     return parser
 
@@ -50,7 +54,7 @@ def run(chosen: argparse.Namespace) -> int:
         lambda: [
             view for view in survey(directory, chosen.table) if view.counts.dead or view.trouble
         ],
-        lambda held: _redrive(held, key),
+        lambda held: _redrive(held, key, chosen),
     )
     redriven = sum(visit.results.values())
     living = {view.path.name: view.counts.dead for view in visit.living}
@@ -60,15 +64,16 @@ def run(chosen: argparse.Namespace) -> int:
         say(f"{count_of(redriven, 'dead letter')} made pending; drain delivers what is pending")
         say_all(visit.troubles)
         say_all(_mention(view) for view in visit.living)
-    if key is not None:
+    if key is not None or chosen.reason is not None:
         return DONE if redriven else SOMETHING_LEFT
     return SOMETHING_LEFT if visit.living or visit.troubles else DONE
 
 
-def _redrive(held: HeldJournal, key: Key | None) -> int:
+def _redrive(held: HeldJournal, key: Key | None, chosen: argparse.Namespace) -> int:
     redriven = 0
-    for row in iterate(held.journal.read_dead):
-        if key is None or find_key(row.item) == key:
+    for row in show_progress(iterate(held.journal.read_dead), chosen, "dead letters read"):
+        has_reason = chosen.reason is None or chosen.reason in (row.reason or "")
+        if has_reason and (key is None or find_key(row.item) == key):
             redriven += held.journal.redrive(row) is not None
     return redriven
 
