@@ -11,8 +11,7 @@ import math
 import random as _random
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Generic, Self, TypeVar, TypeVarTuple, get_args
 
@@ -24,7 +23,7 @@ from receipt_dynamo.utils.arguments import (
     check_whole,
     given,
 )
-from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry, Lane, Lanes, Pair
+from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry, Lane, Lanes
 from receipt_dynamo.utils.batch.items import ItemRules
 from receipt_dynamo.utils.batch.outcome import (
     BatchQueueStats,
@@ -141,11 +140,13 @@ class BatchQueue(Generic[T]):
         self._rules = ItemRules(
             size_of, key_of, merge, source, host.clock, report=self._count_error
         )
+        self._make_entry = self._rules.make_entry
         self._make_workers = partial(Workers, host, workers if auto_flush else 0, name)
         self._pause = Pause(retry_base_delay, retry_max_delay)
         self._random = random
         self._buffer: BatchBuffer[T] = BatchBuffer(
-            batch_size, max_batch_bytes or math.inf, max_items, max_bytes
+            *(batch_size, max_batch_bytes or math.inf, max_items, max_bytes),
+            is_replacing=merge is None,
         )
         self._stop_at: float | None = None
         self.reset_after_fork()
@@ -181,13 +182,24 @@ class BatchQueue(Generic[T]):
         Raises:
             QueueFullError: A bound is reached, with ``overflow="raise"`` only.
         """
-        entry = self._rules.make_entry(item)
+        entry = self._make_entry(item)
         if self._is_editing and self.is_inside():
             self._late.append(entry)
             return True
-        refusal = self._offer(entry)
+        refusal = self._take_in(entry)
+        if refusal is None and not self._late:
+            return True
+        if refusal is not None:
+            refusal = self._insist(entry, refusal)
         self._catch_up()
-        return refusal is None or self._refuse(refusal, entry.size)
+        if refusal is None:
+            return True
+        if self._overflow == "raise" and refusal != "stopped":
+            raise QueueFullError(
+                f"queue {self._name} refuses an item of {entry.size} bytes ({refusal}): it holds "
+                f"{self._buffer.bytes} bytes and {self._buffer.pending} items"
+            )
+        return False
 
     def flush(self, timeout: float | None = None) -> bool:
         """Send what is there, and wait until all accepted before this call are settled.
@@ -224,6 +236,7 @@ class BatchQueue(Generic[T]):
         """
         with self._lock:
             self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
+            self._largest = -1  # None is taken in any more.
             self._pause.end()
             self._work.notify_all()
             self._progress.notify_all()
@@ -286,16 +299,15 @@ class BatchQueue(Generic[T]):
 
         One that is being merged at this moment is passed over.
         """
-        with self._lock:
-            entry = self._edit(self._buffer.drop_oldest)
-            self._progress.notify_all()
+        entry = self._drop()
         self._catch_up()
         return None if entry is None else entry.item
 
     def pull(self) -> int:
         """Ask the source for items now, as after each batch; return how many came."""
         entries = self._ask_source(self._buffer.room)
-        self._admit_all(entries)
+        for entry in entries:
+            self._take_in(entry, is_stored=True)
         with self._lock:
             needs_thread = len(entries) > 0 and self._workers.call()
         self._workers.start(needs_thread)
@@ -322,56 +334,52 @@ class BatchQueue(Generic[T]):
         finally:
             self._is_editing = False
 
-    def _offer(self, entry: Entry[T]) -> str | None:
-        """Take a new entry in, or return why not."""
-        dropped: list[Entry[T]] = []  # Kept until the lock is free: items may have finalizers.
-        refusal, needs_thread = self._take_in(entry, self._try_to_admit, dropped)
-        self._workers.start(needs_thread)
-        return refusal
+    def _take_in(self, entry: Entry[T], is_stored: bool = False) -> str | None:
+        """Take a new entry in, or return why not; what came from the source, in any case.
 
-    def _admit_all(self, entries: Iterable[Entry[T]]) -> None:
-        """Take in what came from the source."""
-        for entry in entries:
-            self._take_in(entry, self._buffer.admit)
-
-    def _take_in(
-        self, entry: Entry[T], admit: Callable[[Entry[T], Lane[T] | None, *Ts], R], *args: *Ts
-    ) -> R:
-        """Find what is pending with the entry's key, without the lock, and admit the entry."""
-        lanes: Lanes[T] = ()
+        What is pending with its key is found without the lock, and again when that has
+        changed meanwhile.
+        """
+        buffer = self._buffer
+        lanes: Lanes[T] | None = None
         lane: Lane[T] | None = None
         while True:
             if entry.key is not None:
-                lanes, lane = self._buffer.find_lane(entry)
+                lanes, lane = buffer.find_lane(entry)
             with self._lock:
-                if entry.key is None or self._buffer.knows(entry, lanes):
-                    return self._edit(admit, entry, lane, *args)
+                if entry.size > self._largest and not is_stored:
+                    return "too_large" if self._stop_at is None else "stopped"
+                self._is_editing = True
+                try:
+                    verdict = buffer.admit(entry, lanes, lane, is_stored)
+                finally:
+                    self._is_editing = False
+                if verdict is None:
+                    return None
+                begins = verdict == "begins_batch" and not is_stored
+                needs_thread = begins and self._workers.call()
+            self._workers.start(needs_thread)
+            if verdict == "merge":
+                self._merge_all()
+            if verdict != "changed":
+                return "full" if verdict == "full" else None
 
-    def _try_to_admit(
-        self, entry: Entry[T], lane: Lane[T] | None, dropped: list[Entry[T]]
-    ) -> tuple[str | None, bool]:
-        """Return why not, or None, and whether a thread is to be started."""
-        if self._stop_at is not None:
-            return "stopped", False
-        if entry.size > self._largest:
-            return "too_large", False
-        while not self._buffer.has_room_for(entry, lane):
-            oldest = self._buffer.drop_oldest() if self._overflow == "drop_oldest" else None
-            if oldest is None:
-                return "full", False
-            dropped.append(oldest)
-        self._buffer.admit(entry, lane)
-        return None, not entry.is_busy and self._buffer.begins_batch and self._workers.call()
-
-    def _refuse(self, reason: str, size: int) -> bool:
+    def _insist(self, entry: Entry[T], refusal: str) -> str | None:
+        """Take in what was refused if the oldest ones may go for it; else count the refusal."""
+        while refusal == "full" and self._overflow == "drop_oldest" and self._drop() is not None:
+            again = self._take_in(entry)
+            if again is None:
+                return None
+            refusal = again
         with self._lock:
-            self._refused[reason] += 1
-        if self._overflow == "raise" and reason != "stopped":
-            raise QueueFullError(
-                f"queue {self._name} refuses an item of {size} bytes ({reason}): it holds "
-                f"{self._buffer.bytes} bytes and {self._buffer.pending} items"
-            )
-        return False
+            self._refused[refusal] += 1
+        return refusal
+
+    def _drop(self) -> Entry[T] | None:
+        with self._lock:
+            entry = self._edit(self._buffer.drop_oldest)
+            self._progress.notify_all()
+        return entry
 
     def _catch_up(self) -> None:
         """Do what came up under the lock and must not be done there: merge, and take in.
@@ -379,46 +387,58 @@ class BatchQueue(Generic[T]):
         A finalizer in the middle of the queue leaves it to whoever leaves the lock, or to
         a worker.
         """
-        while self._buffer.pairs or self._late:
+        self._merge_all()
+        while self._late and not self.is_inside():
+            try:
+                entry = self._late.popleft()
+            except IndexError:  # Another thread was quicker.
+                return
+            refusal = self._take_in(entry)
+            if refusal is not None:
+                self._insist(entry, refusal)
+
+    def _merge_all(self) -> None:
+        merges = self._buffer.merges
+        while merges:
             if self.is_inside():
                 self._work.notify()
                 return
-            with suppress(IndexError):  # Another thread may have been quicker.
-                self._merge(self._buffer.pairs.popleft())
-            with suppress(IndexError):
-                self._take_in_late(self._late.popleft())
+            try:
+                older, newer = merges.popleft()
+            except IndexError:  # Another thread was quicker.
+                return
+            self._merge(older, newer)
 
-    def _take_in_late(self, entry: Entry[T]) -> None:
-        refusal = self._offer(entry)
-        if refusal is not None:
-            with self._lock:
-                self._refused[refusal] += 1
-
-    def _merge(self, pair: Pair[T]) -> None:
-        older, newer = pair.older.item, pair.newer.item
+    def _merge(self, older: Entry[T], newer: Entry[T]) -> None:
+        # Kept until the lock is free: the items may have finalizers.
+        older_item, newer_item = older.item, newer.item
         this_thread = threading.get_ident()
         self._merging_threads.append(this_thread)
         try:
-            item, size = self._rules.merge(older, newer, pair.newer.size)
+            item, size = self._rules.merge(older_item, newer_item, newer.size)
         except BaseException:  # An interrupt: neither is lost.
             with self._lock:
-                self._edit(self._buffer.cancel_merge, pair)
+                self._edit(self._buffer.cancel_merge, older, newer)
                 self._wake_sleepers()
             raise
         finally:
             self._merging_threads.remove(this_thread)
         with self._lock:
-            self._edit(self._buffer.finish_merge, pair, item, size)
-            self._wake_sleepers()
-            needs_thread = self._buffer.begins_batch and self._workers.call()
+            self._is_editing = True
+            try:
+                is_full = self._buffer.finish_merge(older, newer, item, size)
+            finally:
+                self._is_editing = False
+            if self._sleeps_over_merge:
+                self._wake_sleepers()
+            needs_thread = is_full and self._workers.call()
         self._workers.start(needs_thread)
 
     def _wake_sleepers(self) -> None:
         """Have those look again who did not count what was being merged."""
-        if self._sleeps_over_merge:
-            self._sleeps_over_merge = False
-            self._work.notify_all()
-            self._progress.notify_all()
+        self._sleeps_over_merge = False
+        self._work.notify_all()
+        self._progress.notify_all()
 
     # The way out
 
@@ -441,7 +461,7 @@ class BatchQueue(Generic[T]):
                 self._workers.sleep(delay)
             if self._is_over():
                 return None
-            batch = self._edit(self._buffer.take_batch)
+            batch = [] if self._buffer.merges else self._edit(self._buffer.take_batch)
             needs_thread = self._buffer.holds_full_batch and self._workers.call()
         self._workers.start(needs_thread)
         return batch
@@ -458,12 +478,17 @@ class BatchQueue(Generic[T]):
 
     def _seconds_until_due(self) -> float | None:
         """Return when there is something to do; None when nothing makes it due yet."""
-        if self._buffer.pairs:
+        if self._buffer.merges:
             return 0.0
-        self._sleeps_over_merge = self._buffer.is_merging or self._sleeps_over_merge
         is_wanted = self._stop_at is not None or self._flushers > 0
         due = self._buffer.due_at(self._flush_interval, is_wanted)
-        return None if due is None else max(due, self._pause.until) - self._clock()
+        if due is None:
+            return None
+        delay = max(due, self._pause.until) - self._clock()
+        if delay <= 0 and not self._buffer.is_ready:
+            self._sleeps_over_merge = True
+            return None
+        return delay
 
     def _catch_up_and_deliver(self, batch: list[Entry[T]]) -> None:
         try:
@@ -484,7 +509,8 @@ class BatchQueue(Generic[T]):
         try:
             # Before the batch is booked: nothing pending must mean that the source is empty too.
             more = self._ask_source(self._buffer.room + len(batch) - len(outcome.retry))
-            self._admit_all(more)
+            for entry in more:
+                self._take_in(entry, is_stored=True)
         finally:
             self._settle(batch, outcome)
         if not self._buffer.pending:

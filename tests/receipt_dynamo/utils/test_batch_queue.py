@@ -474,9 +474,9 @@ def test_a_bound_holds_between_threads_and_without_the_lock_it_does_not(has_lock
         queue._lock = lockless
     accepted = []
     add = lambda: accepted.append(queue.add_item("item"))  # noqa: E731
-    run_in_step(BatchBuffer.has_room_for, [add, add])
+    run_in_step(BatchBuffer.admit, [add, add])
     assert sorted(accepted) == [not has_lock, True]
-    assert queue.get_stats().accepted == (1 if has_lock else 2)
+    assert len(queue._buffer._in_line) == (1 if has_lock else 2)
 
 
 def test_many_producers_several_workers_and_failures_settle_each_item_once() -> None:

@@ -156,12 +156,13 @@ def test_what_comes_while_two_are_merged_follows_in_its_order() -> None:
     adder = in_thread(lambda: queue.add_item("k2"))
     assert gate.entered.wait(30)
     assert queue.add_item("k3")
-    assert queue.get_stats().accepted == 3
+    assert queue.add_item("k4")  # They have one key: nobody else merges these two meanwhile.
+    assert queue.get_stats().accepted == 4
     gate.opened.set()
     adder.join(30)
-    assert gate.calls == [("k1", "k2"), ("k1+k2", "k3")]
+    assert gate.calls == [("k1", "k2"), ("k1+k2", "k3"), ("k1+k2+k3", "k4")]
     assert queue.stop(30)
-    assert batches == [["k1+k2+k3"]]
+    assert batches == [["k1+k2+k3+k4"]]
 
 
 class Workload:

@@ -15,7 +15,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry, Lane
+from receipt_dynamo.utils.batch.buffer import BatchBuffer, Entry
+from receipt_dynamo.utils.batch.items import ItemRules
 from support.queue_model import (
     BATCH,
     BATCH_BYTES,
@@ -35,13 +36,31 @@ KEYS = st.sampled_from([None, "a", "a", "b"])
 FATES = st.sampled_from(["delivered", "retry", "dead"])
 
 
+class SameHash(str):
+    """A key that is told from others by what it is."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:
+        return 7
+
+
 class BufferAgainstModel(RuleBasedStateMachine):
     """Does the same with the buffer and the model, and compares them after each step."""
 
     @initialize(merge=st.sampled_from([take_later, join]))
     def begin(self, merge: Any) -> None:
-        self.buffer: BatchBuffer[Item] = BatchBuffer(BATCH, BATCH_BYTES, ITEMS, BYTES)
+        self.buffer: BatchBuffer[Item] = BatchBuffer(
+            BATCH, BATCH_BYTES, ITEMS, BYTES, is_replacing=merge is take_later
+        )
         self.merge = merge
+        # One hash for all keys: they are told apart by what they are.
+        self.rules = ItemRules(
+            lambda item: item.size,
+            lambda item: item.key and SameHash(item.key),
+            *(None, None, lambda: self.now),
+            report=lambda error: None,
+        )
         self.model = QueueModel(merge)
         self.flights: list[tuple[list[Cell], list[Entry[Item]]]] = []
         self.now = 0.0
@@ -52,35 +71,36 @@ class BufferAgainstModel(RuleBasedStateMachine):
         self.made += 1
         return Item((self.made,), key, size)
 
-    def make_entry(self, item: Item) -> tuple[Entry[Item], Lane[Item] | None]:
-        # One hash for all keys: they are told apart by what they are.
-        entry = Entry(item, item.size, self.now, item.key, 7)
-        lanes, lane = self.buffer.find_lane(entry)
-        assert self.buffer.knows(entry, lanes)
-        return entry, lane if item.key is not None else None
-
     def merge_pairs(self) -> None:
-        while self.buffer.pairs:
-            pair = self.buffer.pairs.popleft()
-            merged = self.merge(pair.older.item, pair.newer.item)
-            self.buffer.finish_merge(pair, merged, merged.size)
+        while self.buffer.merges:
+            older, newer = self.buffer.merges.popleft()
+            merged = self.merge(older.item, newer.item)
+            self.buffer.finish_merge(older, newer, merged, merged.size)
+
+    def admit(self, item: Item, *, is_stored: bool) -> bool:
+        entry = self.rules.make_entry(item)
+        lanes, lane = self.buffer.find_lane(entry) if item.key is not None else (None, None)
+        verdict = self.buffer.admit(entry, lanes, lane, is_stored)
+        self.merge_pairs()
+        assert verdict != "changed"
+        self.verdict = verdict
+        return verdict != "full"
 
     @rule(size=SIZES, key=KEYS)
     def accept(self, size: int, key: str | None) -> None:
         item = self.make_item(size, key)
-        entry, lane = self.make_entry(item)
-        expected = self.model.offer(item, self.now)
-        assert self.buffer.has_room_for(entry, lane) == expected
-        if expected:
-            self.buffer.admit(entry, lane)
-        self.merge_pairs()
+        length = len(self.model.line)
+        assert self.admit(item, is_stored=False) == self.model.offer(item, self.now)
+        if len(self.model.line) > length:
+            is_full_by_bytes = sum(cell.size for cell in self.model.line) >= BATCH_BYTES
+            begins = (length + 1) % BATCH in {0, 1} or is_full_by_bytes
+            assert (self.verdict == "begins_batch") == begins
 
     @rule(size=SIZES, key=KEYS)
     def admit_beyond_the_bounds(self, size: int, key: str | None) -> None:
         item = self.make_item(size, key)
         self.model.admit(item, self.now)
-        self.buffer.admit(*self.make_entry(item))
-        self.merge_pairs()
+        assert self.admit(item, is_stored=True)
 
     @rule()
     def take(self) -> None:
@@ -146,10 +166,7 @@ class BufferAgainstModel(RuleBasedStateMachine):
 
     @invariant()
     def the_line_is_as_long_as_it_should_be(self) -> None:
-        line = self.model.line
         assert self.buffer.holds_full_batch == self.model.has_full_batch
-        is_full_by_bytes = sum(cell.size for cell in line) >= BATCH_BYTES
-        assert self.buffer.begins_batch == (len(line) % BATCH in {0, 1} or is_full_by_bytes)
 
     @invariant()
     def a_batch_is_due_when_it_is_full_or_wanted_or_old(self) -> None:

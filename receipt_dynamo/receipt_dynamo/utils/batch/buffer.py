@@ -14,7 +14,7 @@ line, in flight and behind.
 
 Pure: no lock, no thread, no clock; the time comes in as an argument. Nothing of the user's
 runs in here but the ``__eq__`` of keys, in :meth:`BatchBuffer.find_lane`, which needs no lock.
-What is to be merged is put into ``pairs``, for whoever called, when the lock is free.
+What is to be merged is put into ``merges``, for whoever called, when the lock is free.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import chain, pairwise
-from typing import Generic, TypeAlias, TypeVar
+from itertools import chain
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
 
 class Entry(Generic[T]):
-    """One item on its way, with what was merged into it.
+    """One item on its way, with what was merged into it; ``ItemRules`` makes it.
 
     Attributes:
         item: What the callback gets.
         size: In bytes.
-        key: No two entries with one key are in flight at a time; None is no key.
-        key_hash: The key's hash.
         since: When it came, in seconds.
-        lane: What is pending with its key; None without a key.
+        key: No two entries with one key are in flight at a time; None is no key, and has
+            no hash, lane or latest.
+        key_hash: The key's hash.
+        lane: What is pending with its key.
         number: Its position among the accepted items; of merged ones, the first one's.
         latest: The position of the last one of merged ones.
         count: Accepted items that it stands for.
@@ -47,26 +47,23 @@ class Entry(Generic[T]):
         reason: Why it is dead, once it is.
     """
 
+    item: T
+    size: int
+    since: float
+    key: Hashable | None
+    key_hash: int
+    lane: Lane[T]
+    number: int
+    latest: int
+    count: int
+    attempts: int
+    is_busy: bool
     reason: str
 
     __slots__ = (
         *("attempts", "count", "is_busy", "item", "key", "key_hash"),
         *("lane", "latest", "number", "reason", "since", "size"),
     )
-
-    def __init__(
-        self, item: T, size: int, since: float, key: Hashable | None = None, key_hash: int = 0
-    ) -> None:
-        self.item = item
-        self.size = size
-        self.since = since
-        self.key = key
-        self.key_hash = key_hash
-        self.lane: Lane[T] | None = None
-        self.number = self.latest = 0
-        self.count = 1
-        self.attempts = 0
-        self.is_busy = False
 
 
 class Lane(Generic[T]):
@@ -75,14 +72,16 @@ class Lane(Generic[T]):
     Attributes:
         key: The key.
         entries: The pending entries.
+        is_merging: Whether a newer entry is being merged into one of them.
         dead: How many dead ones have this key.
     """
 
-    __slots__ = ("dead", "entries", "key")
+    __slots__ = ("dead", "entries", "is_merging", "key")
 
     def __init__(self, key: Hashable) -> None:
         self.key = key
         self.entries: list[Entry[T]] = []
+        self.is_merging = False
         self.dead = 0
 
     @property
@@ -91,17 +90,13 @@ class Lane(Generic[T]):
         return any(entry.is_busy for entry in self.entries)
 
 
+Pair: TypeAlias = tuple[Entry[T], Entry[T]]
+"""An entry, which is busy, and a newer one to be merged into it, which has no place or room."""
+
 Lanes: TypeAlias = tuple[Lane[T], ...]
 """Those whose keys have one hash. A change makes a new tuple: who knows it sees no change."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Pair(Generic[T]):
-    """Two neighbours in a lane, to be merged; both are busy until that is done."""
-
-    lane: Lane[T]
-    older: Entry[T]
-    newer: Entry[T]
+Verdict: TypeAlias = Literal["full", "changed", "begins_batch", "merge"]
 
 
 class BatchBuffer(Generic[T]):
@@ -112,18 +107,28 @@ class BatchBuffer(Generic[T]):
         max_batch_bytes: Bytes in one batch, at most.
         max_items: Entries held, dead ones included.
         max_bytes: Bytes held, dead ones included.
+        is_replacing: Whether a new entry's item takes the place of one in line with its
+            key; else the two are to be merged.
 
     Attributes:
-        pairs: What is to be merged, by :meth:`finish_merge` or :meth:`cancel_merge`.
+        merges: What is to be merged, and reported by :meth:`finish_merge` or
+            :meth:`cancel_merge`.
     """
 
     def __init__(
-        self, batch_size: int, max_batch_bytes: float, max_items: int, max_bytes: float
+        self,
+        batch_size: int,
+        max_batch_bytes: float,
+        max_items: int,
+        max_bytes: int,
+        *,
+        is_replacing: bool = False,
     ) -> None:
         self._batch_size = batch_size
         self._max_batch_bytes = max_batch_bytes
         self._max_items = max_items
         self._max_bytes = max_bytes
+        self._is_replacing = is_replacing
         self.clear()
 
     def clear(self) -> None:
@@ -133,12 +138,13 @@ class BatchBuffer(Generic[T]):
         self._dead: dict[Entry[T], None] = {}
         # By the keys' hashes, because the keys' own __eq__ may do anything.
         self._lanes: dict[int, Lanes[T]] = {}
-        self.pairs: deque[Pair[T]] = deque()
+        self.merges: deque[Pair[T]] = deque()
         self._newest_next = False
-        self._free_items: int = self._max_items
-        self._free_bytes: float = self._max_bytes
-        # Of those in line, without what is being merged.
-        self._ready_items = self._ready_bytes = 0
+        # Of the line: the bounds without what is held beside it. So what comes is counted once.
+        self._line_max_items = self._max_items
+        self._line_max_bytes = self._max_bytes
+        self._line_bytes = 0
+        self._merging = 0  # Of those in line, for now they must stay.
         self.accepted = self.delivered = self.dead = self.dropped = self.in_flight = 0
 
     @property
@@ -157,7 +163,7 @@ class BatchBuffer(Generic[T]):
     @property
     def bytes(self) -> int:
         """Bytes held, those of dead entries included."""
-        return int(self._max_bytes - self._free_bytes)
+        return self._max_bytes - self._line_max_bytes + self._line_bytes
 
     @property
     def dead_entries(self) -> list[Entry[T]]:
@@ -165,28 +171,22 @@ class BatchBuffer(Generic[T]):
         return list(self._dead)
 
     @property
-    def begins_batch(self) -> bool:
-        """Whether the item accepted last is the first of a batch, or completes one."""
-        return (
-            self._ready_items % self._batch_size <= 1 or self._ready_bytes >= self._max_batch_bytes
-        )
-
-    @property
     def holds_full_batch(self) -> bool:
-        """Whether what is ready to leave fills a batch, by items or by bytes."""
-        return self._ready_items >= self._batch_size or self._ready_bytes >= self._max_batch_bytes
+        """Whether the line fills a batch, by items or by bytes."""
+        return len(self._in_line) >= self._batch_size or self._line_bytes >= self._max_batch_bytes
 
     @property
-    def is_merging(self) -> bool:
-        """Whether some of those in line cannot leave now, because they are being merged."""
-        return self._ready_items < len(self._in_line)
+    def is_ready(self) -> bool:
+        """Whether one of those in line is not being merged, and can leave."""
+        return len(self._in_line) > self._merging
 
     @property
     def room(self) -> int:
         """Entries that may be added before half of a bound is reached."""
-        if self._free_bytes * 2 <= self._max_bytes:
+        if self.bytes * 2 >= self._max_bytes:
             return 0
-        return max(0, self._free_items - self._max_items // 2)
+        free_items = self._line_max_items - len(self._in_line)
+        return max(0, free_items - self._max_items // 2)
 
     def due_at(self, flush_interval: float | None, is_wanted: bool) -> float | None:
         """Return when the next batch should leave, in seconds; None is not yet foreseen.
@@ -195,7 +195,7 @@ class BatchBuffer(Generic[T]):
             flush_interval: Seconds that an item waits for others; None leaves it to demand.
             is_wanted: Whether a flush or a stop waits for it.
         """
-        if not self._ready_items:
+        if not self._in_line:
             return None
         if is_wanted:
             return -math.inf
@@ -203,10 +203,7 @@ class BatchBuffer(Generic[T]):
             return None
         if self.holds_full_batch:
             return -math.inf
-        return self._find_first_ready().since + flush_interval
-
-    def _find_first_ready(self) -> Entry[T]:
-        return next(entry for entry in self._in_line if not entry.is_busy)
+        return self._in_line[0].since + flush_interval
 
     def has_unsettled(self, number: int) -> bool:
         """Whether an item among the first ``number`` accepted ones is still pending."""
@@ -216,42 +213,79 @@ class BatchBuffer(Generic[T]):
 
     # The way in
 
-    def find_lane(self, entry: Entry[T]) -> tuple[Lanes[T], Lane[T] | None]:
+    def find_lane(self, entry: Entry[T]) -> tuple[Lanes[T] | None, Lane[T] | None]:
         """Return the lanes among which the entry's would be, and the entry's.
 
         The one method that needs no lock, and is not to be called with one: the ``__eq__``
-        of the keys is the user's. What it found holds as long as :meth:`knows` says so.
+        of the keys is the user's.
         """
-        lanes = self._lanes.get(entry.key_hash, ())
-        for lane in lanes:
-            if are_equal(lane.key, entry.key):
+        lanes = self._lanes.get(entry.key_hash)
+        for lane in lanes or ():
+            if lane.key is entry.key or are_equal(lane.key, entry.key):
                 return lanes, lane
         return lanes, None
 
-    def knows(self, entry: Entry[T], lanes: Lanes[T]) -> bool:
-        """Whether ``lanes`` are still those among which the entry's would be."""
-        return self._lanes.get(entry.key_hash, ()) is lanes
+    def admit(
+        self,
+        entry: Entry[T],
+        lanes: Lanes[T] | None = None,
+        lane: Lane[T] | None = None,
+        is_stored: bool = False,
+    ) -> Verdict | None:
+        """Take the entry in, at the end of the line or behind what has its key.
 
-    def has_room_for(self, entry: Entry[T], lane: Lane[T] | None) -> bool:
-        """Whether the bounds let the entry in; one that is merged needs no extra room."""
-        if lane is not None and lane.entries and lane.entries[-1] not in self._in_flight:
-            return True
-        return self._free_items > 0 and entry.size <= self._free_bytes
+        Args:
+            entry: The entry.
+            lanes: What :meth:`find_lane` found, if the entry has a key.
+            lane: The same.
+            is_stored: Whether it comes from a store, and is taken in whatever the bounds say.
 
-    def admit(self, entry: Entry[T], lane: Lane[T] | None) -> None:
-        """Take the entry in, whatever the bounds say, behind what ``lane`` holds."""
-        self.accepted += 1
-        entry.number = entry.latest = self.accepted
-        self._free_items -= 1
-        self._free_bytes -= entry.size
+        Returns:
+            "changed" when the entry's lane is to be found anew; "full" when a bound leaves no
+            room; else the entry is in, and "begins_batch" when it is the first of a batch or
+            completes one, or "merge" when two are to be merged.
+        """
+        line = self._in_line
+        line_bytes = self._line_bytes + entry.size
+        has_room = is_stored or (
+            len(line) < self._line_max_items and line_bytes <= self._line_max_bytes
+        )
         if entry.key is not None:
+            if self._lanes.get(entry.key_hash) is not lanes:
+                return "changed"
+            if lane is not None and lane.entries:
+                return self._admit_behind(entry, lane, has_room)
+        if not has_room:
+            return "full"
+        entry.number = self.accepted = self.accepted + 1
+        if entry.key is not None:
+            entry.latest = entry.number
             entry.lane = lane or self._open_lane(entry)
             entry.lane.entries.append(entry)
-            if len(entry.lane.entries) > 1:
-                self._find_pair(entry.lane)
-                return
-        self._in_line.append(entry)
-        self._count_ready(entry, 1)
+        line.append(entry)
+        self._line_bytes = line_bytes
+        is_first = (len(line) - self._merging) % self._batch_size <= 1
+        return "begins_batch" if is_first or line_bytes >= self._max_batch_bytes else None
+
+    def _admit_behind(self, entry: Entry[T], lane: Lane[T], has_room: bool) -> Verdict | None:
+        """Take the entry in behind others; one that will be merged needs no room of its own."""
+        last = lane.entries[-1]
+        is_alone_in_flight = last.is_busy and not lane.is_merging
+        if is_alone_in_flight and not has_room:
+            return "full"
+        entry.number = entry.latest = self.accepted = self.accepted + 1
+        entry.lane = lane
+        if is_alone_in_flight or lane.is_merging:
+            lane.entries.append(entry)
+            self._occupy(entry)
+            return None
+        if not self._is_replacing:
+            self._begin_merge(last, entry)
+            return "merge"
+        # The older item goes with the new entry, and ends where its caller lets go of it.
+        last.item, entry.item = entry.item, last.item
+        self._join(last, entry, entry.size)
+        return None
 
     def redrive(self, entries: Iterable[Entry[T]], now: float) -> int:
         """Take dead entries back to the end of the line; return how many items these are.
@@ -262,91 +296,103 @@ class BatchBuffer(Generic[T]):
         reviving = [
             entry
             for entry in entries
-            if entry in self._dead and not (entry.lane and entry.lane.is_busy)
+            if entry in self._dead and (entry.key is None or not entry.lane.is_busy)
         ]
         for entry in reviving:
             del self._dead[entry]
             self.dead -= entry.count
             self._redrive_one(entry, now)
         for entry in reviving:
-            if entry.lane is not None:
+            if entry.key is not None:
                 self._find_pair(entry.lane)
         return sum(entry.count for entry in reviving)
 
     def _redrive_one(self, entry: Entry[T], now: float) -> None:
         entry.since = now
-        if entry.lane is not None:
+        if entry.key is not None:
+            entry.lane.dead -= 1
             others = entry.lane.entries
             # Dead letters come back in any order: either may be the newer one.
             place = sum(other.latest < entry.latest for other in others)
             others.insert(place, entry)
-            entry.lane.dead -= 1
             if place > 0:
                 return
             if len(others) > 1:
                 self._take_place(entry, others[1])
                 return
         self._in_line.append(entry)
-        self._count_ready(entry, 1)
+        self._line_bytes += entry.size
+        self._forget(entry)
 
     def _take_place(self, entry: Entry[T], other: Entry[T]) -> None:
         """Put ``entry`` into the line where the other one was, which is now behind it."""
         self._in_line[self._in_line.index(other)] = entry
-        self._count_ready(other, -1)
-        self._count_ready(entry, 1)
+        self._line_bytes += entry.size - other.size
+        self._forget(entry)
+        self._occupy(other)
         entry.since, entry.attempts = other.since, other.attempts
 
     # Merging
 
     def _find_pair(self, lane: Lane[T]) -> None:
-        """Note the first two neighbours of the lane that nobody is at, if there are any."""
+        """Begin to merge the first two of the lane that can be, if nobody merges there."""
         entries = lane.entries
-        for older, newer in pairwise(entries):
-            if not (older.is_busy or newer.is_busy):
-                self._count_ready_first(lane, older, -1)
-                older.is_busy = newer.is_busy = True
-                self.pairs.append(Pair(lane, older, newer))
-                return
+        first = 1 if entries[0] in self._in_flight else 0
+        if not lane.is_merging and len(entries) >= first + 2:
+            older, newer = entries[first], entries.pop(first + 1)
+            older.number = min(older.number, newer.number)
+            self._forget(newer)
+            self._begin_merge(older, newer)
 
-    def finish_merge(self, pair: Pair[T], item: T, size: int) -> None:
-        """Have the older one stand for both, as ``item`` of ``size`` bytes."""
-        lane, older, newer = pair.lane, pair.older, pair.newer
-        self._free_items += 1
-        self._free_bytes += older.size + newer.size - size
-        older.item, older.size = item, size
-        older.count += newer.count
-        older.number = min(older.number, newer.number)
-        older.latest = newer.latest
-        lane.entries.remove(newer)
-        older.is_busy = False
-        self._count_ready_first(lane, older, 1)
-        self._find_pair(lane)
+    def _begin_merge(self, older: Entry[T], newer: Entry[T]) -> None:
+        older.is_busy = older.lane.is_merging = True
+        self._merging += older.lane.entries[0] is older
+        self.merges.append((older, newer))
 
-    def cancel_merge(self, pair: Pair[T]) -> None:
+    def _end_merge(self, older: Entry[T]) -> None:
+        older.is_busy = older.lane.is_merging = False
+        self._merging -= older.lane.entries[0] is older
+
+    def cancel_merge(self, older: Entry[T], newer: Entry[T]) -> None:
         """Leave the two as they are: they are sent one after the other."""
-        pair.older.is_busy = pair.newer.is_busy = False
-        self._count_ready_first(pair.lane, pair.older, 1)
+        self._end_merge(older)
+        entries = older.lane.entries
+        entries.insert(entries.index(older) + 1, newer)
+        self._occupy(newer)
 
-    def _count_ready_first(self, lane: Lane[T], entry: Entry[T], sign: int) -> None:
-        """Count an entry that begins or ends to be merged, if it is the one in line."""
-        if lane.entries[0] is entry:
-            self._count_ready(entry, sign)
+    def finish_merge(self, older: Entry[T], newer: Entry[T], item: T, size: int) -> bool:
+        """Have the older one stand for both, as ``item`` of ``size`` bytes.
 
-    def _count_ready(self, entry: Entry[T], sign: int) -> None:
-        self._ready_items += sign
-        self._ready_bytes += sign * entry.size
+        Returns:
+            Whether the line fills a batch by bytes.
+        """
+        self._end_merge(older)
+        older.item = item
+        self._join(older, newer, size)
+        if len(older.lane.entries) > 1:
+            self._find_pair(older.lane)
+        return self._line_bytes >= self._max_batch_bytes
+
+    def _join(self, older: Entry[T], newer: Entry[T], size: int) -> None:
+        """Have the older one count for both, with ``size`` bytes."""
+        if older.lane.entries[0] is older:
+            self._line_bytes += size - older.size
+        else:
+            self._line_max_bytes -= size - older.size
+        older.size = size
+        older.count += newer.count
+        older.latest = newer.latest
 
     # The way out
 
     def drop_oldest(self) -> Entry[T] | None:
         """Drop the first in line that no thread is merging, and return it; None if none is left."""
-        if not self._ready_items:
+        entry = next((entry for entry in self._in_line if not entry.is_busy), None)
+        if entry is None:
             return None
-        entry = self._find_first_ready()
         self._in_line.remove(entry)
-        self._count_ready(entry, -1)
+        self._line_bytes -= entry.size
         self.dropped += entry.count
-        self._forget(entry)
         self._leave_lane(entry)
         return entry
 
@@ -378,7 +424,8 @@ class BatchBuffer(Generic[T]):
     def _launch(self, entry: Entry[T]) -> None:
         entry.attempts += 1
         entry.is_busy = True
-        self._count_ready(entry, -1)
+        self._line_bytes -= entry.size
+        self._occupy(entry)
         self._in_flight.add(entry)
         self.in_flight += entry.count
 
@@ -403,7 +450,7 @@ class BatchBuffer(Generic[T]):
             self.in_flight -= entry.count
         for entry in reversed(again):
             self._line_up_first(entry)
-            if entry.lane is not None:
+            if entry.key is not None:
                 self._find_pair(entry.lane)  # The last write wins.
         for entry in leaving:
             if entry in given_up:
@@ -417,14 +464,14 @@ class BatchBuffer(Generic[T]):
     def _bury(self, entry: Entry[T]) -> None:
         self.dead += entry.count
         self._dead[entry] = None
-        if entry.lane is not None:
+        if entry.key is not None:
             entry.lane.dead += 1
 
     def _leave_lane(self, entry: Entry[T]) -> None:
         """Let the next one with its key into the line, in place of one that is not pending."""
-        lane = entry.lane
-        if lane is None:
+        if entry.key is None:
             return
+        lane = entry.lane
         lane.entries.remove(entry)
         if lane.entries:
             self._line_up_first(lane.entries[0])
@@ -433,8 +480,9 @@ class BatchBuffer(Generic[T]):
 
     def _line_up_first(self, entry: Entry[T]) -> None:
         self._in_line.appendleft(entry)
-        if not entry.is_busy:
-            self._count_ready(entry, 1)
+        self._line_bytes += entry.size
+        self._forget(entry)
+        self._merging += entry.is_busy
 
     def _open_lane(self, entry: Entry[T]) -> Lane[T]:
         lane: Lane[T] = Lane(entry.key)
@@ -448,10 +496,15 @@ class BatchBuffer(Generic[T]):
         else:
             del self._lanes[key_hash]
 
+    def _occupy(self, entry: Entry[T]) -> None:
+        """Take the room of an entry beside the line."""
+        self._line_max_items -= 1
+        self._line_max_bytes -= entry.size
+
     def _forget(self, entry: Entry[T]) -> None:
-        """Give back the room of an entry."""
-        self._free_items += 1
-        self._free_bytes += entry.size
+        """Give back the room of an entry beside the line."""
+        self._line_max_items += 1
+        self._line_max_bytes += entry.size
 
 
 def are_equal(one: object, other: object) -> bool:

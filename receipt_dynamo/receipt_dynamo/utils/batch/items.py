@@ -44,11 +44,11 @@ class ItemRules(Generic[T]):
         report: Callable[[Exception], object],
     ) -> None:
         check_callable(**given(size_of=size_of, key_of=key_of, merge=merge, source=source))
-        self._measure = _has_no_size if size_of is None else _make_measure(size_of)
+        self._size_of = size_of
         self._merge = merge
         self._source = source
         self._report = report
-        self.make_entry = _make_entry_maker(self._measure, key_of, clock)
+        self.make_entry = _make_entry_maker(size_of, key_of, clock)
 
     def merge(self, older: T, newer: T, size: int) -> tuple[T, int]:
         """Return what is sent for both, and its size; ``size`` is that of the newer one."""
@@ -56,7 +56,7 @@ class ItemRules(Generic[T]):
             return newer, size
         try:
             merged = self._merge(older, newer)
-            return merged, self._measure(merged)
+            return merged, 0 if self._size_of is None else _check_size(self._size_of(merged))
         except Exception as error:  # noqa: BLE001 - it must not stop a worker
             self._report(error)
             return newer, size
@@ -68,37 +68,34 @@ class ItemRules(Generic[T]):
         return [self.make_entry(item) for item in self._source(room)]
 
 
-def _has_no_size(_: object) -> int:
-    return 0
-
-
-def _make_measure(size_of: Callable[[T], int]) -> Callable[[T], int]:
-    def measure(item: T) -> int:
-        size = size_of(item)
-        # Here, in its caller, and not later in a worker, under the lock.
-        if type(size) is not int or size < 0:
-            raise ValueError(
-                f"size_of returned {size!r} of type {type(size).__name__}; "
-                "accepted are whole numbers of 0 or more"
-            )
-        return size
-
-    return measure
-
-
 def _make_entry_maker(
-    measure: Callable[[T], int],
+    size_of: Callable[[T], int] | None,
     key_of: Callable[[T], Hashable] | None,
     clock: Callable[[], float],
 ) -> Callable[[T], Entry[T]]:
-    # Not a method: the attributes that it would look up cost a tenth of add_item.
-    if key_of is None:
-        return lambda item: Entry(item, measure(item), clock())
-
+    # One function, and no __init__: each call in it would cost a tenth of add_item.
     def make_entry(item: T) -> Entry[T]:
-        size, key = measure(item), key_of(item)
-        if key is None:
-            return Entry(item, size, clock())
-        return Entry(item, size, clock(), key, hash(key))
+        entry: Entry[T] = Entry()
+        entry.item = item
+        size = 0 if size_of is None else size_of(item)
+        entry.size = size if type(size) is int and size >= 0 else _check_size(size)
+        entry.key = key = None if key_of is None else key_of(item)
+        if key is not None:
+            entry.key_hash = hash(key)
+        entry.count = 1
+        entry.attempts = 0
+        entry.is_busy = False
+        entry.since = clock()
+        return entry
 
     return make_entry
+
+
+def _check_size(size: int) -> int:
+    # Here, in its caller, and not later in a worker, under the lock.
+    if type(size) is not int or size < 0:
+        raise ValueError(
+            f"size_of returned {size!r} of type {type(size).__name__}; "
+            "accepted are whole numbers of 0 or more"
+        )
+    return size
