@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,9 +27,9 @@ BODY = """
 import resource, time
 from pathlib import Path
 from receipt_dynamo.data.journal import file as journal_file
-from receipt_dynamo.data.delivery import record_store
+from receipt_dynamo.data.delivery import chores
 
-record_store.RETRY_DELAY = 0.05  # Not the 30 s that a test cannot wait for.
+chores.RETRY_DELAY = 0.05  # Not the 30 s that a test cannot wait for.
 journals = Path(os.environ["AI_USAGE_JOURNAL_DIR"])
 degraded = []
 
@@ -203,6 +207,84 @@ def test_on_a_full_mount_records_go_to_memory_until_there_is_room(
     check_what_was_said(lines, "cannot write the journal: ")
     assert len([line for line in lines if "is on a RAM disk" in line]) == 1
     assert read_ids(table) == name_ids(range(end))
+
+
+OUTAGE = """
+client = open_client(circuit_breaker_threshold=1, circuit_breaker_timeout=3600.0)
+put(client, 10)
+repair = fill_the_disk()
+put(client, 644, first=10)
+stats = client.get_stats()
+assert (stats.pending, stats.undurable, stats.durability) == (654, 644, "memory"), stats
+"""
+NOBODY = "http://127.0.0.1:9"
+
+
+def test_what_was_in_memory_is_on_disk_once_that_works_again_though_nobody_puts_any_more(
+    make_program: Callable[..., Program], table: DynamoClient
+) -> None:
+    """644 records were lost here, in an outage that outlived the process."""
+    wait_and_die = """
+repair()
+while client.get_stats().undurable:
+    time.sleep(0.01)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = make_program(BODY + OUTAGE + wait_and_die, NOBODY).run()
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    check_what_was_said(done.stderr.splitlines(), "cannot write the journal: ")
+    assert count_rows() == 654
+
+
+def test_who_ends_in_an_outage_leaves_what_was_in_memory_on_a_disk_that_works_by_then(
+    make_program: Callable[..., Program], table: DynamoClient
+) -> None:
+    # Not even a retry has been due.
+    end = "chores.RETRY_DELAY = 3600.0\n" + OUTAGE + "repair()\nprint(client.close(timeout=0.0))\n"
+    done = make_program(BODY + end, NOBODY).run()
+    assert done.returncode == 0, done.stderr
+    assert "pending=654, on_disk=654, lost=0" in done.stdout
+    assert count_rows() == 654
+
+
+def test_a_process_that_is_killed_while_it_writes_down_leaves_each_record_once_and_in_order(
+    make_program: Callable[..., Program], table: DynamoClient
+) -> None:
+    die_in_the_middle = """
+from receipt_dynamo.data.delivery import record_store
+from receipt_dynamo.data.journal.journal import Journal
+record_store.WRITTEN_AT_ONCE = 10_000
+restore, times = Journal.restore, []
+
+def restore_and_die(self, rows):
+    times.append(1)
+    if len(times) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    restore(self, rows)
+
+Journal.restore = restore_and_die
+repair()
+time.sleep(60)
+"""
+    done = make_program(BODY + OUTAGE + die_in_the_middle, NOBODY).run()
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    ids = read_journal()
+    assert 10 < len(ids) < 654
+    assert ids == name_ids(range(len(ids)))
+
+
+def read_journal() -> list[str]:
+    """Return the ids of the records on disk, in their order."""
+    (path,) = Path(os.environ["AI_USAGE_JOURNAL_DIR"]).glob("*.db")
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT item FROM records ORDER BY seq").fetchall()
+    return [json.loads(item)["requestId"]["S"] for (item,) in rows]
+
+
+def count_rows() -> int:
+    ids = read_journal()
+    assert ids == name_ids(range(len(ids)))
+    return len(ids)
 
 
 def test_a_directory_on_a_disk_of_memory_is_warned_of(

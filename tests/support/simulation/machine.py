@@ -99,7 +99,8 @@ def run_due(queue: BatchQueue[Any]) -> bool:
 def run_for(delivery: Delivery, host: SimulatedHost, seconds: float) -> None:
     """Do what the workers do in so many seconds."""
     end = host.now + seconds
-    queues: list[BatchQueue[Any]] = [delivery._chores.looks, delivery._chores.disk, delivery._queue]
+    chores = delivery._chores
+    queues: list[BatchQueue[Any]] = [chores.looks, chores.disk, chores.recovery, delivery._queue]
     while True:
         while any(run_due(queue) for queue in queues):
             pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from receipt_dynamo.data.delivery.ages import PendingAges, RowAges
 from receipt_dynamo.data.delivery.reports import Watch
@@ -107,6 +107,7 @@ class Backlog:
         bytes: What they take, roughly.
         watches: Who wants to know of a row that is not in memory, by its number.
         handed_out: The number of the last row that was handed out or kept in memory.
+        kept: The numbers of later rows whose records are in memory all the same.
     """
 
     def __init__(
@@ -127,6 +128,7 @@ class Backlog:
         self.bytes = counts.bytes
         self.watches: dict[int, Watch] = {}
         self.handed_out: int | None = None
+        self.kept: set[int] = set()
         self._row_ages = RowAges(ages)
         self._row_ages.enter(counts.pending, since=since)
         # Of dead letters that came back, by their new numbers.
@@ -138,6 +140,19 @@ class Backlog:
         record.backlog = self
         self.rows += 1
         self.bytes += record.size + ROW_OVERHEAD
+
+    def append_all(self, records: Sequence[PendingRecord]) -> None:
+        """Commit records that were in memory only, and stay there; all of them or none."""
+        seqs = self.journal.append_all([record.body for record in records])
+        for seq, record in zip(seqs, records, strict=True):
+            record.seq = record.order = seq
+            record.backlog = self  # Last: whoever compares two records in between finds none.
+            if self.on_disk:
+                self.kept.add(seq)
+            else:
+                self.handed_out = seq
+        self.rows += len(records)
+        self.bytes += sum(record.size + ROW_OVERHEAD for record in records)
 
     def leave_on_disk(self, record: PendingRecord) -> None:
         """Count the record just appended as not in memory."""
@@ -171,6 +186,10 @@ class Backlog:
         damaged: list[JournalRow] = []
         for row in rows:
             if self.handed_out is not None and row.seq <= self.handed_out:
+                continue
+            if row.seq in self.kept:
+                self.kept.discard(row.seq)
+                self.handed_out = row.seq
                 continue
             since = self._row_ages.take(row.seq)
             key = find_key(row.item) if row.is_whole else None
@@ -217,6 +236,7 @@ class Backlog:
         """Count these rows as deleted."""
         self.rows -= len(records)
         self.bytes -= sum(record.size + ROW_OVERHEAD for record in records)
+        self.kept.difference_update(record.seq for record in records)
         if self._orders:
             for record in records:
                 self._orders.pop(record.seq, None)

@@ -14,6 +14,10 @@ _LONGEST_LOOK_DELAY: Final = 60.0
 """Seconds between two tries to prove which table it is."""
 
 
+RETRY_DELAY: Final = 30.0
+"""Seconds until a journal that could not be made or written is tried again, at most."""
+
+
 class Chore(Enum):
     """Work in the background, which no caller waits for."""
 
@@ -23,6 +27,8 @@ class Chore(Enum):
     """Copy the journal's write-ahead log."""
     PULL = auto()
     """Load records from disk into the queue, when no batch is under way that would."""
+    REGAIN = auto()
+    """Write into the journal what is in memory only, once the disk works again."""
     LOOK = auto()
     """Find and adopt the journals of dead processes."""
 
@@ -37,6 +43,7 @@ class Chores:
 
     Attributes:
         disk: The queue of the short chores.
+        recovery: The queue of :attr:`Chore.REGAIN`, which waits for the disk.
         looks: The queue of :attr:`Chore.LOOK`, which waits for DynamoDB.
     """
 
@@ -44,6 +51,15 @@ class Chores:
         self._work = work
         self.disk: BatchQueue[Chore] = BatchQueue(
             self._do, flush_interval=0.0, key_of=_itself, name=f"{name}-journal", host=host
+        )
+        self.recovery: BatchQueue[Chore] = BatchQueue(
+            self._do,
+            flush_interval=0.0,
+            key_of=_itself,
+            retry_base_delay=RETRY_DELAY,
+            retry_max_delay=RETRY_DELAY,
+            name=f"{name}-recovery",
+            host=host,
         )
         self.looks: BatchQueue[Chore] = BatchQueue(
             self._do,
@@ -57,11 +73,12 @@ class Chores:
 
     def is_inside(self) -> bool:
         """Return whether the calling thread was interrupted in here."""
-        return self.disk.is_inside() or self.looks.is_inside()
+        return any(queue.is_inside() for queue in (self.disk, self.recovery, self.looks))
 
     def ask(self, chore: Chore) -> None:
         """Have ``chore`` done soon, in the background."""
-        (self.looks if chore is Chore.LOOK else self.disk).add_item(chore)
+        queues = {Chore.LOOK: self.looks, Chore.REGAIN: self.recovery}
+        queues.get(chore, self.disk).add_item(chore)
 
     def _do(self, chores: list[Chore]) -> FlushResult[Chore]:
         return FlushResult([chore for chore in chores if not self._work[chore]()])

@@ -109,6 +109,7 @@ class Delivery:
             Chore.CATCH_UP: self._catch_up,
             Chore.CHECKPOINT: self._checkpoint,
             Chore.PULL: self._pull,
+            Chore.REGAIN: self._regain,
             Chore.LOOK: self._look,
         }
         return Chores(work, name=self._name, host=self._host)
@@ -219,6 +220,9 @@ class Delivery:
         self._store.checkpoint()
         return True
 
+    def _regain(self) -> bool:
+        return self._store.regain()
+
     def _pull(self) -> bool:
         return self._queue.pull() > 0 or not self._needs_pull()
 
@@ -307,6 +311,7 @@ class Delivery:
         self._queue.pull()
         self._queue.stop(left())
         self._chores.disk.stop(left())
+        self._chores.recovery.stop(0.0)  # The store tries it once more.
         return self._end()
 
     def _end(self) -> CloseReport:

@@ -47,8 +47,8 @@ outside takes them for pending."""
 MAX_ADOPTED: Final = 32
 """Journals of dead processes that one process delivers at a time; six open files each."""
 
-RETRY_DELAY: Final = 30.0
-"""Seconds before a journal that could not be made or written is tried again."""
+WRITTEN_AT_ONCE: Final = 1024 * 1024
+"""Bytes of records in memory that go into the journal in one commit, while callers wait."""
 
 DAMAGED: Final = "damaged on disk: its bytes are not those that were accepted"
 """The reason of a dead letter that DynamoDB has never seen."""
@@ -58,7 +58,7 @@ class RecordStore:
     """This process's journal, made with the first record, adopted ones, and the accounts.
 
     Thread-safe. When the journal cannot be written, records go to memory only: loudly,
-    counted, and until it can be written again.
+    counted, and until it can be written again; then it takes what is in memory, too.
 
     Args:
         directory: Where journals are; None keeps everything in memory, by choice.
@@ -72,7 +72,8 @@ class RecordStore:
     Attributes:
         ledger: The accounts; they are changed in here only.
         is_degraded: Whether new records are in memory only although a journal is wanted.
-        undurable: Records that are in memory only although a journal was wanted.
+        undurable: Records that were in memory only although a journal was wanted, without those
+            that the journal has taken since.
         set_aside: Damaged journals that were moved out of the way.
     """
 
@@ -112,7 +113,7 @@ class RecordStore:
         self._settled: list[PendingRecord] = []
         self._next_delete = 0.0
         self.is_degraded = False
-        self._try_again_at = 0.0
+        self._in_memory: dict[PendingRecord, None] = {}  # Undurable, in order of acceptance.
         self._news: Exception | str | None = None
         self.undurable = self.set_aside = 0
 
@@ -174,6 +175,7 @@ class RecordStore:
             own = self._own
         if self._news is not None:
             self._report_trouble()
+            self._ask(Chore.REGAIN)
         if own is not None:
             self._ask_for_chores(own)
         return refusal
@@ -202,12 +204,13 @@ class RecordStore:
         self.ledger.count(accepted=1)
         if self._directory is not None:
             self.undurable += 1
+            self._in_memory[record] = None
         return None
 
     def _find_own(self, directory: JournalDirectory) -> Backlog | None:
         """Return this process's journal, making it if need be; None while it cannot be."""
-        if self.is_degraded and self._clock() < self._try_again_at:
-            return None
+        if self.is_degraded:
+            return None  # It is tried in the background: a disk that hangs must not stop a caller.
         if self._own is None:
             try:
                 self._own = Backlog(directory.create(self._target, sync=self._sync), self._ages)
@@ -222,19 +225,82 @@ class RecordStore:
             own.append(record)
         except (OSError, sqlite3.Error, JournalError) as error:
             self._degrade(error)
-            own.journal.want_checkpoint()
             return False
-        if self.is_degraded:
-            self.is_degraded = False
-            self._news = (
-                f"the journal is written again; so far {self.undurable} records were in memory only"
-            )
         return True
 
     def _degrade(self, error: Exception) -> None:
-        """Have records go to memory only for a while."""
+        """Have records go to memory only, until :meth:`regain` succeeds."""
         self.is_degraded, self._news = True, error
-        self._try_again_at = self._clock() + RETRY_DELAY
+        if self._own is not None:
+            self._own.journal.want_checkpoint()
+
+    def regain(self) -> bool:
+        """Write into the journal what is in memory only, in the order in which it was accepted.
+
+        Until all of it is there, new records go to memory too, so as not to overtake it. The
+        records stay in the queue as well. When the process is killed meanwhile, the journal
+        has a part of them, each once.
+
+        Returns:
+            False when the disk still fails.
+        """
+        if self._directory is None or not (self.is_degraded or self._in_memory):
+            return True
+        try:
+            own = self._own or self._begin_own(self._directory)
+            own.journal.prove_writable()
+            is_done = self._write_down(own)
+        except (OSError, sqlite3.Error, JournalError) as error:
+            with self._lock:
+                self._degrade(error)
+            is_done = False
+        self._report_trouble()
+        if self._own is not None:
+            self._ask_for_chores(self._own)
+        return is_done
+
+    def _begin_own(self, directory: JournalDirectory) -> Backlog:
+        held = directory.create(
+            self._target, sync=self._sync
+        )  # Without the lock: it may take long.
+        with self._lock:
+            if self._own is None and not self._is_closed:
+                self._own = Backlog(held, self._ages)
+                self._stamp(self._own)
+                return self._own
+        held.close()
+        raise JournalError("another one was begun meanwhile")
+
+    def _write_down(self, own: Backlog) -> bool:
+        written = 0
+        while True:
+            with self._lock:
+                if own is not self._own:
+                    return False  # Somebody moved or damaged it.
+                records = self._next_in_memory()
+                if not records:
+                    if self.is_degraded:
+                        self._news = (
+                            f"the journal is written again; {written} records that were in "
+                            "memory only are in it now"
+                        )
+                    self.is_degraded = False
+                    return True
+                own.append_all(records)
+                for record in records:
+                    del self._in_memory[record]
+                written += len(records)
+                self.undurable -= len(records)
+
+    def _next_in_memory(self) -> list[PendingRecord]:
+        chosen: list[PendingRecord] = []
+        room = WRITTEN_AT_ONCE
+        for record in self._in_memory:
+            if room < 0:
+                break
+            room -= record.size + ROW_OVERHEAD
+            chosen.append(record)
+        return chosen
 
     def _report_trouble(self) -> None:
         """Say why records are in memory only, or no more."""
@@ -308,7 +374,7 @@ class RecordStore:
                 self._bury_damaged(backlog, row)
             if records:
                 return records
-            if not damaged:
+            if not rows:
                 self._give_up_missing(backlog)
                 return []
 
@@ -359,6 +425,8 @@ class RecordStore:
             self._stop_ages(records)
             if not self._settled:
                 self._next_delete = self._clock() + LATEST_DELETE
+            for record in records if self._in_memory else ():
+                self._in_memory.pop(record, None)
             self._settled += [
                 record
                 for record in records
@@ -559,6 +627,7 @@ class RecordStore:
             How many pending records the journals hold.
         """
         self.delete_settled()
+        self.regain()  # The disk may work again by now.
         with self._lock:
             self._is_closed = True
             backlogs = self._backlogs()
@@ -608,7 +677,7 @@ class RecordStore:
 
     def _rescue(self, directory: JournalDirectory, backlog: Backlog) -> HeldJournal | None:
         try:
-            return directory.rescue(backlog.journal.path, backlog.handed_out)
+            return directory.rescue(backlog.journal.path, backlog.handed_out, backlog.kept)
         except (OSError, sqlite3.Error, JournalError) as error:
             self._warn("rescue what is whole in", error)
         with suppress(OSError):

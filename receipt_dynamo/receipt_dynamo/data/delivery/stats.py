@@ -36,7 +36,7 @@ class DeliveryStats:
         durability: What new records get: "journal", "journal-sync" or "memory", the last
             also while the journal cannot be written.
         undurable: Records in memory only although a journal is wanted: it could not be written
-            when they were accepted, or somebody deleted it.
+            when they were accepted, and has not taken them since, or somebody deleted it.
         set_aside: Damaged journals that were moved out of the way, this process's own or others'.
         throttled: How often a record came back because DynamoDB was short of capacity.
         throttle_reasons: The same by DynamoDB's reason; a request may give several.

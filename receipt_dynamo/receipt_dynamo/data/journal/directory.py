@@ -11,7 +11,7 @@ import os
 import secrets
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,7 +232,9 @@ class JournalDirectory:
         """
         return find_holder(_lock_path(path))
 
-    def rescue(self, path: Path, after: int | None = None) -> HeldJournal | None:
+    def rescue(
+        self, path: Path, after: int | None = None, without: Collection[int] = ()
+    ) -> HeldJournal | None:
         """Set a damaged journal aside, and make another one of the records that are whole in it.
 
         They are in both when the process is killed in between, and are sent twice then, under
@@ -241,6 +243,7 @@ class JournalDirectory:
         Args:
             path: The damaged one; no other process uses it.
             after: Of pending records, only those whose number is above it; by default all.
+            without: The numbers of others that are not wanted.
 
         Returns:
             The other one, or None if no such record is left, or if even the table is unknown.
@@ -254,18 +257,20 @@ class JournalDirectory:
         remains = open_remains(path)
         if remains is not None:
             with closing(remains):
-                rescued = self._copy(remains, after)
+                rescued = self._copy(remains, after, without)
         self.set_aside(path)
         return rescued
 
-    def _copy(self, remains: Journal, after: int | None) -> HeldJournal | None:
+    def _copy(
+        self, remains: Journal, after: int | None, without: Collection[int]
+    ) -> HeldJournal | None:
         notes = read_notes(remains)
         if not notes:
             return None
         copy = self._create(remains.path.name.partition("-")[0], notes, sync=False)
         try:
             for pending in iterate_whole(remains.read_pending, after):
-                copy.journal.restore(pending)
+                copy.journal.restore([row for row in pending if row.seq not in without])
             for dead in iterate_whole(remains.read_dead):
                 copy.journal.restore(dead)
             copy.counts = copy.journal.count()

@@ -8,6 +8,7 @@ checks the structure of its pages, not what they hold.
 from __future__ import annotations
 
 import ctypes
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -198,6 +199,19 @@ class Journal:
             self._last_seq = seq
         return seq
 
+    def append_all(self, items: Sequence[bytes]) -> range:
+        """Commit records together; return their numbers.
+
+        Raises:
+            sqlite3.Error: They could not be written; none is.
+        """
+        with self._lock:
+            seqs = range(self._last_seq + 1, self._last_seq + 1 + len(items))
+            self.restore(
+                [JournalRow(seq, item, True) for seq, item in zip(seqs, items, strict=True)]
+            )
+        return seqs
+
     def restore(self, rows: Sequence[JournalRow]) -> None:
         """Take over whole rows of another journal as they are, under their numbers.
 
@@ -206,6 +220,7 @@ class Journal:
         """
         sql = "INSERT INTO records (seq, item, reason, attempts, mark) VALUES (?, ?, ?, ?, ?)"
         with self._lock, self._writer:
+            self._end_snapshot()
             run(self._writer, "BEGIN")
             self._writer.executemany(sql, map(_to_columns, rows))
             self._last_seq = max([self._last_seq, *(row.seq for row in rows)])
@@ -318,6 +333,14 @@ class Journal:
         """Write down something of the table that the records are for."""
         for name, value in values:
             self._change("INSERT OR REPLACE INTO target (name, value) VALUES (?, ?)", (name, value))
+
+    def prove_writable(self) -> None:
+        """Commit something that changes nothing.
+
+        Raises:
+            sqlite3.Error: It cannot be written.
+        """
+        self.write_notes([("process", str(os.getpid()))])
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Read on a separate connection: a long read must not stop a caller's commit."""

@@ -26,9 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from receipt_dynamo import CircuitBreakerState, DeliveryEvent, DeliveryEventKind, DeliveryStats
 from receipt_dynamo.data.delivery import record_store
 from receipt_dynamo.data.delivery.adoption import INTERVAL
+from receipt_dynamo.data.delivery.chores import RETRY_DELAY
 from receipt_dynamo.data.delivery.delivery import Delivery
 from receipt_dynamo.data.delivery.pacing import FLOOR, STEP
-from receipt_dynamo.data.delivery.record_store import RETRY_DELAY
 from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.data.delivery.sender import PROBE_RECORDS
 from receipt_dynamo.data.delivery.settings import DeliverySettings
@@ -364,10 +364,10 @@ class DeliveryAgainstModel(RuleBasedStateMachine):
         raise CrashError
 
     def deny(self, *actions: int) -> None:
+        if INSERT in self.denied or INSERT in actions:
+            self.last_trouble = self.host.now
         self.simulation.disk.deny(*actions)
         self.life.met_trouble = self.life.met_trouble or bool(actions)
-        if INSERT in actions:
-            self.last_trouble = self.host.now
 
     # ------------------------------------------------------------------ what the model knows
 
@@ -499,7 +499,7 @@ class DeliveryAgainstModel(RuleBasedStateMachine):
         self.table.heal()
         self.meanwhile.clear()
         self.deny()
-        self.host.now += max(RETRY_DELAY, INTERVAL)
+        run_for(self.life.delivery, self.host, max(RETRY_DELAY, INTERVAL))
         for _ in range(20):
             is_accepted = self.put_one(None, None)
             is_done = self.life.delivery.flush(1_000.0)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from receipt_dynamo.data.delivery.backlog import PendingRecord
+from receipt_dynamo.data.delivery import record_store
+from receipt_dynamo.data.delivery.backlog import Backlog, PendingRecord
 from receipt_dynamo.data.delivery.chores import Chore
 from receipt_dynamo.data.delivery.events import DeliveryEvent, DeliveryEventKind, EventHub
 from receipt_dynamo.data.delivery.record_store import (
@@ -19,7 +21,6 @@ from receipt_dynamo.data.delivery.record_store import (
     DELETES_AT_ONCE,
     LATEST_DELETE,
     MAX_ADOPTED,
-    RETRY_DELAY,
     RecordStore,
 )
 from receipt_dynamo.data.delivery.reports import Fate, Reports, Watch
@@ -108,6 +109,28 @@ class Bench:
         for path in self.directory.list():
             with closing(sqlite3.connect(path)) as connection, connection:
                 connection.execute(sql)
+
+    def read_rows(self) -> list[int]:
+        """Return the records that are on disk, by number, in their order."""
+        (path,) = self.directory.list()
+        with closing(sqlite3.connect(path)) as connection:
+            rows = connection.execute("SELECT item FROM records ORDER BY seq").fetchall()
+        return [int(json.loads(item)["SK"]["S"]) for (item,) in rows]
+
+    def fail_writes(self) -> None:
+        """Have the disk refuse whatever is inserted."""
+        refused = sqlite3.SQLITE_INSERT
+        self._authorize(
+            lambda action, *_: sqlite3.SQLITE_DENY if action == refused else sqlite3.SQLITE_OK
+        )
+
+    def allow_writes(self) -> None:
+        self._authorize(lambda *_: sqlite3.SQLITE_OK)
+
+    def _authorize(self, authorize: Callable[..., int]) -> None:
+        for backlog in self.store._backlogs():
+            backlog.journal._end_snapshot()
+            backlog.journal._writer.set_authorizer(authorize)
 
     def count(self) -> JournalCounts:
         (path,) = self.directory.list()
@@ -367,26 +390,148 @@ def test_a_journal_that_cannot_be_made_is_said_and_counted_and_tried_again(
     assert bench.accept(make_record(1)) == "memory"
     assert (bench.store.is_degraded, bench.store.undurable) == (True, 1)
     assert len(bench.heard.degraded) == 1
+    assert bench.chores == [Chore.REGAIN]
+    assert not bench.store.regain()
     in_the_way.unlink()
-    bench.now = RETRY_DELAY - 1
     assert bench.accept(make_record(2)) == "memory"
-    assert (bench.store.undurable, len(bench.heard.degraded)) == (2, 1)
-    bench.now = RETRY_DELAY
+    assert (bench.store.undurable, len(bench.heard.degraded)) == (2, 2)
+    assert bench.store.regain()
+    assert (bench.store.is_degraded, bench.store.undurable) == (False, 0)
     assert bench.accept(make_record(3)) == "journal"
-    assert (bench.store.is_degraded, bench.store.undurable) == (False, 2)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 2
     assert "cannot make the journal" in said[0]
-    assert said[1] == "the journal is written again; so far 2 records were in memory only"
+    assert said[1] == (
+        "the journal is written again; 2 records that were in memory only are in it now"
+    )
+    assert bench.read_rows() == [1, 2, 3]
+    assert bench.store.regain()
+    assert bench.read_rows() == [1, 2, 3]
+
+
+def test_what_was_in_memory_is_in_the_journal_in_the_order_in_which_it_was_accepted(
+    bench: Bench, open_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And before what comes in while it is written, in several commits."""
+    monkeypatch.setattr(record_store, "WRITTEN_AT_ONCE", 0)
+    in_the_way = block(bench)
+    for number in range(1, 6):
+        bench.accept(make_record(number))
+    in_the_way.unlink()
+    append_all = Backlog.append_all
+
+    def append_and_accept(self: Backlog, records: Sequence[PendingRecord]) -> None:
+        append_all(self, records)
+        if len(bench.queue) < 8:
+            assert bench.accept(make_record(len(bench.queue) + 1)) == "memory"
+
+    monkeypatch.setattr(Backlog, "append_all", append_and_accept)
+    assert bench.store.regain()
+    assert bench.store.undurable == 0
+    assert bench.accept(make_record(9)) == "journal"
+    assert bench.read_rows() == list(range(1, 10))
+    assert bench.store.take(99) == []  # They are in the queue.
+    bench.store.settle(bench.queue[:4], Fate.DROPPED)
+    assert bench.read_rows() == [5, 6, 7, 8, 9]
+    assert bench.store.close() == 5
+    later = open_bench(bench.directory.path)
+    later.adopt(*later.directory.list())
+    assert numbers(later.store.take(99)) == [5, 6, 7, 8, 9]
+
+
+def test_what_was_settled_while_the_disk_was_bad_is_not_written(bench: Bench) -> None:
+    in_the_way = block(bench)
+    for number in range(1, 4):
+        bench.accept(make_record(number))
+    bench.store.settle(bench.queue[:2], Fate.DELIVERED)
+    in_the_way.unlink()
+    assert bench.store.regain()
+    assert bench.read_rows() == [3]
+    assert bench.store.undurable == 2  # Those were never on disk.
+
+
+def test_what_comes_from_memory_is_not_handed_out_beside_others_that_are_on_disk_only(
+    bench: Bench,
+) -> None:
+    bench.accept(make_record(1))
+    bench.accept(make_record(2), spill=True)
+    bench.accept(make_record(3), spill=True)
+    bench.fail_writes()
+    for number in (4, 5):
+        assert bench.accept(make_record(number)) == "memory"
+    assert not bench.store.regain()
+    bench.allow_writes()
+    assert bench.store.regain()
+    bench.accept(make_record(6), spill=True)
+    assert (bench.read_rows(), bench.store.on_disk) == ([1, 2, 3, 4, 5, 6], 3)
+    assert numbers(bench.store.take(1)) == [2]
+    assert numbers(bench.store.take(1)) == [3]
+    assert numbers(bench.store.take(1)) == [6]
+    assert bench.store.take(9) == []
+    assert bench.heard.dead == []
+    bench.store.settle(bench.queue, Fate.DROPPED)
+    assert bench.read_rows() == [2, 3, 6]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be moved there")
+def test_what_comes_from_memory_is_not_rescued_from_a_damaged_journal_a_second_time(
+    bench: Bench,
+) -> None:
+    for number in range(400):
+        bench.accept(make_record(number), spill=True)
+    bench.fail_writes()
+    bench.accept(make_record(400))
+    bench.allow_writes()
+    assert bench.store.regain()
+    (path,) = bench.directory.list()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    bench.store._set_aside(bench.store._backlogs()[0])
+    rescued = [number for _ in range(9) for number in numbers(bench.store.take(99))]
+    assert rescued == list(range(400))
+    assert (bench.store.on_disk, numbers(bench.queue)) == (0, [400])
+
+
+def test_a_disk_that_fails_in_the_middle_of_it_keeps_what_it_has_and_gets_the_rest_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_store, "WRITTEN_AT_ONCE", 0)
+    in_the_way = block(bench)
+    for number in range(1, 6):
+        bench.accept(make_record(number))
+    in_the_way.unlink()
+    append_all = Backlog.append_all
+
+    def append_one(self: Backlog, records: Sequence[PendingRecord]) -> None:
+        append_all(self, records)
+        bench.fail_writes()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Backlog, "append_all", append_one)
+        assert not bench.store.regain()
+    assert (bench.read_rows(), bench.store.undurable) == ([1], 4)
+    assert bench.accept(make_record(6)) == "memory"
+    bench.allow_writes()
+    assert bench.store.regain()
+    assert (bench.read_rows(), bench.store.undurable) == ([1, 2, 3, 4, 5, 6], 0)
+
+
+def test_a_store_that_closes_tries_the_disk_once_more(bench: Bench) -> None:
+    in_the_way = block(bench)
+    bench.accept(make_record(1))
+    in_the_way.unlink()
+    assert bench.store.close() == 1
+    assert bench.read_rows() == [1]
 
 
 def test_a_failure_that_lasts_is_said_once_a_minute(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     block(bench)
-    for _ in range(5):
-        bench.accept(make_record(1))
-        bench.now += RETRY_DELAY
+    bench.accept(make_record(1))
+    for _ in range(4):
+        bench.now += 30
+        assert not bench.store.regain()
     assert len(caplog.records) == 3
     assert len(bench.heard.degraded) == 5
 
