@@ -5,6 +5,7 @@ Users of the clients need none of it.
 
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.data.endpoints import find_endpoint, require_region
+from receipt_dynamo.data.journal.directory import has_journals
 from receipt_dynamo.entities.attribute_values import add_exactly
 from receipt_dynamo.entities.usage_sum import UsageSum
 from receipt_dynamo.utils.beside_loop import call_beside_loop
@@ -46,6 +47,7 @@ __all__ = [
     "find_place",
     "find_setting",
     "find_state_directory",
+    "has_journals",
     "hide_passwords",
     "list_settings",
     "open_private",

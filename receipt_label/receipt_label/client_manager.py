@@ -11,7 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import receipt_dynamo
-from receipt_dynamo.support import call_beside_loop, find_endpoint
+from receipt_dynamo.support import (
+    DeliverySettings,
+    call_beside_loop,
+    find_endpoint,
+    has_journals,
+)
 from receipt_label.client_config import ClientConfig
 from receipt_label.environment import (
     Environment,
@@ -43,6 +48,8 @@ CLOSE_TIMEOUT: Final = 10.0
 
 class ClientManager:
     """Makes a service's clients when they are first asked for, and closes them together.
+
+    Where dead processes left journals, the DynamoDB client is made at once, to deliver them.
 
     Thread-safe. The constructor makes no network call, and neither does any property.
 
@@ -100,6 +107,18 @@ class ClientManager:
         self._async_anthropic: LazyPart[AsyncAnthropic] = self._make_part(
             "anthropic", "AsyncAnthropic", config.anthropic_api_key
         )
+
+        self._adopt_at_once()
+
+    def _adopt_at_once(self) -> None:
+        """Deliver from now on, not from the first call on, what dead processes left."""
+        if self._accepted is not None or not self.config.use_resilient_tracker:
+            return
+        # Whatever is wrong, the first use says it.
+        with contextlib.suppress(Exception):
+            settings = DeliverySettings(**self.config.delivery_settings(self._guarded_as))
+            if settings.find_durability() != "memory" and has_journals(settings.journal_dir):
+                self._dynamo.get()
 
     @classmethod
     def from_env(

@@ -11,7 +11,7 @@ import boto3
 
 from receipt_dynamo.data.journal.directory import JournalDirectory
 from receipt_dynamo.data.journal.peek import peek
-from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.data.table.evidence import TABLE_ARN
 
 
 @dataclass

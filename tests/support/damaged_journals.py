@@ -22,7 +22,8 @@ from pathlib import Path
 from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_dynamo.data.journal.directory import JournalDirectory, JournalTarget
 from receipt_dynamo.data.journal.file import list_files
-from receipt_dynamo.data.table.identity import TABLE_ARN, prove_table
+from receipt_dynamo.data.table.evidence import TABLE_ARN
+from receipt_dynamo.data.table.identity import prove_table
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RECORDS = 60

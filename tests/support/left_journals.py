@@ -82,6 +82,7 @@ class Processes:
         pending: int = 0,
         dead: int = 0,
         proven: bool = True,
+        signs: bool = True,
         user_id: str = USER,
     ) -> subprocess.Popen[str]:
         plan = {
@@ -102,7 +103,11 @@ class Processes:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ.copy(),
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if signs or not name.startswith(("AWS_ACCESS", "AWS_SECRET"))
+            },
         )
 
 

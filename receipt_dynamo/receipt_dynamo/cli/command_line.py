@@ -12,7 +12,17 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from receipt_dynamo.cli.arguments import BAD_ARGUMENTS, SOMETHING_LEFT
-from receipt_dynamo.cli.commands import dead, discard, drain, erase, export, redrive, status, table
+from receipt_dynamo.cli.commands import (
+    dead,
+    discard,
+    drain,
+    erase,
+    export,
+    redrive,
+    rehome,
+    status,
+    table,
+)
 from receipt_dynamo.cli.explain import explain_failure, is_from_boto3
 from receipt_dynamo.cli.output import make_printable, say
 from receipt_dynamo.cli.target import find_table
@@ -79,7 +89,7 @@ def add_journal(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parts = journal.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (status, drain, dead, redrive, export, discard, erase):
+    for module in (status, drain, dead, redrive, rehome, export, discard, erase):
         parser = module.add(parts)
         parser.set_defaults(run=guard(module.run, parser))
 

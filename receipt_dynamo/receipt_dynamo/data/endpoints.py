@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
+AWS: Final = "AWS"
+"""What :func:`name_place` calls each of AWS's own endpoints for DynamoDB."""
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _IGNORE_VARIABLE: Final = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 # The position of the region in arn:aws:dynamodb:eu-west-1:123456789012:table/name.
@@ -37,7 +42,7 @@ def find_endpoint(variables: Mapping[str, str] | None = None) -> str | None:
             profile and the files to look into.
     """
     given = os.environ if variables is None else variables
-    profile = _read_profile(given)
+    profile = read_profile(given)
     ignored = given.get(_IGNORE_VARIABLE, profile.get("ignore_configured_endpoint_urls"))
     if ignored.lower() == "true":
         return None
@@ -66,7 +71,7 @@ def find_region(
     given = os.environ if variables is None else variables
     named = (region or "", *(given.get(variable, "") for variable in _REGION_VARIABLES))
     chosen = next(filter(None, map(str.strip, named)), None)
-    return chosen or _read_profile(given).get("region").strip() or _read_region(table_name) or None
+    return chosen or read_profile(given).get("region").strip() or _read_region(table_name) or None
 
 
 def require_region(table_name: str, region: str | None = None) -> str:
@@ -118,15 +123,92 @@ def _list_regions() -> tuple[str, ...]:
     )
 
 
+def name_place(endpoint_url: str | None, region: str | None) -> str:
+    """Return an endpoint in the one form in which two can be compared.
+
+    ``"AWS"`` for each endpoint that AWS itself has for DynamoDB in the region: none given, the
+    public ones, FIPS, dual-stack, of an account, of a VPC. Else the URL with scheme and host in
+    lower case, without a default port, a slash at its end, a user and a password.
+
+    Args:
+        endpoint_url: As configured; None or empty is AWS itself.
+        region: Of the table.
+    """
+    if not endpoint_url or (region and find_region_of_aws(endpoint_url) == region.lower()):
+        return AWS
+    try:
+        parts = urlsplit(endpoint_url)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:  # Malformed: nothing is ever delivered there.
+        return endpoint_url
+    if ":" in host:
+        host = f"[{host}]"
+    shown = "" if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}{parts.path.rstrip('/')}"
+
+
+def find_region_of_aws(endpoint_url: str) -> str | None:
+    """Return the region of an endpoint that is AWS's own for DynamoDB; None of another one.
+
+    A host that AWS lends to its customers, such as a load balancer's, is none.
+    """
+    try:
+        parts = urlsplit(endpoint_url)
+        is_default = parts.port in (None, _DEFAULT_PORTS.get(parts.scheme))
+    except ValueError:
+        return None
+    if not is_default or not (host := (parts.hostname or "").rstrip(".")):
+        return None
+    found = _match_host(host)
+    return None if found is None else found["region"]
+
+
+def _match_host(host: str) -> re.Match[str] | None:
+    # Looked at first: a test's engine on loopback needs none of botocore's data.
+    if not re.search(r"(?:^|\.)(?:dynamodb|ddb)(?:-fips)?\.", host):
+        return None
+    return _form_of_hosts().fullmatch(host)
+
+
+@cache
+def _form_of_hosts() -> re.Pattern[str]:
+    """Return the form of the hosts of DynamoDB in every partition that botocore knows.
+
+    Source: "Amazon DynamoDB endpoints and quotas" in the AWS General Reference, "Account-based
+    endpoints" and "AWS PrivateLink for DynamoDB" in the DynamoDB Developer Guide.
+    """
+    # Imported late, as boto3.
+    from botocore.loaders import create_loader
+
+    suffixes = "|".join(
+        re.escape(outputs[name])
+        for partition in create_loader().load_data("partitions")["partitions"]
+        for outputs in (partition["outputs"],)
+        for name in ("dnsSuffix", "dualStackDnsSuffix")
+        if name in outputs
+    )
+    return re.compile(
+        r"(?:\d{12}\.ddb|(?:vpce-[a-z0-9-]+\.)?dynamodb)(?:-fips)?"
+        rf"\.(?P<region>[a-z0-9-]+)\.(?:vpce\.)?(?:{suffixes})"
+    )
+
+
 def _read_region(table_name: str) -> str:
     parts = table_name.split(":")
     return parts[_REGION_IN_ARN] if parts[0] == "arn" and len(parts) > _REGION_IN_ARN else ""
 
 
 @dataclass(frozen=True, slots=True)
-class _Profile:
-    """What AWS's own files say for one profile; empty where there is no such file or profile."""
+class Profile:
+    """What AWS's own files say for one profile; empty where there is no such file or profile.
 
+    Attributes:
+        name: Of the profile.
+        settings: Those of both files.
+        services: The services sections, by name.
+    """
+
+    name: str = "default"
     settings: Mapping[str, Any] = field(default_factory=dict)
     services: Mapping[str, Any] = field(default_factory=dict)
 
@@ -146,7 +228,8 @@ def _get_text(settings: Mapping[str, Any], name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _read_profile(given: Mapping[str, str]) -> _Profile:
+def read_profile(given: Mapping[str, str]) -> Profile:
+    """Return what AWS's files say for the profile that the variables choose."""
     config_file = _find_file(given, "AWS_CONFIG_FILE", "~/.aws/config")
     credentials_file = _find_file(given, "AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials")
     # boto3 looks for them in this order.
@@ -154,7 +237,7 @@ def _read_profile(given: Mapping[str, str]) -> _Profile:
     config = _load(config_file, by_profile=True)
     # In boto3 too, the file of credentials has the last word.
     settings = config.get("profiles", {}).get(name, {}) | _load(credentials_file).get(name, {})
-    return _Profile(settings, config.get("services", {}))
+    return Profile(name, settings, config.get("services", {}))
 
 
 def _find_file(given: Mapping[str, str], variable: str, default: str) -> Path:

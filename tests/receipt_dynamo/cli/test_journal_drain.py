@@ -52,14 +52,30 @@ def test_dead_letters_alone_are_left_and_said(run: Run, directory: JournalDirect
     assert ": 0 delivered, 0 pending, 1 dead" in drained.out
 
 
-def test_an_unproven_journal_is_left_alone_until_the_operator_says_so(
+def test_what_a_process_left_that_never_heard_from_dynamodb_is_delivered_by_its_credentials(
     run: Run, processes: Processes, table: DynamoClient
 ) -> None:
     processes.leave(pending=2, proven=False)
     drained = run("drain", "--json")
+    assert (drained.status, only_table(drained)["delivered"]) == (0, 2)
+    assert read_ids(table) == {"id-0", "id-1"}
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_without_the_same_credentials_a_journal_is_left_alone_until_the_operator_says_so(
+    run: Run,
+    processes: Processes,
+    table: DynamoClient,
+    monkeypatch: pytest.MonkeyPatch,
+    signs: bool,
+) -> None:
+    processes.leave(pending=2, proven=False, signs=signs)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    drained = run("drain", "--json")
     found = only_table(drained)
     assert (drained.status, found["delivered"], found["pending"]) == (1, 0, 2)
-    assert "--adopt-unproven takes your word" in found["why"][0]
+    assert ("is unproven" in found["why"][0]) is not signs
+    assert "--adopt-unproven takes" in found["why"][0]
     assert read_ids(table) == set()
 
     drained = run("drain", "--json", "--adopt-unproven")

@@ -51,6 +51,7 @@ def test_what_a_killed_process_left_is_shown(
         "endpoint": proxy.endpoint_url,
         "arn": f"arn:aws:dynamodb:us-east-1:123456789012:table/{table.table_name}",
         "proven": True,
+        "standing": "proven",
         "living": False,
         "pid": None,
         "pending": 3,
@@ -112,13 +113,17 @@ def test_what_is_delivered_is_not_pending_for_long_while_another_record_waits(
     delivery.close(0.0)
 
 
-def test_a_process_killed_before_dynamodb_named_the_table_is_unproven(
-    run: Run, processes: Processes
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_process_killed_before_dynamodb_named_the_table_is_known_by_its_credentials(
+    run: Run, processes: Processes, signs: bool
 ) -> None:
-    processes.leave(pending=1, proven=False)
+    processes.leave(pending=1, proven=False, signs=signs)
     (journal,) = run("status", "--json").document["journals"]
     assert (journal["proven"], journal["arn"]) == (False, None)
-    assert "unproven" in run("status").out
+    assert journal["standing"] == ("attributed" if signs else "unproven")
+    said = run("status").out
+    assert ("unproven" in said) is not signs
+    assert ("python -m receipt_dynamo journal drain --adopt-unproven" in said) is not signs
 
 
 def test_a_living_owner_is_named_and_not_disturbed_by_any_command(

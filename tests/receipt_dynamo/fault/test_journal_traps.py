@@ -19,7 +19,8 @@ from receipt_dynamo.cli.commands.survey import survey
 from receipt_dynamo.data.delivery import adoption, record_store
 from receipt_dynamo.data.journal.directory import JournalDirectory, JournalTarget
 from receipt_dynamo.data.journal.peek import peek
-from receipt_dynamo.data.table.identity import TABLE_ARN, prove_table
+from receipt_dynamo.data.table.evidence import TABLE_ARN
+from receipt_dynamo.data.table.identity import prove_table
 from receipt_dynamo.testing import ErrorReply, FaultProxy, Stall
 from receipt_dynamo.testing.fault_proxy import _parse_upstream
 from support.damaged_journals import flip, make_metric

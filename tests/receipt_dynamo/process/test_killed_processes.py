@@ -17,7 +17,7 @@ import pytest
 from receipt_dynamo import AIUsageMetric, DynamoClient, ResilientDynamoClient
 from receipt_dynamo.data.journal.journal import Journal
 from receipt_dynamo.data.journal.peek import peek
-from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.data.table.evidence import TABLE_ARN
 from support.inside_client import look_for_journals, wait_for_proof
 from support.left_journals import read_ids
 

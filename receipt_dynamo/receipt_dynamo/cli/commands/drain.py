@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from receipt_dynamo.cli.arguments import (
     DONE,
     SOMETHING_LEFT,
+    CommandError,
     add_command,
     add_table,
     find_journals,
@@ -26,6 +27,7 @@ from receipt_dynamo.cli.commands.survey import (
 )
 from receipt_dynamo.cli.output import count_of, say_all, say_json
 from receipt_dynamo.data.connection import Connection, SdkSettings, Target
+from receipt_dynamo.data.endpoints import find_region
 from receipt_dynamo.data.failures import FailureKind, classify_failure, summarize_failure
 from receipt_dynamo.data.journal.directory import (
     HeldJournal,
@@ -34,7 +36,13 @@ from receipt_dynamo.data.journal.directory import (
     describe_target,
 )
 from receipt_dynamo.data.resilient_dynamo_client import ResilientDynamoClient
-from receipt_dynamo.data.table.identity import TABLE_ARN, UnprovenTableError, prove_table
+from receipt_dynamo.data.table.evidence import (
+    TABLE_ARN,
+    Evidence,
+    Standing,
+    is_another_table,
+)
+from receipt_dynamo.data.table.identity import UnprovenTableError, prove_table
 
 _PATIENCE: Final = 60.0
 
@@ -66,8 +74,8 @@ def add(commands: Any) -> argparse.ArgumentParser:
         summary="deliver what dead processes left",
         details="Delivers the pending records in journals of dead processes, to the table,\n"
         "region and endpoint stored in each journal, with this shell's credentials. Living\n"
-        "processes deliver their own records. Records are only ever sent to the\n"
-        "table that DynamoDB named to their process (account, region and name).",
+        "processes deliver their own records. Records are only sent where it is proven,\n"
+        "by account, by credentials or by DynamoDB's own word, that the table is theirs.",
         something_left="records or dead letters are left in journals of dead processes, or\n"
         "    there are journals that cannot be read",
         example="--table ai-usage --timeout 120",
@@ -84,7 +92,14 @@ def add(commands: Any) -> argparse.ArgumentParser:
         "--adopt-unproven",
         action="store_true",
         help="deliver also the records of processes that ended before DynamoDB had named their "
-        "table: you confirm that it is the one which now has that name",
+        "table, with other credentials than this shell's or without any: you confirm that it is "
+        "the one which now has that name",
+    )
+    parser.add_argument(
+        "--region",
+        metavar="REGION",
+        help="with --adopt-unproven: the region for journals that name none; --table is likewise "
+        "for those that name no table",
     )
     return parser
 
@@ -93,6 +108,10 @@ def run(chosen: argparse.Namespace) -> int:
     """Carry the command out."""
     directory = find_journals(chosen.journal_dir)
     directory.sweep()
+    if chosen.region and not chosen.adopt_unproven:
+        raise CommandError("--region is of use with --adopt-unproven only: journals note theirs")
+    if chosen.adopt_unproven:
+        _complete(directory, {"table_name": chosen.table, "region": chosen.region})
     left = _list_abandoned(directory, chosen.table)
     drained = [
         _drain(directory, target, chosen.timeout, adopt_unproven=chosen.adopt_unproven)
@@ -109,6 +128,29 @@ def run(chosen: argparse.Namespace) -> int:
         say_all(troubles)
     is_left = any(each.pending or each.dead for each in drained)
     return SOMETHING_LEFT if is_left or troubles else DONE
+
+
+def _complete(directory: JournalDirectory, given: Mapping[str, str | None]) -> None:
+    """Take the operator's word for what unproven journals do not note."""
+
+    def lacks(view: JournalView) -> bool:
+        noted = dict(view.noted)
+        return any(word and not noted.get(name) for name, word in given.items())
+
+    def complete(held: HeldJournal) -> int:
+        noted = held.journal.read_target()
+        words = {name: word for name, word in given.items() if word and not noted.get(name)}
+        held.journal.replace_notes(noted | words)
+        return 0
+
+    def find() -> list[JournalView]:
+        return [
+            view
+            for view in survey(directory)
+            if view.is_abandoned and view.is_unproven and lacks(view)
+        ]
+
+    visit_abandoned(directory, find, complete)
 
 
 def _list_abandoned(
@@ -137,19 +179,21 @@ def _drain(
             if arn is not None and adopt_unproven:
                 _write_arn(directory, target, arn)
             if not is_hopeless:
-                drained.delivered, last_error = _deliver(directory, target, timeout)
+                drained.delivered, last_error = deliver(directory, target, timeout)
                 failure = last_error or failure
     left = _list_abandoned(directory, None, target)
     drained.pending = sum(view.counts.pending for view in left)
     drained.dead = sum(view.counts.dead for view in left)
-    drained.why = tuple(_explain(left, arn, failure))
+    drained.why = tuple(_explain(left, target, arn, failure))
     return drained
 
 
 def _find_obstacle(target: JournalTarget) -> str | None:
     """Say why a client of this process would not be for the same table, or None."""
     if not target.table_name:
-        return "the journal does not name its table"
+        return "the journal names no table; give it by --table, with --adopt-unproven"
+    if find_region(target.table_name, target.region) is None:
+        return "the journal names no region; give it by --region, with --adopt-unproven"
     if describe_target(_to_target(target)) == target:
         return None
     return (
@@ -183,14 +227,18 @@ def _write_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> 
 
     def note(held: HeldJournal) -> int:
         # What is proven stays as it is.
-        if TABLE_ARN not in held.journal.read_target():
+        if not is_another_table(Evidence.read(held.journal.read_target()), _name(target, arn)):
             held.journal.write_notes([(TABLE_ARN, arn)])
         return 0
 
     visit_abandoned(directory, lambda: _list_abandoned(directory, None, target), note)
 
 
-def _deliver(
+def _name(target: JournalTarget, arn: str) -> Evidence:
+    return replace(Evidence.read(target.describe()), account=None, arn=arn)
+
+
+def deliver(
     directory: JournalDirectory, target: JournalTarget, timeout: float
 ) -> tuple[int, str | None]:
     """Have a client adopt and deliver; return how many records, and its last failure."""
@@ -209,21 +257,33 @@ def _deliver(
     return stats.delivered, stats.last_error if stats.pending else None
 
 
-def _explain(left: list[JournalView], arn: str | None, failure: str | None) -> Iterator[str]:
+def _explain(
+    left: list[JournalView], target: JournalTarget, arn: str | None, failure: str | None
+) -> Iterator[str]:
     if failure is not None:
         yield failure
     for view in left:
-        if not view.counts.pending:
-            continue
-        if view.arn is None:
-            yield (
-                f"{view.path.name} is unproven: its process ended before DynamoDB said which "
-                "table it is; --adopt-unproven takes your word for it"
-            )
-        elif arn is not None and view.arn != arn:
-            yield f"{view.path.name} is for {view.arn}, which is not {arn}: never delivered there"
-        elif failure is None:
-            yield f"{view.path.name} was not delivered in time"
+        if view.counts.pending:
+            yield from _explain_one(view, None if arn is None else _name(target, arn), failure)
+
+
+def _explain_one(view: JournalView, named: Evidence | None, failure: str | None) -> Iterator[str]:
+    name, noted = view.path.name, view.evidence
+    if named is not None and is_another_table(noted, named):
+        of = noted.arn or f"account {noted.account}"
+        yield f"{name} is for {of}, which is not {named.arn}: never delivered there"
+    elif noted.standing is Standing.UNPROVEN:
+        yield (
+            f"{name} is unproven: its process had no credentials, and ended before DynamoDB said "
+            "which table it is; --adopt-unproven takes your word for it"
+        )
+    elif noted.standing is Standing.ATTRIBUTED and named is not None and failure is None:
+        yield (
+            f"{name} is of other credentials than this shell's: use those, or --adopt-unproven "
+            "takes your word that the table is the same"
+        )
+    elif failure is None:
+        yield f"{name} was not delivered in time"
 
 
 def _describe_in_json(drained: Drained) -> dict[str, Any]:

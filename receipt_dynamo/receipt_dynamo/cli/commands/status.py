@@ -28,6 +28,7 @@ from receipt_dynamo.cli.output import (
     say_json,
 )
 from receipt_dynamo.data.journal.directory import JournalDirectory
+from receipt_dynamo.data.table.evidence import Standing
 
 
 def add(commands: Any) -> argparse.ArgumentParser:
@@ -87,7 +88,7 @@ def _describe_one(view: JournalView) -> Iterator[str]:
     counts = view.counts
     yield f"{view.path.name}"
     yield f"  for {name_target(view.target)}"
-    yield f"  proven to be {view.arn}" if view.arn else "  unproven: DynamoDB has not named it yet"
+    yield f"  {_describe_standing(view)}"
     yield f"  {_describe_owner(view)}"
     yield (
         f"  {counts.pending} pending, {count_of(counts.dead, 'dead letter')}, "
@@ -95,6 +96,16 @@ def _describe_one(view: JournalView) -> Iterator[str]:
     )
     if view.oldest is not None:
         yield f"  the oldest pending record has waited for {describe_age(view.oldest)}"
+
+
+def _describe_standing(view: JournalView) -> str:
+    evidence = view.evidence
+    if evidence.standing is Standing.PROVEN:
+        return f"proven to be {evidence.arn}"
+    if evidence.standing is Standing.UNPROVEN:
+        return "unproven: no credentials were found, and DynamoDB has not named the table"
+    account = f"account {evidence.account}" if evidence.account else "the same credentials"
+    return f"DynamoDB has not named the table yet; a process with {account} may take it over"
 
 
 def _describe_owner(view: JournalView) -> str:

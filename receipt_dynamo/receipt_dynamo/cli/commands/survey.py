@@ -20,7 +20,7 @@ from receipt_dynamo.data.journal.file import (
 )
 from receipt_dynamo.data.journal.journal import NOTHING, Journal, JournalCounts
 from receipt_dynamo.data.journal.peek import iterate, peek
-from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.data.table.evidence import DELIVER_UNPROVEN, Evidence, Standing
 from receipt_dynamo.entities.stored_item import read_item, read_text
 from receipt_dynamo.utils.secrets import hide_passwords
 
@@ -62,7 +62,17 @@ class JournalView:
     @property
     def arn(self) -> str | None:
         """The table as DynamoDB named it, or None when it never did."""
-        return dict(self.noted).get(TABLE_ARN)
+        return self.evidence.arn
+
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of the table."""
+        return Evidence.read(dict(self.noted))
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether nothing is known of the table but how it was configured."""
+        return self.trouble is None and self.evidence.standing is Standing.UNPROVEN
 
     @property
     def is_abandoned(self) -> bool:
@@ -81,6 +91,7 @@ class JournalView:
             **describe_target_in_json(self.target),
             "arn": self.arn,
             "proven": self.arn is not None,
+            "standing": self.evidence.standing.value,
             "living": not self.is_abandoned,
             "pid": self.owner or None,
             "pending": self.counts.pending,
@@ -188,13 +199,21 @@ def judge_journals(directory: JournalDirectory, views: Sequence[JournalView]) ->
         directory: Where the journals are.
         views: Those that are judged.
     """
-    left = sum(view.counts.pending for view in views if view.is_abandoned)
+    abandoned = [view for view in views if view.is_abandoned]
+    unproven = sum(view.counts.pending for view in abandoned if view.is_unproven)
+    left = sum(view.counts.pending for view in abandoned) - unproven
     dead = sum(view.counts.dead for view in views)
     findings = [_judge_trouble(view) for view in views if view.trouble is not None]
     findings += [_judge_late(view) for view in views if view.is_late]
     if left:
         said = f"dead processes left {count_of(left, 'record')}"
         findings.append(_warn(said, "'journal drain' delivers them"))
+    if unproven:
+        said = (
+            f"dead processes left {count_of(unproven, 'record')} unproven: they had no "
+            "credentials, and no other process takes them"
+        )
+        findings.append(_warn(said, f"if the table is yours, deliver them by: {DELIVER_UNPROVEN}"))
     if dead:
         findings.append(_warn(count_of(dead, "dead letter"), "'journal dead' says why"))
     findings += [_warn(said, "look after the disk") for said in mention_set_aside(directory)]

@@ -77,7 +77,7 @@ class Delivery:
         self._chores = self._make_chores()
         self._store = self._make_store(settings, directory, target)
         self._queue = self._make_queue(settings)
-        self._adoption = self._make_adoption(connection, directory, target)
+        self._adoption = self._make_adoption(settings, connection, directory, target)
         self._alarms = self._make_alarms(settings)
         self._admission = Admission(
             self._store,
@@ -101,7 +101,8 @@ class Delivery:
         )
         self._report: CloseReport | None = None
         reset_in_child(self)
-        if self._has_candidates():
+        # Whose they are, is found out in the background.
+        if self._adoption is not None and self._adoption.has_others():
             self._chores.ask(Chore.LOOK)
 
     def _make_chores(self) -> Chores:
@@ -147,7 +148,11 @@ class Delivery:
         )
 
     def _make_adoption(
-        self, connection: Connection, directory: JournalDirectory | None, target: JournalTarget
+        self,
+        settings: DeliverySettings,
+        connection: Connection,
+        directory: JournalDirectory | None,
+        target: JournalTarget,
     ) -> Adoption | None:
         if directory is None:
             return None
@@ -157,6 +162,7 @@ class Delivery:
             connection,
             self._store,
             on_adopted=self._queue.pull,
+            trusts_unproven=settings.trusts_unproven(),
             clock=self._clock,
         )
 
@@ -316,7 +322,8 @@ class Delivery:
 
     def _end(self) -> CloseReport:
         accounts = self._store.ledger.accounts
-        on_disk = min(accounts.pending, self._store.close())
+        left = self._store.close()
+        on_disk = min(accounts.pending, left.pending)
         self._reports.report_the_rest()
         self._alarms.say_the_rest()
         self._report = CloseReport(
@@ -325,6 +332,7 @@ class Delivery:
             on_disk=on_disk,
             lost=accounts.pending - on_disk,
             dead=accounts.dead,
+            unproven=min(on_disk, left.unproven),
         )
         return self._report
 

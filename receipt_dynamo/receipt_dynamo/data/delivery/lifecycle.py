@@ -15,6 +15,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
+from receipt_dynamo.data.table.evidence import DELIVER_UNPROVEN
+
 if TYPE_CHECKING:
     from receipt_dynamo.data.delivery.delivery import Delivery
     from receipt_dynamo.data.delivery.stats import CloseReport
@@ -59,16 +61,28 @@ def close(delivery: Delivery, timeout: float | None) -> CloseReport:
     report = delivery.close(timeout)
     if report.pending and is_first:
         _logger.error(
-            "table %s: %d records were not delivered within %s s; the next process "
-            "delivers %d of them from the journal, %d are lost. Last failure: %s",
+            "table %s: %d records were not delivered within %s s; %s. Last failure: %s",
             delivery.table_name,
             report.pending,
             timeout,
-            report.on_disk,
-            report.lost,
+            _describe_fate(report),
             delivery.last_error,
         )
     return report
+
+
+def _describe_fate(report: CloseReport) -> str:
+    """Say what becomes of the records that were not delivered."""
+    fates = {
+        "are in the journal, for the next process with the same account or credentials": (
+            report.on_disk - report.unproven
+        ),
+        f"are in the journal, unproven for want of credentials: {DELIVER_UNPROVEN}": (
+            report.unproven
+        ),
+        "are lost": report.lost,
+    }
+    return ", ".join(f"{count} {fate}" for fate, count in fates.items() if count)
 
 
 def close_all(timeout: float = EXIT_TIMEOUT) -> None:

@@ -9,8 +9,9 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ from receipt_dynamo.data.journal.directory import (
 from receipt_dynamo.data.journal.file import JournalError, is_corruption
 from receipt_dynamo.data.journal.journal import ROW_OVERHEAD, JournalRow
 from receipt_dynamo.data.journal.peek import iterate
-from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.data.table.evidence import Evidence, Standing
 from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.entities.stored_item import find_key
 from receipt_dynamo.utils.fork_safety import no_fork
@@ -52,6 +53,19 @@ WRITTEN_AT_ONCE: Final = 1024 * 1024
 
 DAMAGED: Final = "damaged on disk: its bytes are not those that were accepted"
 """The reason of a dead letter that DynamoDB has never seen."""
+
+
+@dataclass(slots=True)
+class Left:
+    """What a store leaves on disk.
+
+    Attributes:
+        pending: Records to be delivered.
+        unproven: Those of them whose journal has no evidence of its table.
+    """
+
+    pending: int = 0
+    unproven: int = 0
 
 
 class RecordStore:
@@ -96,7 +110,7 @@ class RecordStore:
         self._ask = ask
         self._clock = clock
         self._log = LogLimiter(_logger, clock=clock)
-        self._arn: str | None = None
+        self._learned: dict[str, str] = {}
         self._refuses = self._is_closed = False
         self._begin()
 
@@ -579,10 +593,10 @@ class RecordStore:
         self._reports.events.emit(DeliveryEventKind.ADOPTED, records)
         return True
 
-    def remember_arn(self, arn: str) -> None:
-        """Remember, here and in the journal, which table these records are for, by proof."""
+    def remember(self, notes: Mapping[str, str]) -> None:
+        """Note, here and in the journal, what was learned of the table of these records."""
         with self._lock:
-            self._arn = arn
+            self._learned |= notes
             own = self._own
         if own is not None:
             self._stamp(own)
@@ -620,30 +634,34 @@ class RecordStore:
             except sqlite3.Error as error:
                 self._handle("checkpoint", error, own)
 
-    def close(self) -> int:
-        """Leave what is not settled to the next process, and delete what is empty.
+    @property
+    def has_journal(self) -> bool:
+        """Whether this process has a journal of its own by now."""
+        return self._own is not None
 
-        Returns:
-            How many pending records the journals hold.
-        """
+    def close(self) -> Left:
+        """Leave what is not settled to the next process, and delete what is empty."""
         self.delete_settled()
         self.regain()  # The disk may work again by now.
         with self._lock:
             self._is_closed = True
             backlogs = self._backlogs()
             self._own, self._adopted = None, []
-        pending = 0
+        left = Left()
         for backlog in backlogs:
             with suppress(sqlite3.Error, OSError):
                 if backlog.rows and backlog.held.is_still_ours():  # Else no process will find it.
-                    pending += backlog.journal.count().pending
+                    pending = backlog.journal.count().pending
+                    left.pending += pending
+                    noted = Evidence.read(backlog.journal.read_target())
+                    left.unproven += pending if noted.standing is Standing.UNPROVEN else 0
             backlog.held.close()
-        return pending
+        return left
 
     def _stamp(self, own: Backlog) -> None:
-        if self._arn is not None:
-            with suppress(sqlite3.Error):  # Unproven, it is left alone until it is proven.
-                own.journal.write_notes([(TABLE_ARN, self._arn)])
+        if self._learned:
+            with suppress(sqlite3.Error):  # Tried again with the next look.
+                own.journal.write_notes(self._learned.items())
 
     def _set_aside(self, backlog: Backlog) -> None:
         """Move a damaged journal out of the way; what is whole in it, or in memory, goes on."""

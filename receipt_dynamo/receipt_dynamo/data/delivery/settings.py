@@ -140,6 +140,16 @@ class DeliverySettings:
             otherwise=f"{DEFAULT_JOURNAL_BYTES} (512 MiB)",
         ),
     )
+    adopt_unproven: bool | None = field(
+        default=None,
+        metadata=declare(
+            switch(),
+            "True: what a process without any credentials left in this directory, for a table of "
+            "this name, is delivered to this table. Only for a directory that one service alone "
+            "uses; see docs/journal.md.",
+            otherwise="false",
+        ),
+    )
     gsi_shards: int = field(
         default=1,
         metadata=declare(
@@ -182,6 +192,15 @@ class DeliverySettings:
         found = self.journal_max_bytes or _read("journal_max_bytes") or DEFAULT_JOURNAL_BYTES
         return cast("int", found)
 
+    def trusts_unproven(self) -> bool:
+        """Return whether to adopt what has no evidence; by default ``AI_USAGE_ADOPT_UNPROVEN``.
+
+        Raises:
+            ValueError: The variable is malformed.
+        """
+        chosen = self.adopt_unproven
+        return bool(_read("adopt_unproven") if chosen is None else chosen)
+
 
 def _read(name: str) -> object:
     return find_setting(DeliverySettings, name).read()
@@ -207,5 +226,6 @@ class DeliveryOptions(TypedDict, total=False):
     durability: Durability | None
     journal_dir: str | os.PathLike[str] | None
     journal_max_bytes: int | None
+    adopt_unproven: bool | None
     gsi_shards: int
     retention_days: int | None

@@ -74,11 +74,14 @@ class CloseReport:
     Attributes:
         delivered: Records delivered in the client's life.
         pending: Records that were not delivered in time.
-        on_disk: Those of them that the journal holds; the next process for the same table
-            and directory delivers them.
+        on_disk: Those of them that the journal holds. The next process for the same table and
+            directory delivers them, with the same account or credentials.
         lost: Those of them that are in this process's memory only, and end with it. None,
             as long as there is a journal and its disk can be written.
         dead: Records that DynamoDB rejected for good.
+        unproven: Those of ``on_disk`` that no other process takes unless you say so: this one
+            never had credentials, nor was its table named. ``journal drain --adopt-unproven``
+            delivers them.
     """
 
     delivered: int
@@ -86,3 +89,4 @@ class CloseReport:
     on_disk: int
     lost: int
     dead: int
+    unproven: int = 0

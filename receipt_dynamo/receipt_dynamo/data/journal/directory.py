@@ -1,7 +1,8 @@
 """The private directory of the journals: where it is, what its files are called, whose they are.
 
 A journal is ``<target>-<process>-<random>.db``, beside a lock file of the same name. The
-first part is a hash of table, region and endpoint: others' journals need not be opened.
+first part is a hash of table, region and endpoint, for whoever looks at a list of files: whose
+it is, the journal itself notes.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from receipt_dynamo.data.endpoints import find_endpoint, find_region
+from receipt_dynamo.data.credentials import Principal, find_principal
+from receipt_dynamo.data.endpoints import AWS, find_endpoint, find_region, name_place
 from receipt_dynamo.data.journal.damage.check import check_journal
 from receipt_dynamo.data.journal.damage.remains import iterate_whole, open_remains, read_notes
 from receipt_dynamo.data.journal.file import CorruptJournalError, list_files, list_unfinished
 from receipt_dynamo.data.journal.journal import NOTHING, Journal, JournalCounts, was_inherited
 from receipt_dynamo.data.journal.lease import Lease, find_holder
+from receipt_dynamo.data.journal.peek import peek
 from receipt_dynamo.data.journal.places import Find, find_stranger, make_finder, warn_of
 from receipt_dynamo.utils.private_files import make_private_directory
 
@@ -33,6 +36,11 @@ SUFFIX: Final = ".db"
 _DIGITS: Final = 16
 SET_ASIDE: Final = "set-aside"
 """The folder for damaged journals, within the directory."""
+
+
+def has_journals(given: str | os.PathLike[str] | None) -> bool:
+    """Return whether there are journals; ``given`` is that of :func:`open_directory`."""
+    return bool(JournalDirectory(make_finder(given)()).list())
 
 
 def open_directory(given: str | os.PathLike[str] | None) -> JournalDirectory:
@@ -51,25 +59,45 @@ class JournalTarget:
         table_name: Name or ARN.
         region: AWS region.
         endpoint_url: Of DynamoDB; empty is AWS itself.
+        credentials: A botocore credentials object; None is what boto3 finds.
     """
 
     table_name: str
     region: str
     endpoint_url: str
+    credentials: Any = field(default=None, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
-        """The first part of the journals' names."""
+        """The first part of the names of journals that are made for it."""
         text = "\n".join((self.table_name, self.region, self.endpoint_url))
         return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
-    def describe(self) -> list[tuple[str, str]]:
-        """Return what a journal stores about its target."""
-        return [
-            ("table_name", self.table_name),
-            ("region", self.region),
-            ("endpoint_url", self.endpoint_url),
-        ]
+    def describe(self) -> dict[str, str]:
+        """Return what a journal stores about its target, without a request.
+
+        See :class:`~receipt_dynamo.data.table.evidence.Evidence` for what it is good for.
+        """
+        place = name_place(self.endpoint_url, self.region)
+        return {
+            "table_name": self.table_name,
+            "region": self.region,
+            "endpoint_url": self.endpoint_url,
+            "endpoint": place,
+            **describe_principal(find_principal(self.credentials), place),
+        }
+
+
+def describe_principal(principal: Principal, place: str) -> dict[str, str]:
+    """Return what a journal stores about who signs.
+
+    Args:
+        principal: Who that is.
+        place: The endpoint. Only AWS itself checks whose keys they are.
+    """
+    account = principal.account if place == AWS else None
+    found = {"credentials": principal.source, "account": account}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(slots=True)
@@ -121,6 +149,7 @@ def describe_target(target: Target) -> JournalTarget:
         target.table_name,
         find_region(target.table_name, target.region) or "",
         target.endpoint_url or find_endpoint() or "",
+        target.credentials,
     )
 
 
@@ -145,7 +174,7 @@ class JournalDirectory:
             JournalError: The file system has no write-ahead log.
         """
         self._make()
-        return self._create(target.digest, dict(target.describe()), sync=sync)
+        return self._create(target.digest, target.describe(), sync=sync)
 
     def _create(self, digest: str, notes: Mapping[str, str], *, sync: bool) -> HeldJournal:
         while True:
@@ -161,12 +190,21 @@ class JournalDirectory:
             raise
         return HeldJournal(journal, lease, NOTHING)
 
-    def list(self, target: JournalTarget | None = None) -> list[Path]:
-        """Return the journals for ``target``, or all; oldest first."""
-        prefix = "" if target is None else f"{target.digest}-"
+    def list(self) -> list[Path]:
+        """Return the journals; oldest first."""
         with suppress(OSError):
-            return sorted(self.path.glob(f"{prefix}*{SUFFIX}"), key=_modified)
+            return sorted(self.path.glob(f"*{SUFFIX}"), key=_modified)
         return []
+
+    def read_notes(self, path: Path) -> dict[str, str]:
+        """Return what a journal notes of its table, without disturbing anybody.
+
+        Raises:
+            JournalError: It cannot be read now, is damaged, or is gone.
+            OSError: Its lock file cannot be read.
+        """
+        with peek(path, keeps_index=self.find_owner(path) is None) as journal:
+            return journal.read_target()
 
     def open_abandoned(
         self, path: Path, wants: Callable[[Mapping[str, str]], bool] | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -330,9 +330,21 @@ class Journal:
         return dict(self._read("SELECT name, value FROM target", ()))
 
     def write_notes(self, values: Iterable[tuple[str, str]]) -> None:
-        """Write down something of the table that the records are for."""
+        """Add notes about the table that the records are for; what is noted stays as it is."""
         for name, value in values:
-            self._change("INSERT OR REPLACE INTO target (name, value) VALUES (?, ?)", (name, value))
+            self._change("INSERT OR IGNORE INTO target (name, value) VALUES (?, ?)", (name, value))
+
+    def replace_notes(self, values: Mapping[str, str]) -> None:
+        """Note this of the table and nothing else, by an operator's word.
+
+        Raises:
+            sqlite3.Error: It could not be written; what was noted is still there.
+        """
+        sql = "INSERT INTO target (name, value) VALUES (?, ?)"
+        with self._lock, self._writer:
+            run(self._writer, "BEGIN")
+            run(self._writer, "DELETE FROM target")
+            self._writer.executemany(sql, values.items())
 
     def prove_writable(self) -> None:
         """Commit something that changes nothing.

@@ -121,10 +121,15 @@ def list_tags(options: TableOptions) -> list[TagTypeDef]:
 
 
 def find_differences(view: TableView, options: TableOptions) -> list[TableFinding]:
-    """Return what is missing or different, first what is required."""
+    """Return what is missing or different, first what is required.
+
+    Different keys are all that is returned: it is somebody else's table, and nothing of it is to
+    be changed.
+    """
+    if keys := list(check_keys(view.table)):
+        return keys
     findings = [
         *_check_status(view.table),
-        *_check_keys(view.table),
         *(finding for index in INDEXES for finding in _check_index(view.table, index)),
         *_check_billing(view.table),
         *_check_caps(view.table),
@@ -155,14 +160,16 @@ def _check_status(table: Description) -> Iterator[TableFinding]:
         )
 
 
-def _check_keys(table: Description) -> Iterator[TableFinding]:
+def check_keys(table: Description) -> Iterator[TableFinding]:
+    """Yield what is different about a table's own keys, by what DescribeTable says of it."""
     differences = list(_compare_keys(table, table, describe_keys("")))
     if differences:
         yield TableFinding(
             "table-keys",
             "table",
             f"the table's keys are different: {', '.join(differences)}",
-            "a table's keys cannot be changed: name another table, or make one with 'table create'",
+            "it is a table for something else, and keys cannot be changed: name another table, or "
+            "make one with 'table create'; 'journal rehome' sends there what waits for this one",
         )
 
 

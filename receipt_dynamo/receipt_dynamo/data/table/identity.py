@@ -6,16 +6,13 @@ engine on a port that another had before, look the same as production.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
+from receipt_dynamo.data.endpoints import find_region_of_aws
 from receipt_dynamo.errors import ReceiptDynamoError
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
-
-TABLE_ARN: Final = "table_arn"
-"""The name under which a journal stores the table's ARN."""
 
 
 class UnprovenTableError(ReceiptDynamoError):
@@ -41,7 +38,7 @@ def prove_table(connection: Connection) -> str:
     except Exception as error:
         if not _is_forbidden(error):
             raise
-        if not _is_aws(connection.client().meta.endpoint_url):
+        if find_region_of_aws(connection.client().meta.endpoint_url) is None:
             raise UnprovenTableError(
                 f"table {name} may not be described, and the endpoint is not AWS"
             ) from error
@@ -53,9 +50,14 @@ def _is_forbidden(error: Exception) -> bool:
     return bool(response.get("Error", {}).get("Code") == "AccessDeniedException")
 
 
-def _is_aws(endpoint_url: str) -> bool:
-    host = urlsplit(endpoint_url).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws"))
+def ask_for_account(connection: Connection) -> str | None:
+    """Return the account that signs, as AWS's security token service says it; None without.
+
+    Another endpoint than AWS's has no accounts.
+    """
+    if find_region_of_aws(connection.client().meta.endpoint_url) is None:
+        return None
+    return str(connection.make_token_client().get_caller_identity()["Account"])
 
 
 def _make_arn(connection: Connection) -> str:

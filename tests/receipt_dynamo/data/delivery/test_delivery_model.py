@@ -33,7 +33,7 @@ from receipt_dynamo.data.delivery.reports import DeliveryReport, Fate
 from receipt_dynamo.data.delivery.sender import PROBE_RECORDS
 from receipt_dynamo.data.delivery.settings import DeliverySettings
 from receipt_dynamo.data.journal import journal
-from receipt_dynamo.data.table.identity import TABLE_ARN
+from receipt_dynamo.data.table.evidence import TABLE_ARN
 from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.testing import (
     Corrupt,

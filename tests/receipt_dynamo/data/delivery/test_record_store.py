@@ -174,7 +174,7 @@ def test_without_a_directory_records_are_in_memory_by_choice_and_not_counted_as_
     store = RecordStore(None, TARGET, sync=False, max_bytes=1, reports=heard, ask=chores.append)
     assert store.accept(make_record(1), lambda record: True) is None
     assert (store.undurable, store.is_degraded, store.bytes) == (0, False, 0)
-    assert store.close() == 0
+    assert store.close().pending == 0
     assert (heard.degraded, chores) == ([], [])
 
 
@@ -280,14 +280,14 @@ def test_an_empty_journal_goes_when_the_store_closes_and_another_one_stays(
     for record in records:
         bench.accept(record)
     bench.store.settle(records[:2], Fate.DELIVERED)
-    assert bench.store.close() == 1
+    assert bench.store.close().pending == 1
     later = open_bench(bench.directory.path)
     (path,) = later.directory.list()
     later.adopt(path)
     (record,) = later.store.take(9)
     assert record.body == records[2].body
     later.store.settle([record], Fate.DROPPED)
-    assert later.store.close() == 0
+    assert later.store.close().pending == 0
     assert list(bench.directory.path.iterdir()) == []
 
 
@@ -572,7 +572,7 @@ def test_this_processs_journal_damaged_below_it_is_set_aside_and_a_new_one_begin
     bench.store.settle(in_memory, Fate.DROPPED)  # They go on in memory, and are settled.
     assert bench.accept(make_record(9)) == "journal"
     assert bench.store.undurable == 0
-    assert bench.store.close() == 1
+    assert bench.store.close().pending == 1
     (new,) = bench.directory.list()
     assert new.name != path.name
 
@@ -601,7 +601,7 @@ def test_what_waits_on_the_other_pages_of_a_damaged_journal_goes_on(bench: Bench
     assert set(bench.heard.dead_watches) == set(watches) - found
     assert bench.store.set_aside == 1
     bench.store.settle(taken, Fate.DROPPED)
-    assert bench.store.close() == 0
+    assert bench.store.close().pending == 0
     assert [name.name for name in path.parent.iterdir()] == [SET_ASIDE]
 
 
@@ -651,7 +651,7 @@ def test_a_journal_that_somebody_deleted_is_missed_and_a_new_one_begins(
     assert new.name != path.name
     assert numbers(bench.store.take(9)) == [2]  # Still readable, from the nameless file.
     assert numbers(bench.store.take(9)) == [3]
-    assert bench.store.close() == 1
+    assert bench.store.close().pending == 1
     assert bench.directory.list() == [new]
 
 
@@ -681,7 +681,7 @@ def test_a_journal_that_somebody_else_holds_by_now_is_not_this_processs_any_more
     assert bench.store.undurable == 1
     bench.accept(make_record(2))
     assert len(bench.directory.list()) == 2
-    assert bench.store.close() == 1
+    assert bench.store.close().pending == 1
     thief.close()
     assert len(bench.directory.list()) == 2
 

@@ -162,7 +162,7 @@ def test_an_index_that_has_to_be_made_again_anyway_is_one_finding() -> None:
 
 
 # Damages that leave each other's parts alone.
-APART = ("archived", "hash key", "no GSI4", "projection", "index keys", "index key type", "bound")
+APART = ("archived", "no GSI4", "projection", "index keys", "index key type", "bound")
 
 
 @given(st.sets(st.sampled_from(APART)), st.booleans())
@@ -226,10 +226,23 @@ def test_what_is_not_asked_for_is_not_missed() -> None:
 
 def test_all_findings_are_told_and_what_is_required_comes_first() -> None:
     table = make_table()
-    for name in ("provisioned", "no GSI4", "index keys", "hash key"):
+    for name in ("provisioned", "no GSI4", "index keys"):
         BROKEN[name][0](table)
     found = [finding.code for finding in find(table, {"TimeToLiveStatus": "DISABLED"})]
-    assert found == ["table-keys", "index-keys", "index-missing", "billing-mode", "ttl-off"]
+    assert found == ["index-keys", "index-missing", "billing-mode", "ttl-off"]
+
+
+@pytest.mark.parametrize("keys", ["hash key", "no range key", "key type"])
+def test_different_keys_are_all_that_is_found_and_nothing_of_that_table_is_to_be_changed(
+    keys: str,
+) -> None:
+    """It is somebody else's: whatever else is missing there is none of our business."""
+    table = make_table()
+    for name in ("provisioned", "no GSI4", "index keys", keys):
+        BROKEN[name][0](table)
+    (finding,) = find(table, {"TimeToLiveStatus": "DISABLED"})
+    assert (finding.code, finding.fixes) == ("table-keys", ())
+    assert "journal rehome" in finding.advice
 
 
 def test_an_index_of_a_provisioned_table_is_created_with_its_capacity() -> None:
