@@ -61,7 +61,7 @@ _READ_OTHERWISE: Final = frozenset({"dynamo_table", "environment", "endpoint_url
 @explain_settings
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientConfig(DeliverySettings):
-    """What a :class:`~receipt_label.ClientManager` needs to know, beside how to deliver.
+    """The settings of a :class:`~receipt_label.ClientManager`, beside those of delivery.
 
     All arguments are keyword arguments.
 

@@ -110,7 +110,7 @@ def detect_environment(
 def find_environment(
     table_name: str | None, variables: Mapping[str, str] | None = None
 ) -> ExplainedEnvironment:
-    """As :func:`detect_environment`, for whoever writes: a guess is a warning as well."""
+    """Like :func:`detect_environment`, for whoever writes: a guess is a warning as well."""
     explained = explain_environment(table_name, variables)
     if explained.is_unknown:
         warn_caller(explained.because)
@@ -126,7 +126,7 @@ def find_environment(
 def explain_environment(
     table_name: str | None, variables: Mapping[str, str] | None = None
 ) -> ExplainedEnvironment:
-    """As :func:`detect_environment`, with the reason in place of a warning."""
+    """Like :func:`detect_environment`, with the reason in place of a warning."""
     if not isinstance(table_name, str | None):
         raise TypeError(
             f"table_name is of type {type(table_name).__name__}; accepted are str and None"

@@ -1,4 +1,4 @@
-"""What an environment is called: in ``ENVIRONMENT``, and in the name of a table."""
+"""The names of environments: in ``ENVIRONMENT``, and in the name of a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 
 
 class Environment(StrEnum):
-    """Where this process runs; its value is stored with each record."""
+    """The environment of this process; its value is stored with each record."""
 
     PRODUCTION = "production"
     STAGING = "staging"

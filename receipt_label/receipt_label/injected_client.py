@@ -47,7 +47,7 @@ def accept_client(
         client: What the user brought.
         environment: In the test environment, whatever has a method ``put_ai_usage_metric``
             is used as it is.
-        table_name: The table for a boto3 client, which has none of its own.
+        table_name: The table for a boto3 client, which has none itself.
         **settings: Of a :class:`~receipt_dynamo.ResilientDynamoClient` that has to be made.
 
     Returns:
@@ -79,7 +79,7 @@ def accept_direct_client(
     Args:
         client: What the user brought.
         environment: As for :func:`accept_client`.
-        table_name: The table for a boto3 client, which has none of its own.
+        table_name: The table for a boto3 client, which has none itself.
         **form: How items are written, of a :class:`~receipt_dynamo.DynamoClient` that has to
             be made.
 
@@ -122,7 +122,7 @@ def _takes_an_argument(function: Callable[..., object]) -> bool:
         inspect.signature(function).bind(None)
     except TypeError:
         return False
-    except ValueError:  # It tells no signature.
+    except ValueError:  # It has no signature.
         return True
     return True
 
@@ -188,7 +188,7 @@ def _takes_metrics(client: object) -> bool:
 
 
 def _log_another_table(client: Any, kind: _Kind, table_name: str | None) -> None:
-    """Say that a client's own table is the one that is written to."""
+    """Warn that a client's own table is the one that is written to."""
     if kind not in (_Kind.RESILIENT, _Kind.PLAIN) or table_name is None:
         return
     if _read_name(client.table_name) != _read_name(table_name):

@@ -31,7 +31,7 @@ class RecordMaker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageContext:
-    """What calls belong to; None where it is not said.
+    """The context of calls; None for fields that are not set.
 
     Attributes:
         job_id: The job that they are part of.
@@ -69,7 +69,7 @@ class UsageContext:
 
 
 class ContextDefaults:
-    """What a tracker's calls belong to where no block says it. Thread-safe.
+    """The context of a tracker's calls outside of blocks. Thread-safe.
 
     Args:
         base: What holds when nothing is set.
@@ -270,7 +270,7 @@ def ai_usage_context(
     metadata: Mapping[str, Any] | None = None,
     **tags: Any,
 ) -> UsageBlock[TrackerT]:
-    """Say what the calls in the block belong to.
+    """Set the context of the calls in the block.
 
     Blocks nest: an inner one adds to the outer one, and overrides it; None is the same as
     left out. After the block all is as before. It changes no price: a batch discount belongs
@@ -318,7 +318,7 @@ def batch_ai_usage_context(
     tracker: TrackerT | None = None,
     **kwargs: Any,
 ) -> UsageBlock[TrackerT]:
-    """Say that the calls in the block belong to a batch; see :func:`ai_usage_context`.
+    """Set the batch of the calls in the block; see :func:`ai_usage_context`.
 
     Args:
         batch_id: The batch that the calls are part of.

@@ -1,1 +1,1 @@
-"""What both command lines are made of: arguments, output, and what boto3's errors mean."""
+"""The parts of both command lines: arguments, output, and the meaning of boto3's errors."""

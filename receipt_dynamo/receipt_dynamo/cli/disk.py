@@ -19,7 +19,7 @@ from receipt_dynamo.data.journal.places import (
 
 
 def judge_disk() -> Iterator[Finding]:
-    """Say whether a journal can be made, would last, and has the room that it may take."""
+    """Return whether a journal can be made, would last, and has enough room, as findings."""
     directory = find_directory(None)
     unusable = find_unusable_choice(None)
     if unusable is not None:

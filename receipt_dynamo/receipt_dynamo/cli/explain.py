@@ -1,4 +1,4 @@
-"""What boto3 and DynamoDB refuse, in a line that says what to do about it."""
+"""Explain a refusal of boto3 or DynamoDB in one line, with advice."""
 
 from __future__ import annotations
 

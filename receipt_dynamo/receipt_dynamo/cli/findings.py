@@ -1,4 +1,4 @@
-"""What a command found, how bad it is, and what to do about it."""
+"""A finding of a command: its level, its text and its advice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The level of a finding."""
 
     OK = "ok"
     WARNING = "warning"

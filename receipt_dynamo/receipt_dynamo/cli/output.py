@@ -1,4 +1,4 @@
-"""What the commands print: safe on a terminal whatever a journal holds."""
+"""Print the commands' output, safe for a terminal whatever a journal holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which table a command reaches, and where: the arguments that say so, and the client."""
+"""The table of a command: the arguments that choose it, and the client that reaches it."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def write_batch(client: DynamoDBClient, table_name: str, items: Sequence[Item]) 
 def write_prepared_batch(
     client: DynamoDBClient, table_name: str, keys: Collection[Key], bodies: Sequence[bytes]
 ) -> set[Key]:
-    """As :func:`write_batch`, of items that are JSON already.
+    """Like :func:`write_batch`, of items that are JSON already.
 
     botocore makes, signs and sends the request, so that credentials, endpoints, event hooks
     and fakes that hook into it work; only the body is ours. ``client`` does not validate

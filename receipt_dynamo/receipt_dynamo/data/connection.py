@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 _UNREACHABLE: Final = ("EndpointConnectionError", "ProxyConnectionError")
-"""botocore's errors when a host is not found; through a proxy it is the proxy that says so."""
+"""botocore's errors when a host is not found; with a proxy, the proxy reports that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class SdkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which table, where, and as whom.
+    """The table, its place and the credentials.
 
     Args:
         table_name: Name or ARN of the table.

@@ -83,7 +83,7 @@ class DynamoClient(MetricQueries):
 
     @property
     def target(self) -> Target:
-        """Which table this client reaches, where, and as whom.
+        """The table that this client reaches, its place and the credentials.
 
         Raises:
             TypeError: It was made around a ``client`` that is no boto3 client.

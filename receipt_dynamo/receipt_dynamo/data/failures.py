@@ -1,4 +1,4 @@
-"""What a failed write means: one table from error codes to kinds.
+"""The kinds of a failed write: one table from error codes to kinds.
 
 The kinds steer different controls, so they are not booleans: *throttled* slows the
 writer, an *outage* feeds the circuit breaker, *rejected* isolates the record, and
@@ -18,7 +18,7 @@ from receipt_dynamo.utils.secrets import hide_passwords
 
 
 class FailureKind(Enum):
-    """What a failed write means for the records in it."""
+    """The kind of a failed write, which decides about its records."""
 
     THROTTLED = "throttled"
     OUTAGE = "outage"

@@ -1,4 +1,4 @@
-"""What a query read, beside the records that it returned."""
+"""Count what a query read, beside the records that it returned."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_REASONS: Final = 5
 
 @dataclass(slots=True)
 class ReadTally:
-    """What queries read; each adds to it while it is consumed.
+    """The figures of queries; each query adds to them while it is consumed.
 
     One tally may be given to several queries, one after the other or in turns, but not to
     queries that several threads consume at once.

@@ -324,7 +324,7 @@ class ResilientDynamoClient(MetricQueries):
         return self._delivery.redrive()
 
     async def aput(self, metric: AIUsageMetric) -> bool:
-        """As :meth:`put_ai_usage_metric`, for asyncio code.
+        """Like :meth:`put_ai_usage_metric`, for asyncio code.
 
         A commit to the journal takes microseconds. One that syncs to disk
         (``durability="journal-sync"``) takes milliseconds, and leaves the event loop.
@@ -334,7 +334,7 @@ class ResilientDynamoClient(MetricQueries):
         return self.put_ai_usage_metric(metric)
 
     async def aflush(self, timeout: float | None = lifecycle.FLUSH_TIMEOUT) -> bool:  # noqa: ASYNC109
-        """As :meth:`flush`, without blocking the event loop.
+        """Like :meth:`flush`, without blocking the event loop.
 
         When its awaiting is cancelled (``asyncio.wait_for``), a thread waits on for the rest
         of ``timeout``; neither the loop nor the process waits for that thread.
@@ -342,7 +342,7 @@ class ResilientDynamoClient(MetricQueries):
         return await call_beside_loop(partial(self.flush, timeout))
 
     async def aclose(self, timeout: float | None = lifecycle.EXIT_TIMEOUT) -> CloseReport:  # noqa: ASYNC109
-        """As :meth:`close`, without blocking the event loop."""
+        """Like :meth:`close`, without blocking the event loop."""
         return await call_beside_loop(partial(self.close, timeout))
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""How a client writes its items, beyond what every record has."""
+"""The settings for the items that a client writes, beside the record's own attributes."""
 
 from __future__ import annotations
 

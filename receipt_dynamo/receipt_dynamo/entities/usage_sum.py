@@ -1,4 +1,4 @@
-"""What records add up to, exactly."""
+"""The exact sum of records."""
 
 from __future__ import annotations
 

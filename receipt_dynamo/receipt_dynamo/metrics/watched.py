@@ -1,4 +1,4 @@
-"""Which clients are measured, and with what."""
+"""The clients that are measured, and their tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which faults meet which request: a pure decision, without locks, clocks or sockets."""
+"""Decide which faults meet a request. Pure: no locks, clocks or sockets."""
 
 from __future__ import annotations
 

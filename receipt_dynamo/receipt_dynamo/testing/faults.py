@@ -325,8 +325,8 @@ class WrongChecksum(Fault):
 class EmptyReply(Fault):
     """A batch write is dropped, yet answered by ``{}`` with status 200 and a right checksum.
 
-    For other writes ``{}`` is how success looks like: they are carried out, so that
-    nobody is told of a success that never was.
+    For other writes ``{}`` means success: they are carried out,
+    so the client never sees a success that did not happen.
     """
 
     def answer(self, exchange: Exchange) -> Answer:

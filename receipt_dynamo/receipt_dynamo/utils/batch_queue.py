@@ -271,7 +271,7 @@ class BatchQueue(Generic[T]):
             )
 
     def dead_letters(self) -> list[DeadLetter[T]]:
-        """Return the items that were given up, oldest first."""
+        """Return the dead letters, oldest first."""
         with self._lock:
             return [DeadLetter(e.item, e.reason, e.attempts) for e in self._buffer.dead_entries]
 

@@ -17,7 +17,7 @@ async def call_beside_loop(function: Callable[[], R]) -> R:
     """Return what ``function`` returns, without blocking the event loop.
 
     The threads of ``asyncio.to_thread`` are waited for by ``asyncio.run`` and by the end of the
-    process, for as long as what they do takes, also when nobody awaits it any more. A flush in
+    process, until their work is done, also when it is not awaited any more. A flush in
     an outage takes until the outage ends.
 
     Where no thread can be started, because the interpreter is ending, the loop is blocked.
@@ -36,7 +36,7 @@ async def call_beside_loop(function: Callable[[], R]) -> R:
             settle: Callable[..., object] = result.set_result
         except BaseException as error:  # noqa: BLE001 - who awaits it gets it
             outcome, settle = error, result.set_exception
-        with suppress(RuntimeError):  # The loop is closed: nobody awaits it any more.
+        with suppress(RuntimeError):  # The loop is closed: it is not awaited any more.
             loop.call_soon_threadsafe(lambda: result.done() or settle(outcome))
 
     try:

@@ -156,7 +156,7 @@ class CircuitBreaker:
 
     @property
     def state(self) -> CircuitBreakerState:
-        """Where it is. Open stays open until a call asks after the open time is over."""
+        """The state. Open stays open until the first call after the open time."""
         return self._shell.machine.state
 
     @property
@@ -238,7 +238,7 @@ class CircuitBreaker:
             permit.record_error(exc)
 
     async def __aenter__(self) -> Permit:
-        """As ``with``."""
+        """Like ``with``."""
         return self.__enter__()
 
     async def __aexit__(
@@ -247,7 +247,7 @@ class CircuitBreaker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """As ``with``."""
+        """Like ``with``."""
         self.__exit__(exc_type, exc, traceback)
 
     def isolate(self) -> None:

@@ -1,4 +1,4 @@
-"""What a queue needs of the machine that it runs on: a clock, waiting, and threads.
+"""The parts of the machine that a queue needs: a clock, waiting, and threads.
 
 A simulation brings its own: time that passes only when somebody waits, and no threads,
 so that whoever waits does the work.

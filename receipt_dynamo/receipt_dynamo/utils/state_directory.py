@@ -1,4 +1,4 @@
-"""Where programs keep what they write for this user."""
+"""Find the directory for files that programs write for this user."""
 
 from __future__ import annotations
 

@@ -64,10 +64,10 @@ class CallSink(Protocol):
         """Record a call that is over."""
 
     async def atake(self, call: ObservedCall) -> None:
-        """As ``take``, without blocking the event loop."""
+        """Like ``take``, without blocking the event loop."""
 
     def take_abandoned(self, call: ObservedCall) -> None:
-        """As ``take``, from inside of a finalizer, and so of whatever lock its thread holds."""
+        """Like ``take``, from inside of a finalizer, and so of whatever lock its thread holds."""
 
     def count_untracked(self) -> None:
         """Count a call that passed through unrecorded."""

@@ -1,4 +1,4 @@
-"""Which calls are recorded already: a call has one row, however many recorders see it.
+"""Find out whether a call is recorded already: it has one row, even if two recorders see it.
 
 A decorated function may use a wrapped client. Two things show that its call is recorded:
 the response object itself, and what was recorded while the function ran. The provider's

@@ -1,4 +1,4 @@
-"""Which prices hold for a model, a day and the terms of a call: four price lists, in order."""
+"""Find the prices for a model, a day and the terms of a call: four price lists, in order."""
 
 from __future__ import annotations
 

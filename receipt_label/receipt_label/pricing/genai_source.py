@@ -39,7 +39,7 @@ _RATES: Final[Mapping[str, str]] = {
     "file_search": "storage_searches_kcount",
     "code_execution": "code_executions_kcount",
 }
-"""What the package calls our rates; both are for the same quantities."""
+"""The package's names of our rates; both are for the same quantities."""
 
 # Parts that our usage does not count apart from the rates that they are parts of: such usage
 # is unpriced (cached audio), or has the same price.
@@ -56,7 +56,7 @@ _PARTS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the package says of a model at a moment.
+    """The package's prices of a model at a moment.
 
     Attributes:
         card: Its prices.

@@ -26,7 +26,7 @@ _FINE_TUNED: Final = "ft:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adjustment:
-    """What a tier, a speed or a place of service does to the standard price.
+    """The change of the standard price for a tier, a speed or a place of service.
 
     Attributes:
         service: Provider.

@@ -1,4 +1,4 @@
-"""What one call cost, or why that is not known."""
+"""The cost of one call, or why it is unknown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNPRICED = "unpriced"
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one call cost.
+    """The cost of one call.
 
     Attributes:
         cost_usd: Exact cost in USD; None when it is not known, which is never 0.
@@ -32,4 +32,4 @@ class Price:
 
 
 class UnpricedError(Exception):
-    """Nothing here knows what a call cost; the text says why, in a few words."""
+    """The cost of a call is unknown; the text has the reason, in a few words."""

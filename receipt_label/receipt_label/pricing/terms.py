@@ -1,4 +1,4 @@
-"""How a call was served, as far as that decides its price."""
+"""The terms of a call that decide its price: tier, speed, place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _STANDARD: Final = frozenset({None, "", "default", "standard", "auto", "global",
 
 
 class Terms(NamedTuple):
-    """What made a call cheaper or dearer than the standard price; None where nothing did.
+    """The reasons for which a call is cheaper or dearer than standard; None without one.
 
     Attributes:
         tier: Tier that served it: "batch", "flex", "priority", ...

@@ -1,4 +1,4 @@
-"""Which records have no cost, and why: what a price list has to learn."""
+"""List the records without a cost, and why: the prices that a list lacks."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ _LEGACY_DATA_OF_FIELD: Final = {
 
 @dataclass(frozen=True, slots=True)
 class BilledAs:
-    """As what a call is billed.
+    """The SKUs under which a call is billed.
 
     Attributes:
         sku: Google's name; several are joined by ``+``. None when it is not known.
@@ -164,7 +164,7 @@ class BilledAs:
 def find_sku_of_function(
     operation: str, field_mask: str | Iterable[str] | None = None, *, legacy: bool = False
 ) -> BilledAs:
-    """Return as what the call is billed that a decorated function makes.
+    """Return the SKUs of the call that a decorated function makes.
 
     Args:
         operation: As of :func:`find_sku` or :func:`find_legacy_sku`; or by its earlier name:

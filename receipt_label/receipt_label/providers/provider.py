@@ -75,7 +75,7 @@ class Operation:
 
 
 UNTRACKED: Final = Operation(name="untracked", read=lambda reply, request: ProviderReply())  # noqa: ARG005
-"""What costs nothing, and is counted in ``get_stats().untracked``."""
+"""A call that costs nothing, and is counted in ``get_stats().untracked``."""
 
 FindOperation: TypeAlias = Callable[[Request], Operation | None]
 """Returns what a method asks for by its arguments.

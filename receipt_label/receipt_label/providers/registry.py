@@ -47,7 +47,7 @@ def find_provider(service: str) -> Provider | None:
 
 
 def need_provider(service: str) -> Provider:
-    """As :func:`find_provider`, of one that has to be there.
+    """Like :func:`find_provider`, of one that has to be there.
 
     Raises:
         ValueError: It is unknown; the message names those that are known.

@@ -1,1 +1,1 @@
-"""What the calls cost, by whom and when: the question and the sums."""
+"""The sums of a report: its question, and the costs of the calls by user, day and the like."""

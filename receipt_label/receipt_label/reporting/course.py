@@ -45,7 +45,7 @@ def choose_step(period: Period, now: datetime) -> str:
 
 
 def list_steps(groups: Mapping[GroupKey, Sums], step: str, zone: tzinfo) -> list[Step]:
-    """Return the course, oldest first; more than 100 days become months.
+    """Return the cost of each step, oldest first; more than 100 days become months.
 
     Args:
         groups: By the step and one more dimension.
@@ -78,7 +78,7 @@ def _fill(names: list[str], groups: Mapping[GroupKey, Sums], width: int) -> list
 
 
 def _list_hours(names: list[str], zone: tzinfo) -> Iterator[str]:
-    # Told with offsets, so that the texts' order is not that of the hours when it changes. By
+    # Names have offsets, so the texts' order is not that of the hours when the offset changes. By
     # quarters, because it may change by less than an hour.
     known = sorted(_read_hour(name) for name in names)
     moment = known[0]

@@ -1,4 +1,4 @@
-"""By what the calls can be grouped."""
+"""The dimensions by which calls can be grouped."""
 
 from __future__ import annotations
 

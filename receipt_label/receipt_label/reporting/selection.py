@@ -1,4 +1,4 @@
-"""Which records a report or an export is about, and the query that finds them."""
+"""The records of a report or an export: the filters, and the query that finds them."""
 
 from __future__ import annotations
 

@@ -361,7 +361,7 @@ def _refuse(
 
 
 def _name_service(endpoint: _Endpoint | None, headers: Mapping[str, str]) -> Service:
-    """Tell whose API was meant, also for an unknown path."""
+    """Return whose API was meant, also for an unknown path."""
     if endpoint is not None:
         return endpoint.service
     return "anthropic" if "anthropic-version" in headers else "openai"

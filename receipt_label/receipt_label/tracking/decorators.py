@@ -62,7 +62,7 @@ class CallDecorators:
     def track_openai_embedding(
         self, function: Callable[P, R] | None = None, *, batch: bool = False
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
-        """As :meth:`track_openai_completion`, of a function that returns embeddings.
+        """Like :meth:`track_openai_completion`, of a function that returns embeddings.
 
         Raises:
             TypeError: ``function`` is not callable, or ``batch`` no bool.
@@ -80,7 +80,7 @@ class CallDecorators:
     def track_anthropic_completion(
         self, function: Callable[P, R] | None = None, *, batch: bool = False
     ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
-        """As :meth:`track_openai_completion`, of Anthropic's messages and their events.
+        """Like :meth:`track_openai_completion`, of Anthropic's messages and their events.
 
         Raises:
             TypeError: ``function`` is not callable, or ``batch`` no bool.

@@ -104,7 +104,7 @@ class FunctionCall:
             self._sink.take(ended)
 
     async def afinish(self, result: object) -> None:
-        """As :meth:`finish`."""
+        """Like :meth:`finish`."""
         if (ended := self._end(self._describe_result, result)) is not None:
             await self._sink.atake(ended)
 
@@ -114,7 +114,7 @@ class FunctionCall:
             self._sink.take(ended)
 
     async def aexhaust(self) -> None:
-        """As :meth:`exhaust`."""
+        """Like :meth:`exhaust`."""
         if (ended := self._end(self._describe_items, None)) is not None:
             await self._sink.atake(ended)
 
@@ -124,7 +124,7 @@ class FunctionCall:
             self._sink.take(ended)
 
     async def afail(self, error: BaseException) -> None:
-        """As :meth:`fail`."""
+        """Like :meth:`fail`."""
         if (ended := self._end(self._describe_failure, error)) is not None:
             await self._sink.atake(ended)
 
@@ -134,7 +134,7 @@ class FunctionCall:
             self._sink.take(ended)
 
     async def aleave(self) -> None:
-        """As :meth:`leave`."""
+        """Like :meth:`leave`."""
         if (ended := self._end(self._describe_failure, None)) is not None:
             await self._sink.atake(ended)
 

@@ -238,12 +238,12 @@ class StreamedCall:
             self.observer.sink.take(ended)
 
     def abandon(self) -> None:
-        """As :meth:`end`, when the response was dropped."""
+        """Like :meth:`end`, when the response was dropped."""
         if (ended := self.take(None)) is not None:
             self.observer.sink.take_abandoned(ended)
 
     async def aend(self, error: BaseException | None = None) -> None:
-        """As :meth:`end`, without blocking the event loop."""
+        """Like :meth:`end`, without blocking the event loop."""
         if (ended := self.take(error)) is not None:
             await self.observer.sink.atake(ended)
 

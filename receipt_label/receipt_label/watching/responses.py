@@ -95,7 +95,7 @@ class _Tap:
             self._is_reading = False
 
     async def awatch(self, body: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-        """As :meth:`watch`, for asyncio."""
+        """Like :meth:`watch`, for asyncio."""
         async with contextlib.aclosing(body) as chunks:
             while (chunk := await self._aread(chunks)) is not None:
                 shown = self._call.feed(chunk)
@@ -124,6 +124,6 @@ class _Tap:
             self._call.end()
 
     async def aclose(self) -> None:
-        """As :meth:`close`, for asyncio."""
+        """Like :meth:`close`, for asyncio."""
         if not self._is_reading:
             await self._call.aend()

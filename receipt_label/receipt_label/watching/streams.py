@@ -86,7 +86,7 @@ class FollowedStream(_StandIn):
 
 
 class AsyncFollowedStream(_StandIn):
-    """As :class:`FollowedStream`, for asyncio."""
+    """Like :class:`FollowedStream`, for asyncio."""
 
     def __aiter__(self) -> Self:
         return self
@@ -123,7 +123,7 @@ class AsyncFollowedStream(_StandIn):
         await self._aclose(self._stream.aclose)
 
     async def close(self) -> None:
-        """As :meth:`aclose`, for streams that call it so."""
+        """Like :meth:`aclose`, for streams that call it so."""
         await self._aclose(self._stream.close)
 
     async def _aclose(self, close: Any, *args: Any) -> Any:

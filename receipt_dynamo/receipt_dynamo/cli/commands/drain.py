@@ -49,7 +49,7 @@ _PATIENCE: Final = 60.0
 
 @dataclass(slots=True)
 class Drained:
-    """What became of the records for one table.
+    """The outcome of draining the records for one table.
 
     Attributes:
         target: The table, as the dead processes had it configured.
@@ -189,7 +189,7 @@ def _drain(
 
 
 def _find_obstacle(target: JournalTarget) -> str | None:
-    """Say why a client of this process would not be for the same table, or None."""
+    """Return why a client of this process would not be for the same table, or None."""
     if not target.table_name:
         return "the journal names no table; give it by --table, with --adopt-unproven"
     if find_region(target.table_name, target.region) is None:
@@ -223,7 +223,7 @@ def _prove(target: JournalTarget) -> tuple[str | None, str | None, bool]:
 
 
 def _write_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> None:
-    """Take the operator's word for what no process could prove."""
+    """Store the operator's confirmation of a table that no process could prove."""
 
     def note(held: HeldJournal) -> int:
         # What is proven stays as it is.

@@ -101,5 +101,5 @@ def _mention(view: JournalView, count: int | None) -> str:
     held = "may hold records" if count is None else f"holds {count_of(count, 'record')}"
     return (
         f"{view.path.name}: not touched, because process {view.owner or '(id unknown)'} lives; "
-        f"it {held} of this user, and may hold remains of delivered ones"
+        f"it {held} of this user, and may hold bytes of delivered ones"
     )

@@ -35,7 +35,7 @@ class JournalView:
     Attributes:
         path: Its file.
         owner: The living process that owns it: 0 when it did not write down its id, None
-            when there is none.
+            without one.
         age: Seconds since it last changed.
         counts: What it holds.
         oldest: For how many seconds the first of its pending records has waited; None when
@@ -237,12 +237,12 @@ def _judge_trouble(view: JournalView) -> Finding:
 
 
 def list_troubles(views: Iterable[JournalView]) -> Iterator[str]:
-    """Say of each journal that no command can read why, and what to do."""
+    """Yield a finding for each journal that no command can read, with the reason and advice."""
     return (_judge_trouble(view).line for view in views if view.trouble is not None)
 
 
 def mention_set_aside(directory: JournalDirectory) -> Iterator[str]:
-    """Say that there are damaged journals, if so."""
+    """Yield a finding if there are damaged journals."""
     count = directory.count_set_aside()
     if count:
         where = directory.path / SET_ASIDE

@@ -59,7 +59,7 @@ class Admission:
         self._late.clear()
 
     def accept(self, key: Key, body: bytes, on_settled: SettledCallback | None) -> str | None:
-        """Take a record in, at once; return why not, or None.
+        """Accept a record, at once; return None, or why it is refused.
 
         Args:
             key: Its PK and SK.

@@ -1,4 +1,4 @@
-"""Take over the journals that dead processes left, once it is proven whose they are."""
+"""Adopt the journals of dead processes, once their table is proven."""
 
 from __future__ import annotations
 
@@ -215,13 +215,13 @@ class Adoption:
             self._say(path, why)
 
     def _say(self, path: Path, why: str) -> None:
-        """Say once of each journal that it is left alone."""
+        """Log once for each journal that it is left alone."""
         if path not in self._said:
             self._said.add(path)
             _logger.warning("journal %s is left alone: %s", path.name, why)
 
 
 def _describe(own: Evidence) -> dict[str, str]:
-    """Return what a journal notes of what was learned."""
+    """Return the facts that a journal stores about its table."""
     learned = {CREDENTIALS: own.credentials, ACCOUNT: own.account, TABLE_ARN: own.arn}
     return {name: value for name, value in learned.items() if value is not None}

@@ -1,6 +1,6 @@
-"""Say in the log what goes wrong for long: at most a line a minute of each kind.
+"""Log problems that last: at most one line a minute of each kind.
 
-Nothing wakes up for it: whoever puts or sends a record looks.
+No thread wakes up for it: each put and each batch checks.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ INTERVAL: Final = 60.0
 """Seconds between two lines of the same kind."""
 
 _NEXT_LOOK: Final = 1.0
-"""Seconds between two looks by those who put."""
+"""Seconds between two checks by puts."""
 
 
 class Word(Enum):
-    """What is to be said of records that wait."""
+    """What to log about records that wait."""
 
     TOO_LONG = auto()
     OVER = auto()
 
 
 class LongWait:
-    """Decides when to say that records wait too long, and when that is over. Pure.
+    """Decides when to log that records wait too long, and when that is over. Pure.
 
     Args:
         limit: Seconds that a record may wait.
@@ -48,7 +48,7 @@ class LongWait:
         self._is_said = False
 
     def look(self, now: float, age: float) -> Word | None:
-        """Return what is to be said at ``now``, when the oldest record has waited for ``age``."""
+        """Return what to log at ``now``, when the oldest record has waited for ``age`` seconds."""
         if age > self._limit:
             if now < self._next:
                 return None
@@ -62,7 +62,7 @@ class LongWait:
 
 @dataclass(slots=True)
 class _Count:
-    """Records that something happened to and that no line has told of yet."""
+    """Records that are counted and not logged yet."""
 
     records: int = 0
     detail: str | None = None
@@ -70,13 +70,13 @@ class _Count:
 
 
 class Counts:
-    """Counts what happens to records, and decides when to say how many it were. Pure."""
+    """Counts records by what happened to them, and decides when to log the numbers. Pure."""
 
     def __init__(self) -> None:
         self._counts: dict[str, _Count] = {}
 
     def add(self, line: str, records: int, detail: str | None) -> None:
-        """Count records of which ``line`` is to tell, with the latest ``detail``."""
+        """Count records for ``line``, with the latest ``detail``."""
         count = self._counts.setdefault(line, _Count())
         count.records += records
         count.detail = detail
@@ -86,7 +86,7 @@ class Counts:
 
         Args:
             now: The time.
-            is_last: Whether all are due, because nobody will ask again.
+            is_last: Whether all are due, because this is the last call.
         """
         for line, count in self._counts.items():
             if count.records and (is_last or now >= count.next_line):
@@ -98,7 +98,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """How delivery stands.
+    """The state of delivery.
 
     Attributes:
         pending: Records that wait.
@@ -119,7 +119,7 @@ _ADVICE: Final[Mapping[DeliveryEventKind | None, str]] = {
     DeliveryEventKind.MISCONFIGURED: "DynamoDB does not take them; look at table, region and role",
     None: "no request has failed; look whether this process was stopped, and at its disk",
 }
-"""What to look at, by what happened last."""
+"""The advice, by the latest event."""
 
 _DEAD: Final = (
     "dead letters: {records}, the last because of {detail}. They are kept; "
@@ -130,16 +130,16 @@ _REFUSED: Final[Mapping[str | None, str]] = {
     "journal_max_bytes or, without a journal, max_pending_records",
     "too_large": "{records} refused, because DynamoDB takes no item above 400 KB",
 }
-_DROPPED: Final = "{records} given up for newer ones, because there is no room (drop_oldest)"
+_DROPPED: Final = "{records} dropped for newer ones, because there is no room (drop_oldest)"
 
 
 class Alarms:
-    """Looks how delivery stands, and says what goes wrong. Thread-safe.
+    """Checks the state of delivery, and logs what goes wrong. Thread-safe.
 
     Args:
-        table_name: Of which table the lines are.
+        table_name: The table, for the lines.
         limit: Seconds that a record may wait; at least :data:`LONGEST_WAIT`.
-        observe: Tells how delivery stands.
+        observe: Returns the state of delivery.
         clock: Monotonic time in seconds.
         now: The time of day, in seconds since 1970.
     """
@@ -170,7 +170,7 @@ class Alarms:
         self._next_look = 0.0
 
     def hear(self, event: DeliveryEvent) -> None:
-        """Take notice of an event; of those that matter to somebody, a line tells."""
+        """Count an event; those that matter to an operator are logged."""
         line = _find_line(event)
         with self._lock:
             if event.kind in _ADVICE:
@@ -186,12 +186,12 @@ class Alarms:
             self.look_if_due()
 
     def look_if_due(self) -> None:
-        """Look, unless somebody has just done so; for those who put."""
+        """Check, unless another thread has just done so; for puts."""
         if self._clock() >= self._next_look:
             self.look()
 
     def look(self) -> None:
-        """Say what is to be said now."""
+        """Check, and log what is due."""
         self._next_look = self._clock() + _NEXT_LOOK
         situation = self._observe()
         with self._lock:
@@ -211,7 +211,7 @@ class Alarms:
         self._say_counts()
 
     def say_the_rest(self) -> None:
-        """Say what has been counted and not said: nobody will look again."""
+        """Log everything that is counted and not logged yet: this is the last call."""
         self._say_counts(is_last=True)
 
     def _say_too_long(self, situation: Situation, trouble: DeliveryEventKind | None) -> None:

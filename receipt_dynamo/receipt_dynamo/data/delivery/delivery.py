@@ -1,4 +1,4 @@
-"""Deliver what was accepted: the queue, the sender, the journal and the accounts, joined.
+"""Deliver accepted records: join the queue, the sender, the journal and the accounts.
 
 A record's way: committed to the journal, queued (or, beyond the memory's bound, left on
 disk until there is room), sent in a batch, proven by the reply, deleted from the journal.
@@ -236,7 +236,7 @@ class Delivery:
         return self._store.on_disk > 0 and not self._queue.get_stats().pending
 
     def _look(self) -> bool:
-        """Take over what dead processes left; False when that is not yet possible."""
+        """Adopt the journals of dead processes; False when that is not possible yet."""
         if self._adoption is None:
             return True
         self._store.check_own()

@@ -1,4 +1,4 @@
-"""The end of the process: what is pending is delivered, or stays on disk."""
+"""The end of the process: pending records are delivered, or stay on disk."""
 
 from __future__ import annotations
 
@@ -182,8 +182,8 @@ def _list_open() -> list[Delivery]:
 def _close_in_worker() -> None:
     """Have this process close all in time, if it is or becomes a worker of multiprocessing.
 
-    A worker ends by ``os._exit``, which skips atexit. What it was to do at its end it forgets
-    when it begins; then it calls what was registered for after a fork.
+    A worker ends by ``os._exit``, which skips atexit. It clears its finalizers when it
+    begins, and then calls the functions that are registered for after a fork.
     """
     if "multiprocessing.util" in sys.modules:
         from multiprocessing import parent_process, util

@@ -1,4 +1,4 @@
-"""How fast batches may leave: pure arithmetic, the time comes in as an argument.
+"""The pace of the batches: pure arithmetic, the time comes in as an argument.
 
 Additive increase and multiplicative decrease, with the decrease in proportion to the
 share of records that were throttled, as in "Data Center TCP (DCTCP)", RFC 8257: a

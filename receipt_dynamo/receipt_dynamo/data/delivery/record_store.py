@@ -1,4 +1,4 @@
-"""Where accepted records are kept until they are settled, and counted.
+"""Keep and count accepted records until they are settled.
 
 On disk, where that can be: in this process's journal, or in one that it adopted.
 """
@@ -163,7 +163,7 @@ class RecordStore:
 
     @property
     def bytes(self) -> int:
-        """What all held records take on disk, roughly."""
+        """The size of all held records on disk, roughly."""
         return sum(backlog.bytes for backlog in self._backlogs())
 
     def accept(
@@ -317,7 +317,7 @@ class RecordStore:
         return chosen
 
     def _report_trouble(self) -> None:
-        """Say why records are in memory only, or no more."""
+        """Log why records are in memory only, or that they no longer are."""
         with self._lock:
             news, self._news, own = self._news, None, self._own
         if isinstance(news, str):
@@ -453,7 +453,7 @@ class RecordStore:
         return not self._settled
 
     def _stop_ages(self, records: list[PendingRecord]) -> None:
-        """Note, with the lock held, that these wait no more."""
+        """Count, with the lock held, that these wait no more."""
         for record in records:
             if record.since is not None:
                 self._ages.leave(record.since)
@@ -710,7 +710,7 @@ class RecordStore:
         self._reports.events.emit(DeliveryEventKind.SET_ASIDE, 0, why)
 
     def _handle(self, what: str, error: Exception, backlog: Backlog) -> None:
-        """Say what went wrong with a journal, and set it aside if it is damaged."""
+        """Log what went wrong with a journal, and set it aside if it is damaged."""
         self._warn(what, error)
         if is_corruption(error):
             self._set_aside(backlog)

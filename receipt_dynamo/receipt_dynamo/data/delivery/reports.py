@@ -1,4 +1,4 @@
-"""What became of the records, for those who want to know: each record is reported once."""
+"""Report the outcome of records to listeners: each record once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from receipt_dynamo.entities.item_key import Key
 
 
 class Fate(Enum):
-    """What became of an accepted record."""
+    """The outcome of an accepted record."""
 
     DELIVERED = "delivered"
     DEAD = "dead"
@@ -22,7 +22,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryReport:
-    """What became of one accepted record.
+    """The outcome of one accepted record, for its listener.
 
     Attributes:
         key: The record's PK and SK.

@@ -98,7 +98,7 @@ def make_breaker(
 
 @dataclass(slots=True)
 class _Round:
-    """What became of one batch so far."""
+    """The outcome of one batch so far."""
 
     retry: list[PendingRecord] = field(default_factory=list)
     rejected: list[tuple[PendingRecord, str]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""How a ResilientDynamoClient delivers: each setting, declared once."""
+"""The settings of a ResilientDynamoClient's delivery, each declared once."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class DeliveryStats:
 
 @dataclass(frozen=True, slots=True)
 class CloseReport:
-    """What ``close`` leaves behind.
+    """The outcome of ``close``.
 
     Attributes:
         delivered: Records delivered in the client's life.

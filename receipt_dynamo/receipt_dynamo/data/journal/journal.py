@@ -68,7 +68,7 @@ class JournalRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JournalCounts:
-    """What a journal holds.
+    """The numbers of a journal's rows.
 
     Attributes:
         pending: Records to be delivered.

@@ -66,7 +66,7 @@ def peek(path: Path, *, keeps_index: bool = False) -> Iterator[Journal]:
 
 
 def open_reader(path: Path, *, keeps_index: bool = False, is_damaged: bool = False) -> Journal:
-    """As :func:`peek`, of what :func:`check_files` accepts.
+    """Like :func:`peek`, of what :func:`check_files` accepts.
 
     Args:
         path: The database file.

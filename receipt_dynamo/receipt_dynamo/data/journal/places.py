@@ -54,7 +54,7 @@ def find_unusable_choice(given: str | os.PathLike[str] | None) -> str | None:
 
 
 def warn_of(given: str | os.PathLike[str] | None, path: Path) -> None:
-    """Say what is not as one may expect of the directory that was found.
+    """Return what is unusual about the directory that was found.
 
     Args:
         given: That of :func:`find_directory`.
@@ -138,7 +138,7 @@ def _is_shared(path: Path) -> bool:
 
 
 def find_stranger(found: os.stat_result) -> str | None:
-    """Say who else could put something into a directory of ours, or None."""
+    """Return who else could write to a directory of ours, or None."""
     if sys.platform == "win32":
         return None
     if found.st_uid != os.geteuid():

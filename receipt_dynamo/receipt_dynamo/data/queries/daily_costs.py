@@ -1,4 +1,4 @@
-"""What each service cost on each day: sums over records as they come, a day at a time."""
+"""Sum the cost of each service on each day, over records as they come, a day at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAY: Final = slice(len("DATE#"), len("DATE#YYYY-MM-DD"))
 
 @dataclass(frozen=True, slots=True)
 class DailyCost:
-    """What one service cost on one day.
+    """The cost of one service on one day.
 
     Attributes:
         day: The UTC day.

@@ -57,7 +57,7 @@ _LAST: Final = "\U0010ffff"
 
 
 class Reading(TypedDict, total=False):
-    """What every query takes, see :class:`MetricQueries`."""
+    """The arguments of every query, see :class:`MetricQueries`."""
 
     limit: int | None
     tally: ReadTally | None
@@ -185,7 +185,7 @@ class MetricQueries:
         Args:
             job_id: The job.
             start_date: First day; by default all days.
-            end_date: Last day, likewise.
+            end_date: The last day, in the same forms.
             **reading: See the class.
         """
         check_text(ValueError, job_id=job_id)
@@ -211,7 +211,7 @@ class MetricQueries:
         Args:
             batch_id: The batch.
             start_date: First day; by default all days, which needs GSI4.
-            end_date: Last day, likewise.
+            end_date: The last day, in the same forms.
             **reading: See the class.
 
         Raises:

@@ -1,4 +1,4 @@
-"""How a table differs from the one that the records need: pure, of its descriptions alone."""
+"""Compare a table with the one that the records need. Pure: from its descriptions alone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TagTypeDef
 
 Description = Mapping[str, Any]
-"""What DynamoDB says of a table, or of a part of it."""
+"""DynamoDB's description of a table, or of a part of it."""
 
 _WHOLE_ITEMS: Final = "ALL"
 _KEY_TYPE: Final = "S"
@@ -99,7 +99,7 @@ class TableView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions:
-    """What a table should have beside keys and indexes, which are never optional.
+    """The features that a table should have beside keys and indexes, which are required.
 
     Attributes:
         expires: Time to live on the attribute that holds when a record expires; for what is
@@ -219,7 +219,7 @@ def _check_index_status(name: str, index: Description) -> Iterator[TableFinding]
 def _compare_keys(
     table: Description, owner: Description, expected: Iterable[Description]
 ) -> Iterator[str]:
-    """Say how the keys of a table or an index differ, by their roles."""
+    """Return how the keys of a table or an index differ, by their roles."""
     types = {
         attribute["AttributeName"]: attribute["AttributeType"]
         for attribute in table.get("AttributeDefinitions") or ()

@@ -14,7 +14,7 @@ line, in flight and behind.
 
 Pure: no lock, no thread, no clock; the time comes in as an argument. Nothing of the user's
 runs in here but the ``__eq__`` of keys, in :meth:`BatchBuffer.find_lane`, which needs no lock.
-What is to be merged is put into ``merges``, for whoever called, when the lock is free.
+Items to merge are put into ``merges``, for the caller, who merges when the lock is free.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class BatchBuffer(Generic[T]):
 
     @property
     def dead_entries(self) -> list[Entry[T]]:
-        """Entries that were given up, oldest first."""
+        """The dead letters, oldest first."""
         return list(self._dead)
 
     @property
@@ -335,7 +335,7 @@ class BatchBuffer(Generic[T]):
     # Merging
 
     def _find_pair(self, lane: Lane[T]) -> None:
-        """Begin to merge the first two of the lane that can be, if nobody merges there."""
+        """Begin to merge the first two of the lane that can be, unless a thread merges there."""
         entries = lane.entries
         first = 1 if entries[0] in self._in_flight else 0
         if not lane.is_merging and len(entries) >= first + 2:

@@ -15,7 +15,7 @@ from receipt_dynamo.utils.batch.buffer import Entry, are_equal
 
 T = TypeVar("T")
 Overflow: TypeAlias = Literal["refuse", "drop_oldest", "raise"]
-"""What becomes of a new item at a bound, or of the oldest one."""
+"""The policy at a bound: for the new item, or for the oldest one."""
 
 
 class QueueFullError(ReceiptDynamoError):
@@ -28,7 +28,7 @@ class OutcomeError(ReceiptDynamoError):
 
 @dataclass(frozen=True, slots=True)
 class FlushResult(Generic[T]):
-    """What became of one batch; what is in neither list is delivered.
+    """The outcome of one batch; items in neither list are delivered.
 
     Items are known by identity, else by equality.
 
@@ -49,7 +49,7 @@ class FlushResult(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter(Generic[T]):
-    """An item that was given up for good.
+    """An item that was rejected for good.
 
     Attributes:
         item: The item.
@@ -71,7 +71,7 @@ class BatchQueueStats:
         delivered: Items that the callback settled as delivered.
         pending: Items not settled, those in flight included.
         in_flight: Items in the hands of a callback right now.
-        dead: Items that were given up, see :meth:`BatchQueue.dead_letters`.
+        dead: Items that were rejected, see :meth:`BatchQueue.dead_letters`.
         dropped: Items dropped by ``overflow="drop_oldest"``.
         refused: Items not accepted, by reason: "full", "too_large", "stopped".
         pending_bytes: Bytes held, those of dead items included.
@@ -114,11 +114,11 @@ _LAZY_KINDS: Final = (
 
 @dataclass(slots=True)
 class Outcome(Generic[T]):
-    """What became of a batch, by its entries.
+    """The outcome of a batch, by its entries.
 
     Attributes:
         retry: Those that go back to the front, in this order.
-        dead: Those given up; each knows the reason.
+        dead: Those rejected; each has the reason.
         pause: Seconds before the next batch, or None.
         newest_next: Whether the newest items are next.
         remark: What is odd about the answer, for a log line; None is nothing.

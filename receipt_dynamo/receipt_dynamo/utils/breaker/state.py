@@ -26,7 +26,7 @@ _PROBE_POLL: Final = 0.1
 
 
 class CircuitBreakerState(StrEnum):
-    """Where a breaker is.
+    """The state of a breaker.
 
     Attributes:
         CLOSED: Calls pass, and their results are counted.

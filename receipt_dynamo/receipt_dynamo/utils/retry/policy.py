@@ -210,7 +210,7 @@ def sleep_for(seconds: float, sleep: Callable[[float], object]) -> None:
 
 
 async def async_sleep_for(seconds: float, sleep: Callable[[float], Awaitable[object]]) -> None:
-    """As :func:`sleep_for`, for asyncio."""
+    """Like :func:`sleep_for`, for asyncio."""
     await (asyncio.sleep(0) if _waits_are_removed else sleep(seconds))
 
 

@@ -1,4 +1,4 @@
-"""What the demo shows while it runs: a live panel on a terminal, else plain lines."""
+"""The demo's display while it runs: a live panel on a terminal, else plain lines."""
 
 from __future__ import annotations
 

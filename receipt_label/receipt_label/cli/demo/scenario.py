@@ -1,4 +1,4 @@
-"""What DynamoDB goes through while the calls are made."""
+"""The faults of DynamoDB while the calls are made."""
 
 from __future__ import annotations
 

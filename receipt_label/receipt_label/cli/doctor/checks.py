@@ -17,7 +17,7 @@ from receipt_dynamo.cli.target import Connection, find_table, open_connection
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
         findings: For people.
@@ -30,7 +30,7 @@ class CheckResult:
 
 @dataclass(slots=True)
 class CheckContext:
-    """What the checks look at.
+    """The input of the checks.
 
     Attributes:
         chosen: The arguments.

@@ -20,7 +20,7 @@ _ANY_TABLE: Final = {"DYNAMODB_TABLE_NAME": "test-table", "ENVIRONMENT": "test"}
 
 
 def check_configuration(context: CheckContext) -> CheckResult:
-    """Say of each setting which variable gave it, or what is accepted."""
+    """Return for each setting which variable gave it, or what is accepted."""
     settings = [each for each in list_settings(ClientConfig) if each.name != "dynamo_table"]
     findings = [*_check_table_variables(context)]
     shown = {}
@@ -50,7 +50,7 @@ def _check_table_variables(context: CheckContext) -> Iterator[Finding]:
 
 
 def _check_setting(setting: Setting, variables: Mapping[str, str]) -> Iterator[Finding]:
-    """Say of a setting what holds, by which of its variables, and which are passed over."""
+    """Return the value of a setting, the variable that gave it, and those that are not read."""
     names = setting.list_set(variables)
     if not names:
         default = setting.default_in_words
@@ -88,7 +88,7 @@ def _show(field: str, text: str) -> str:
 
 
 def check_environment(context: CheckContext) -> CheckResult:
-    """Say in which environment this shell would write to the table, and whether they fit."""
+    """Return the environment in which this shell would write, and whether the table fits."""
     explained = explain_environment(context.table_name, context.variables)
     environment = explained.environment.value
     level = Level.WARNING if explained.is_unknown or explained.is_guessed else Level.OK

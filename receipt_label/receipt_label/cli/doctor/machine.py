@@ -23,7 +23,7 @@ _FLOOR: Final = re.compile(r"(?P<name>[\w-]+)[^>=;]*>=(?P<floor>[\d.]+)")
 
 
 def check_python(_: CheckContext) -> CheckResult:
-    """Say which Python this is, and whether it is one that we test."""
+    """Return which Python this is, and whether it is one that we test."""
     version = platform.python_version()
     prefix = "Programming Language :: Python :: "
     classifiers = metadata.metadata(OURS[1]).get_all("Classifier") or []
@@ -75,7 +75,7 @@ def _read_release(version: str) -> tuple[int, ...]:
 
 
 def check_price_data(_: CheckContext) -> CheckResult:
-    """Say of when the price data is, by the newest price in it: it bears no date itself."""
+    """Return the age of the price data, by the newest price in it: it has no date itself."""
     from receipt_label.pricing.genai_source import find_newest_day
 
     today = utc_now().date()

@@ -1,4 +1,4 @@
-"""Nothing secret is ever shown, whoever's message holds it."""
+"""Hide secrets, even those in messages of boto3 or DynamoDB."""
 
 from __future__ import annotations
 

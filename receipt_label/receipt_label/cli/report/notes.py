@@ -1,4 +1,4 @@
-"""What a report rests on, or leaves out, in words."""
+"""Notes on a report: estimates that it rests on, and records that it leaves out."""
 
 from __future__ import annotations
 

@@ -217,5 +217,5 @@ def test_what_is_dropped_is_said(simulation: Simulation, caplog: pytest.LogCaptu
     put(delivery, *range(30))
     delivery.close(0.0)
     lines = find_lines(caplog)
-    assert all("given up for newer ones" in line for line in lines)
+    assert all("dropped for newer ones" in line for line in lines)
     assert sum(int(line.split()[2]) for line in lines) == delivery.get_stats().dropped > 0

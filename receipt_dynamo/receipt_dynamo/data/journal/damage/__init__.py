@@ -1,1 +1,1 @@
-"""What can still be read of a damaged journal."""
+"""Find the damage of a journal, and read its whole records."""
