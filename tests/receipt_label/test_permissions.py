@@ -141,6 +141,66 @@ def test_a_writer_may_deliver_what_a_dead_process_left(
     assert json.loads(capsys.readouterr().out)["tables"][0]["delivered"] == 1
 
 
+def run_doctor(
+    role: Role, table: DynamoClient, upstream: str, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, list[str]]:
+    """Return the doctor's exit status, and what it warns of."""
+    with relay(upstream, judge=role.judge) as endpoint:
+        capsys.readouterr()
+        status = main(
+            ["doctor", "--table", table.table_name, "--endpoint-url", endpoint, "--quiet"]
+        )
+    return status, capsys.readouterr().out.splitlines()
+
+
+def test_the_doctor_is_content_with_a_writer(
+    table: DynamoClient, moto_endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A writer may neither read records nor see the table's backups, and need not."""
+    role = Role("Writer", table.table_name)
+    assert run_doctor(role, table, moto_endpoint, capsys) == (0, [])
+    assert list(table.query_ai_usage_costs_by_date(START)) == []
+
+
+def allow(role: Role, more: Role, *, but: str) -> Role:
+    """Have a role do what another one may do too, except one action."""
+    both = [*role.allowed, *more.allowed]
+    role.allowed = [each for each in both if each[0] != f"dynamodb:{but}"]
+    return role
+
+
+@pytest.mark.parametrize("more", ["Writer", "Reader", "Operator"])
+def test_the_doctor_sees_that_nothing_can_be_delivered(
+    table: DynamoClient, moto_endpoint: str, capsys: pytest.CaptureFixture[str], more: str
+) -> None:
+    role = allow(
+        Role("Writer", table.table_name), Role(more, table.table_name), but="BatchWriteItem"
+    )
+    status, (line,) = run_doctor(role, table, moto_endpoint, capsys)
+    assert status == 2
+    assert line.startswith("error: access denied: these credentials may not do ")
+    assert f"dynamodb:BatchWriteItem on arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/" in line
+    assert line.endswith("; a service with them keeps its records and delivers none")
+
+
+def test_the_doctor_needs_no_right_that_only_the_other_tracker_needs(
+    table: DynamoClient, moto_endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writer = Role("Writer", table.table_name)
+    role = allow(writer, writer, but="PutItem")
+    assert run_doctor(role, table, moto_endpoint, capsys) == (0, [])
+
+
+def test_the_doctor_sees_a_role_that_may_neither_read_nor_write(
+    table: DynamoClient, moto_endpoint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    role = Role("Writer", table.table_name)
+    role.allowed = [each for each in role.allowed if each[0] == "dynamodb:DescribeTable"]
+    status, (line,) = run_doctor(role, table, moto_endpoint, capsys)
+    assert status == 2
+    assert "dynamodb:BatchWriteItem" in line
+
+
 def list_reads(client: DynamoClient) -> dict[str, Callable[[], object]]:
     """Return every way to read, by the name of its method."""
     day = START.date()

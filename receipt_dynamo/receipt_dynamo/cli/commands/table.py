@@ -25,6 +25,7 @@ from receipt_dynamo.cli.target import (
     require_table,
 )
 from receipt_dynamo.data.table.check import (
+    UNKNOWN,
     Fix,
     TableFinding,
     TableOptions,
@@ -133,6 +134,11 @@ def _read_tag(text: str) -> tuple[str, str]:
     if not key or not found:
         raise argparse.ArgumentTypeError(f"tag is {text!r}; accepted is KEY=VALUE")
     return key, value
+
+
+def need_not_be_seen(finding: TableFinding) -> bool:
+    """Return whether these credentials may not see a part that whoever writes need not see."""
+    return finding.code == UNKNOWN and "AccessDeniedException" in finding.says
 
 
 def read_table_options(chosen: argparse.Namespace) -> TableOptions:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Description = Mapping[str, Any]
 """DynamoDB's description of a table, or of a part of it."""
 
+UNKNOWN: Final = "unknown"
+"""Code of the finding that a part of the table could not be looked at."""
+
 _WHOLE_ITEMS: Final = "ALL"
 _KEY_TYPE: Final = "S"
 
@@ -144,7 +147,7 @@ def find_differences(view: TableView, options: TableOptions) -> list[TableFindin
 
 def _mention_refusal(said: str) -> TableFinding:
     advice = "allow these credentials to see it (docs/permissions.md), or try again"
-    return TableFinding("unknown", "table", said, advice, is_required=False)
+    return TableFinding(UNKNOWN, "table", said, advice, is_required=False)
 
 
 def _check_status(table: Description) -> Iterator[TableFinding]:

@@ -29,7 +29,12 @@ from receipt_label.cli.doctor.machine import (
     check_python,
 )
 from receipt_label.cli.doctor.secrets import SecretMask
-from receipt_label.cli.doctor.table import check_clock, check_records, check_table
+from receipt_label.cli.doctor.table import (
+    check_clock,
+    check_records,
+    check_table,
+    check_writing,
+)
 from receipt_label.reporting.period import read_first_day
 from receipt_label.tracking.stats import utc_now
 
@@ -40,8 +45,9 @@ _CHECKS: Final[tuple[Check, ...]] = (
     check_environment,
     check_price_file,
     check_table,
+    check_writing,
     check_records,
-    check_clock,  # After the two that have DynamoDB reply.
+    check_clock,  # After those that have DynamoDB reply.
     check_journals,
     check_disk,
     check_python,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Final
 
 from receipt_dynamo import ReadTally
 from receipt_dynamo.cli.clock import REFUSED_BY_AWS, WORTH_A_WARNING
@@ -11,14 +12,23 @@ from receipt_dynamo.cli.commands.table import (
     compare,
     describe_finding_in_json,
     judge,
+    need_not_be_seen,
     read_expected_options,
 )
+from receipt_dynamo.cli.explain import explain_failure
 from receipt_dynamo.cli.findings import Finding, Level
 from receipt_dynamo.cli.output import count_of
+from receipt_dynamo.cli.permission import IN_BATCHES, ONE_BY_ONE, find_denials, is_denied
 from receipt_label.cli.doctor.checks import CheckContext, CheckResult
 from receipt_label.cli.progress import show_progress
 from receipt_label.pricing import UnpricedGroup, list_unpriced
 from receipt_label.tracking.stats import utc_now
+
+_WITHOUT: Final = {
+    IN_BATCHES: (Level.ERROR, "a service with them keeps its records and delivers none"),
+    ONE_BY_ONE: (Level.OK, "needed only where USE_RESILIENT_TRACKER is false"),
+}
+"""How bad it is that records may not be written in this way, and why."""
 
 
 def check_table(context: CheckContext) -> CheckResult:
@@ -26,7 +36,10 @@ def check_table(context: CheckContext) -> CheckResult:
     connection = context.connect()
     client = connection.client()
     view, differences = compare(connection, read_expected_options(context.chosen))
+    unseen = [each for each in differences if need_not_be_seen(each)]
+    differences = [each for each in differences if each not in unseen]
     findings = [judge(each, context.chosen) for each in differences]
+    findings += [Finding(Level.OK, each.says, "a service need not see it") for each in unseen]
     notes = tuple(f"note: {note}" for note in view.notes)
     status = view.table.get("TableStatus")
     where = f"{client.meta.region_name}, {count_of(len(differences), 'difference')} to what it"
@@ -37,8 +50,48 @@ def check_table(context: CheckContext) -> CheckResult:
     )
 
 
+def check_writing(context: CheckContext) -> CheckResult:
+    """Say whether these credentials may write records, as a service must; nothing is written."""
+    connection = context.connect()
+    table = connection.table_name
+    denials = find_denials(connection.client(), table)
+    document = {"may_write": IN_BATCHES not in denials}
+    if not denials:
+        said = f"table {table}: these credentials may write records"
+        return CheckResult((Finding(Level.OK, said),), document)
+    if len(denials) == len(_WITHOUT) and _may_read(context):
+        said = f"table {table}: these credentials may read records, and may not write any"
+        return CheckResult((Finding(Level.OK, said, "a service needs a writer's role"),), document)
+    findings = (
+        Finding(_WITHOUT[way][0], explain_failure(denial, table), _WITHOUT[way][1])
+        for way, denial in denials.items()
+    )
+    return CheckResult(tuple(findings), document)
+
+
+def _may_read(context: CheckContext) -> bool:
+    try:
+        next(iter(context.open_client().query_ai_usage_costs_by_date(context.since)), None)
+    except Exception as error:
+        if is_denied(error):
+            return False
+        raise
+    return True
+
+
 def check_records(context: CheckContext) -> CheckResult:
     """List the calls without a cost, by model and reason, and items that are no records."""
+    try:
+        return _read_records(context)
+    except Exception as error:
+        if not is_denied(error):
+            raise
+        denied = explain_failure(error, context.table_name)
+        said = f"the records were not looked at, which a service need not do: {denied}"
+        return CheckResult((Finding(Level.OK, said),))
+
+
+def _read_records(context: CheckContext) -> CheckResult:
     client = context.open_client()
     tally = ReadTally()
     # Until tomorrow: a client's clock may be ahead of this one.

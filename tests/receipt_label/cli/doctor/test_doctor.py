@@ -117,6 +117,7 @@ def test_json_has_the_same_for_programs(table: DynamoClient, doctor: Doctor) -> 
         "configuration",
         "environment",
         "table",
+        "writing",
         "records",
         "clock",
         "journals",
