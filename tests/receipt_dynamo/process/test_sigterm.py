@@ -160,16 +160,17 @@ def test_a_table_that_does_not_answer_takes_no_time_from_the_others(
         f"""
         from receipt_dynamo import flush_on_sigterm
 
-        ill = [
-            ResilientDynamoClient(
+        def open_ill(first):
+            client = ResilientDynamoClient(
                 TABLE, "us-east-1", endpoint_url={proxy.endpoint_url!r}, durability="memory"
             )
-            for _ in range(2)
-        ]
+            put(client, 1, first)
+            return client
+
+        before = open_ill(10)
         well = open_client(batch_flush_interval=60, durability="memory")
-        put(ill[0], 1, first=10)
         put(well, 1)
-        put(ill[1], 1, first=20)
+        after = open_ill(20)
         flush_on_sigterm(timeout=60)
         os.kill(os.getpid(), signal.SIGTERM)
         signal.pause()
