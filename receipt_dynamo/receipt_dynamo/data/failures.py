@@ -1,8 +1,8 @@
 """The kinds of a failed write: one table from error codes to kinds.
 
 The kinds steer different controls, so they are not booleans: *throttled* slows the
-writer, an *outage* feeds the circuit breaker, *rejected* isolates the record, and
-*misconfigured* is logged once while the records wait.
+writer, an *outage* feeds the circuit breaker, *rejected* isolates the record, *refused* may be
+about one record or about all, and *misconfigured* is logged once while the records wait.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class FailureKind(Enum):
     THROTTLED = "throttled"
     OUTAGE = "outage"
     REJECTED = "rejected"
+    REFUSED = "refused"
     MISCONFIGURED = "misconfigured"
 
 
@@ -45,9 +46,14 @@ _NAMES_BY_KIND: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         "HTTP 413",
         "ParamValidationError",
     ),
-    FailureKind.MISCONFIGURED: (
-        # DynamoDB's answers; every unknown 4xx is taken for one of these.
+    FailureKind.REFUSED: (
+        # A policy may be about the keys of a record (dynamodb:LeadingKeys), and a proxy on the
+        # way about a text in it; or they are about whoever writes.
         "AccessDeniedException",
+        "HTTP 4xx",
+    ),
+    FailureKind.MISCONFIGURED: (
+        # DynamoDB's answers.
         "ExpiredTokenException",
         "IncompleteSignatureException",
         "InvalidSignatureException",
@@ -62,7 +68,6 @@ _NAMES_BY_KIND: Final[Mapping[FailureKind, tuple[str, ...]]] = {
         "ResourceInUseException",
         "ResourceNotFoundException",
         "UnrecognizedClientException",
-        "HTTP 4xx",
         # Ours: what is wrong is no record's fault.
         "ShardAnnouncementError",
         "UnusableConfigurationError",
@@ -125,6 +130,11 @@ _KIND_BY_NAME: Final = {name: kind for kind, names in _NAMES_BY_KIND.items() for
 
 _LONGEST_SUMMARY: Final = 500
 
+_BEFORE_SENDING: Final = (
+    *("ConnectTimeoutError", "EndpointConnectionError", "ProxyConnectionError", "SSLError"),
+    *("CircuitBreakerOpenError", "SendingInterruptedError"),
+)
+
 _DEEPEST_CAUSE: Final = 4
 _TUNNEL_REFUSAL: Final = re.compile(r"Tunnel connection failed: (\d)\d\d")
 
@@ -133,13 +143,18 @@ def classify_failure(error: BaseException) -> FailureKind:
     """Return the kind of a failed write.
 
     What is not in the table is an outage: the request may have been applied or not, and
-    sending it again is safe. An unknown refusal (HTTP 4xx) is a misconfiguration, never a
-    reason to give a record up.
+    sending it again is safe. An unknown refusal (HTTP 4xx) is never a reason to give a record
+    up.
     """
     for name in name_failure(error):
         if name in _KIND_BY_NAME:
             return _KIND_BY_NAME[name]
     return FailureKind.OUTAGE
+
+
+def may_be_applied(error: BaseException) -> bool:
+    """Whether the request may have reached DynamoDB: then a record in it may be the reason."""
+    return not any(ancestor.__name__ in _BEFORE_SENDING for ancestor in type(error).__mro__)
 
 
 def name_failure(error: BaseException) -> Iterator[str]:

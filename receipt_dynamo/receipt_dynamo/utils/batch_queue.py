@@ -226,7 +226,7 @@ class BatchQueue(Generic[T]):
     def stop(self, timeout: float | None = 10.0) -> bool:
         """Refuse new items, send what is there, and end the workers. May be called again.
 
-        A pause after a failure ends here, for one last attempt.
+        A pause after a failure ends here, for one last attempt, also of what waits apart.
 
         Args:
             timeout: Seconds to wait, at most; None waits as long as it takes.
@@ -238,6 +238,7 @@ class BatchQueue(Generic[T]):
             self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
             self._largest = -1  # None is taken in any more.
             self._pause.end()
+            self._edit(self._buffer.recall)
             self._work.notify_all()
             self._progress.notify_all()
         self._wait_until(self._has_nothing_to_try, timeout)
@@ -461,7 +462,9 @@ class BatchQueue(Generic[T]):
                 self._workers.sleep(delay)
             if self._is_over():
                 return None
-            batch = [] if self._buffer.merges else self._edit(self._buffer.take_batch)
+            batch = (
+                [] if self._buffer.merges else self._edit(self._buffer.take_batch, self._clock())
+            )
             needs_thread = self._buffer.holds_full_batch and self._workers.call()
         self._workers.start(needs_thread)
         return batch
@@ -473,22 +476,25 @@ class BatchQueue(Generic[T]):
 
     def _has_nothing_to_try(self) -> bool:
         """Whether a stop need not wait: all is settled, or the pause outlasts its deadline."""
-        is_paused = self._stop_at is not None and self._pause.until >= self._stop_at
-        return not self._buffer.pending or (is_paused and not self._buffer.in_flight)
+        if self._stop_at is None or not self._buffer.pending:
+            return not self._buffer.pending
+        apart_until = self._buffer.apart_until
+        if apart_until is not None and self._buffer.is_all_apart and apart_until >= self._stop_at:
+            return True
+        return self._pause.until >= self._stop_at and not self._buffer.in_flight
 
     def _seconds_until_due(self) -> float | None:
         """Return when there is something to do; None when nothing makes it due yet."""
         if self._buffer.merges:
             return 0.0
+        now, apart_until = self._clock(), self._buffer.apart_until
         is_wanted = self._stop_at is not None or self._flushers > 0
         due = self._buffer.due_at(self._flush_interval, is_wanted)
-        if due is None:
-            return None
-        delay = max(due, self._pause.until) - self._clock()
-        if delay <= 0 and not self._buffer.is_ready:
+        if due is not None and max(due, self._pause.until) <= now and not self._buffer.is_ready:
             self._sleeps_over_merge = True
-            return None
-        return delay
+            due = None
+        times = [when for when in (due, apart_until) if when is not None]
+        return max(min(times), self._pause.until) - now if times else None
 
     def _catch_up_and_deliver(self, batch: list[Entry[T]]) -> None:
         try:
@@ -508,7 +514,8 @@ class BatchQueue(Generic[T]):
             return
         try:
             # Before the batch is booked: nothing pending must mean that the source is empty too.
-            more = self._ask_source(self._buffer.room + len(batch) - len(outcome.retry))
+            kept = len(outcome.retry) + len(outcome.apart)
+            more = self._ask_source(self._buffer.room + len(batch) - kept)
             for entry in more:
                 self._take_in(entry, is_stored=True)
         finally:
@@ -543,14 +550,16 @@ class BatchQueue(Generic[T]):
         has_failed = bool(outcome.retry) and outcome.pause is None
         luck = self._random() if has_failed else 0.0
         with self._lock:
+            now = self._clock()
+            apart = [(entry, now + seconds) for entry, seconds in outcome.apart]
             if has_failed:
-                self._pause.begin_after_failure(self._clock(), luck, hint)
+                self._pause.begin_after_failure(now, luck, hint)
             else:
-                self._pause.begin_as_asked(self._clock(), outcome.pause or 0.0)
+                self._pause.begin_as_asked(now, outcome.pause or 0.0)
             self._flushes += 1
             self._edit(
                 self._buffer.settle_batch,
-                *(batch, outcome.retry, outcome.dead, outcome.newest_next),
+                *(batch, outcome.retry, outcome.dead, outcome.newest_next, apart),
             )
             self._progress.notify_all()
         self._catch_up()
@@ -585,7 +594,7 @@ class BatchQueue(Generic[T]):
                     return False
                 delay = self._seconds_until_due() if works_here else None
                 if delay is not None and delay <= 0:
-                    batch = self._edit(self._buffer.take_batch)
+                    batch = self._edit(self._buffer.take_batch, self._clock())
                 else:
                     wait_for(self._progress, left if delay is None else min(left, delay))
             if batch is not None:

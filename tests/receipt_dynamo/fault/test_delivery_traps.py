@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
@@ -21,6 +21,7 @@ from receipt_dynamo.testing import (
     Fault,
     FaultProxy,
     LostReply,
+    Reply,
     Request,
     Stall,
 )
@@ -281,3 +282,42 @@ def test_a_constant_share_of_throttles_neither_starves_nor_opens_the_breaker(
         assert client.circuit_breaker.state is CircuitBreakerState.CLOSED
         assert client.get_stats().throttled > 0
     assert len(set(read_ids(table))) == 200
+
+
+@dataclass(frozen=True)
+class FailForText(Fault):
+    """A request with this text in it is answered by this status, or not at all."""
+
+    text: bytes
+    status: int | None
+
+    def answer(self, exchange: Exchange) -> Answer:
+        if self.text not in exchange.request.body:
+            return Answer(exchange.forward(None))
+        if self.status is None:
+            return Answer(None, reset=True)
+        return Answer(Reply(self.status, (("Content-Type", "text/html"),), b"<html>no</html>"))
+
+
+@pytest.mark.parametrize("senders", [1, 2])
+@pytest.mark.parametrize("status", [403, 500, 502, None])
+def test_a_record_that_something_on_the_way_refuses_stops_nobody(
+    proxy: FaultProxy, table: DynamoClient, status: int | None, senders: int
+) -> None:
+    """A proxy takes a text for an attack, a policy is about the keys of a record."""
+    proxy.always(FailForText(b'"bad-', status))
+    bad, *good = make_metrics(81)
+    bad = replace(bad, request_id="bad-1")
+    with open_client(proxy, table, senders=senders) as client:
+        assert client.batch_put_ai_usage_metrics([*good[:30], bad, *good[30:]]) == []
+        delivered = threading.Event()
+        client.add_listener(lambda _: delivered.set())
+        while client.get_stats().delivered < 80:
+            assert delivered.wait(30)
+            delivered.clear()
+        assert client.get_stats().pending == 1
+        assert not client.dead_letters()
+        proxy.heal()
+        client.close(60)
+        assert (client.get_stats().delivered, client.get_stats().pending) == (81, 0)
+    assert balances(client.get_stats())

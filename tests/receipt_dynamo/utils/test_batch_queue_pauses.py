@@ -241,3 +241,61 @@ def test_a_dead_letter_is_as_late_as_what_was_merged_into_it() -> None:
     assert queue.redrive() == 3
     assert queue.flush(5.0)
     assert callback.batches[-1] == ["k3"]
+
+
+def set_apart(*items: Any, seconds: float = 30.0) -> Callable[[list[Any]], FlushResult[Any]]:
+    return lambda batch: FlushResult(apart=[(item, seconds) for item in batch if item in items])
+
+
+def test_what_is_apart_is_handed_over_by_itself_when_its_time_comes() -> None:
+    host, script = SimulatedHost(), Script(set_apart("bad"), None, set_apart("bad"))
+    queue = open_queue(host, script, batch_size=3, flush_interval=0.0)
+    for item in ("a", "bad", "b"):
+        queue.add_item(item)
+    pause = take_turn(queue)
+    assert (pause, queue.get_stats().pending, queue.get_stats().in_flight) == (30.0, 1, 0)
+    queue.add_item("c")
+    assert take_turn(queue) == 30.0
+    host.now += 30.0
+    queue.add_item("d")
+    take_turn(queue)
+    take_turn(queue)
+    assert script.batches == [["a", "bad", "b"], ["c"], ["bad"], ["d"]]
+    assert queue.get_stats().delivered == 4
+    assert take_turn(queue) == 30.0
+
+
+def test_a_flush_waits_for_what_is_apart_and_a_stop_tries_it_once_more() -> None:
+    host, script = SimulatedHost(), Script(set_apart("bad"), set_apart("bad"), None)
+    queue = open_queue(host, script, batch_size=3, flush_interval=0.0)
+    queue.add_item("bad")
+    assert not queue.flush(10.0)
+    assert script.batches == [["bad"]]
+    assert not queue.stop(10.0)
+    assert script.batches == [["bad"], ["bad"]]
+    assert queue.get_stats().pending == 1
+
+
+def test_what_is_apart_is_merged_with_nothing_and_keeps_the_order_of_its_key() -> None:
+    host, script = SimulatedHost(), Script(set_apart(("k", 1)), None, None)
+    queue = open_queue(host, script, flush_interval=0.0, key_of=lambda item: item[0])
+    queue.add_item(("k", 1))
+    take_turn(queue)
+    queue.add_item(("k", 2))
+    assert take_turn(queue) == 30.0
+    host.now += 30.0
+    take_turn(queue)
+    take_turn(queue)
+    assert script.batches == [[("k", 1)], [("k", 1)], [("k", 2)]]
+    assert (queue.get_stats().delivered, queue.get_stats().pending) == (2, 0)
+
+
+def test_so_much_apart_that_others_have_no_room_goes_back_into_the_line() -> None:
+    host, script = SimulatedHost(), Script(set_apart(*range(8)))
+    queue = open_queue(host, script, batch_size=8, flush_interval=0.0, max_items=8)
+    for item in range(8):
+        queue.add_item(item)
+    take_turn(queue)
+    take_turn(queue)
+    assert script.batches[1] == [2, 3, 4, 5, 6, 7]
+    assert queue.get_stats().pending == 2

@@ -90,7 +90,7 @@ def run_due(queue: BatchQueue[Any]) -> bool:
     with queue._lock:
         delay = queue._seconds_until_due()
         is_due = delay is not None and delay <= 0
-        batch = queue._edit(queue._buffer.take_batch) if is_due else []
+        batch = queue._edit(queue._buffer.take_batch, queue._clock()) if is_due else []
     if batch:
         queue._deliver(batch)
     return bool(batch)

@@ -218,7 +218,9 @@ def _prove(target: JournalTarget) -> tuple[str | None, str | None, bool]:
         return None, str(error), True
     except Exception as error:  # noqa: BLE001 - whatever it is, nothing is delivered unproven
         failure = f"DynamoDB does not say which table it is: {summarize_failure(error)}"
-        is_hopeless = classify_failure(error) in {FailureKind.MISCONFIGURED, FailureKind.REJECTED}
+        is_hopeless = classify_failure(error) in {
+            *(FailureKind.MISCONFIGURED, FailureKind.REFUSED, FailureKind.REJECTED)
+        }
         return None, failure, is_hopeless
 
 

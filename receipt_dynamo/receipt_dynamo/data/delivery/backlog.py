@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS
 from receipt_dynamo.data.delivery.ages import PendingAges, RowAges
 from receipt_dynamo.data.delivery.reports import Watch
 from receipt_dynamo.data.journal.directory import HeldJournal
@@ -28,19 +29,15 @@ class PendingRecord:
         since: Since when it has been pending, as :class:`PendingAges` says it; None while it
             is not counted there.
         earlier: The record that it replaced, of the same key, which is settled with it.
+        company: So many records at most are in its requests; fewer after each that failed.
+        failed_at: After how many written requests of the sender one with it failed for the
+            first time; None is never.
+        times_apart: How often it was set apart.
     """
 
     __slots__ = (
-        "attempts",
-        "backlog",
-        "body",
-        "earlier",
-        "key",
-        "order",
-        "seq",
-        "since",
-        "size",
-        "watch",
+        *("attempts", "backlog", "body", "company", "earlier", "failed_at"),
+        *("key", "order", "seq", "since", "size", "times_apart", "watch"),
     )
 
     def __init__(self, key: Key, body: bytes, watch: Watch | None = None) -> None:
@@ -53,6 +50,9 @@ class PendingRecord:
         self.attempts = 0
         self.since: float | None = None
         self.earlier: PendingRecord | None = None
+        self.company = MAX_BATCH_ITEMS
+        self.failed_at: int | None = None
+        self.times_apart = 0
 
     def __repr__(self) -> str:
         return f"<PendingRecord of {self.size} bytes>"

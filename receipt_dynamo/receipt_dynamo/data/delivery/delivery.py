@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
@@ -196,7 +197,7 @@ class Delivery:
         for record in batch:
             record.attempts += 1
         outcome = self._sender.send(batch)
-        unsettled = {*outcome.retry, *(record for record, _ in outcome.dead)}
+        unsettled = {*outcome.retry, *(record for record, _ in (*outcome.dead, *outcome.apart))}
         delivered: list[PendingRecord] = []
         for record in batch:
             if record not in unsettled:
@@ -209,7 +210,7 @@ class Delivery:
             self._store.delete_late()
         kept = [letter for letter in outcome.dead if not self._store.bury(*letter)]
         self._alarms.look()
-        return FlushResult(outcome.retry, kept, outcome.retry_after, outcome.newest_next)
+        return replace(outcome, dead=kept)
 
     def _take(self, room: int) -> list[PendingRecord]:
         """Give the queue records from disk, now that it has room."""

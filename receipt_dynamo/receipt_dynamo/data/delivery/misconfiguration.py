@@ -19,6 +19,9 @@ most :data:`MOST_PROOF` records. Otherwise a row of bad records would wait with 
 batch, and would never become dead letters. Dead letters of a later verdict that is right
 are redriven."""
 
+MOST_PROOF_OF_REFUSALS: Final = 30
+"""The same for refusals, where no record is lost by a late verdict, and requests are in vain."""
+
 FIRST_HOLD: Final = 30.0
 LONGEST_HOLD: Final = 300.0
 
@@ -26,8 +29,9 @@ LONGEST_HOLD: Final = 300.0
 class RejectionStreak:
     """The different records rejected alone with the same message since the last success."""
 
-    def __init__(self, proof: int = PROOF) -> None:
+    def __init__(self, proof: int = PROOF, most: int = MOST_PROOF) -> None:
         self._proof = proof
+        self._most = most
         self._message: str | None = None
         self._keys: set[Key] = set()
 
@@ -42,7 +46,7 @@ class RejectionStreak:
         """Return the streak after a success, which proves that the table is right."""
         refuted = self.blames_the_table
         return RejectionStreak(
-            min(self._proof * MORE_PROOF, MOST_PROOF) if refuted else self._proof
+            min(self._proof * MORE_PROOF, self._most) if refuted else self._proof, self._most
         )
 
     @property
@@ -53,6 +57,11 @@ class RejectionStreak:
     def __contains__(self, key: Key) -> bool:
         """Whether the record with ``key`` belongs to the streak."""
         return key in self._keys
+
+
+def choose_pause(times: int) -> float:
+    """Return the seconds for which a record waits apart that is refused the ``times``-th time."""
+    return backoff_delay(times, base_delay=FIRST_HOLD, max_delay=LONGEST_HOLD, jitter=False)
 
 
 class Hold:
@@ -70,9 +79,7 @@ class Hold:
         """
         if self._times == 0 or now >= self._until:
             self._times += 1
-            self._until = now + backoff_delay(
-                self._times, base_delay=FIRST_HOLD, max_delay=LONGEST_HOLD, jitter=False
-            )
+            self._until = now + choose_pause(self._times)
         return self._until - now
 
     def end(self) -> None:

@@ -14,15 +14,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from receipt_dynamo.data.batch_write import write_prepared_batch
+from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS, write_prepared_batch
 from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
-from receipt_dynamo.data.delivery.misconfiguration import Hold, RejectionStreak
+from receipt_dynamo.data.delivery.misconfiguration import (
+    MOST_PROOF_OF_REFUSALS,
+    Hold,
+    RejectionStreak,
+    choose_pause,
+)
 from receipt_dynamo.data.delivery.pacing import Pacer
 from receipt_dynamo.data.failures import (
     FailureKind,
     classify_failure,
     list_throttling_reasons,
+    may_be_applied,
     summarize_failure,
 )
 from receipt_dynamo.data.table.shards import ShardAnnouncer
@@ -73,9 +79,22 @@ def is_outage(error: BaseException) -> bool:
     return classify_failure(error) is FailureKind.OUTAGE
 
 
+class RecordFailedError(ReceiptDynamoError):
+    """A record that waited apart failed again: that says nothing about DynamoDB's health."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+
+
 def _proves_nothing(error: BaseException) -> bool:
-    """Return whether the failure proves nothing about DynamoDB: the request may not have left."""
-    return classify_failure(error) is FailureKind.MISCONFIGURED
+    """Return whether the failure says nothing about DynamoDB's health.
+
+    It may not have left, or be about one record.
+    """
+    if isinstance(error, RecordFailedError):
+        return True
+    return classify_failure(error) in (FailureKind.MISCONFIGURED, FailureKind.REFUSED)
 
 
 def make_breaker(
@@ -102,6 +121,10 @@ class _Round:
 
     retry: list[PendingRecord] = field(default_factory=list)
     rejected: list[tuple[PendingRecord, str]] = field(default_factory=list)
+    refused: list[tuple[PendingRecord, BaseException]] = field(default_factory=list)
+    apart: list[tuple[PendingRecord, BaseException]] = field(default_factory=list)
+    last: list[PendingRecord] = field(default_factory=list)
+    newest_next: bool = False
     failure: BaseException | None = None
 
 
@@ -208,6 +231,9 @@ class BatchSender:
         self._lock = threading.RLock()
         self._pacer = Pacer()
         self._streak = RejectionStreak()
+        self._refusals = RejectionStreak(most=MOST_PROOF_OF_REFUSALS)
+        self._successes = 0
+        self._said_apart: str | None = None
         self._hold = Hold()
         self._throttled = 0
         self._throttle_reasons: Counter[str] = Counter()
@@ -242,11 +268,13 @@ class BatchSender:
     def send(self, batch: Sequence[PendingRecord]) -> FlushResult[PendingRecord]:
         """Write ``batch``; return which records to send again, when, and which are dead."""
         outcome = _Round()
-        parts = [list(batch)]
+        parts = _divide(batch)
         while parts and outcome.failure is None:
             part = parts.pop()
+            # What failed before has no retries: others are to be written meanwhile.
+            write = self._write if part[0].company >= MAX_BATCH_ITEMS else self._write_once
             try:
-                outcome.retry += self._write(part)
+                outcome.retry += write(part)
             except Exception as error:  # noqa: BLE001 - classified below; nothing is lost
                 parts += self._judge(part, error, outcome)
         outcome.retry += [record for part in reversed(parts) for record in part]
@@ -262,12 +290,23 @@ class BatchSender:
             with self._breaker:
                 if self._breaker.state is not CircuitBreakerState.CLOSED:
                     sent = part[:PROBE_RECORDS]
-                unwritten = self._writer.write(sent)
+                unwritten = self._write_through(sent)
+        except RecordFailedError as error:
+            self._record_failure(error.failure, len(sent))
+            raise error.failure from None
         except Exception as error:
             self._record_failure(error, len(sent))
             raise
         self._record_reply(len(sent), len(unwritten))
         return [record for record in sent if record.key in unwritten] + part[len(sent) :]
+
+    def _write_through(self, sent: list[PendingRecord]) -> set[Key]:
+        try:
+            return self._writer.write(sent)
+        except Exception as error:
+            if sent[0].times_apart and is_outage(error) and may_be_applied(error):
+                raise RecordFailedError(error) from error
+            raise
 
     def _pause(self, seconds: float) -> None:
         if seconds > 0 and self._wait(seconds):
@@ -305,6 +344,8 @@ class BatchSender:
 
     def _record_success(self) -> None:
         with self._lock:
+            self._successes += 1
+            self._refusals = self._refusals.begin_anew()
             exonerated = self._streak.blames_the_table
             wrongly_dead, self._streak = self._streak, self._streak.begin_anew()
             self._hold.end()
@@ -320,23 +361,85 @@ class BatchSender:
     ) -> list[list[PendingRecord]]:
         """Settle a part that failed; return the parts that it is halved into, to go on with."""
         cause = error.last_exception if isinstance(error, RetryExhaustedError) else error
-        if cause is None or classify_failure(cause) is not FailureKind.REJECTED:
-            outcome.retry += part
-            outcome.failure = cause or error
+        kind = FailureKind.OUTAGE if cause is None else classify_failure(cause)
+        if cause is None or kind not in (FailureKind.REJECTED, FailureKind.REFUSED):
+            if kind is FailureKind.OUTAGE:
+                self._suspect(part, cause or error, outcome)
+            else:
+                outcome.retry += part
+                outcome.failure = cause
             return []
+        if kind is FailureKind.REFUSED:
+            self._note_failure(part)
         if len(part) > 1:
             middle = len(part) // 2
             return [part[middle:], part[:middle]]
         reason = summarize_failure(cause)
+        if kind is FailureKind.REFUSED:
+            self._judge_refusal(part[0], cause, outcome)
+            return []
         outcome.rejected.append((part[0], reason))
         with self._lock:
             self._streak.record_rejection(part[0].key, reason)
         return []
 
+    def _suspect(self, part: list[PendingRecord], failure: BaseException, outcome: _Round) -> None:
+        """Send what failed in smaller company from now on: one record may be the reason.
+
+        One that fails alone, after others were written since it failed first, is: it waits apart.
+        """
+        record, is_alone = part[0], len(part) == 1
+        if not may_be_applied(failure):
+            outcome.retry += part
+            outcome.failure = failure
+            return
+        for each in part:
+            each.company = max(1, len(part) // 2)
+        if is_alone and (self._is_proven(record) or record.times_apart):
+            outcome.apart.append((record, failure))
+            return
+        self._note_failure(part)
+        # Behind the others, so that they are not kept by it.
+        outcome.last += part
+        outcome.newest_next = is_alone
+        outcome.failure = failure
+
+    def _note_failure(self, part: list[PendingRecord]) -> None:
+        for record in part:
+            if record.failed_at is None:
+                record.failed_at = self._successes
+
+    def _is_proven(self, record: PendingRecord) -> bool:
+        """Whether others were written since a request with the record failed first."""
+        return record.failed_at not in (None, self._successes)
+
+    def _judge_refusal(
+        self, record: PendingRecord, failure: BaseException, outcome: _Round
+    ) -> None:
+        """Settle a record that was refused alone; what it means the others say."""
+        if self._is_proven(record):
+            outcome.apart.append((record, failure))
+            return
+        record.company = 1
+        outcome.refused.append((record, failure))
+        with self._lock:
+            self._refusals.record_rejection(record.key, summarize_failure(failure))
+            if self._refusals.blames_the_table:
+                outcome.failure = failure
+
     def _conclude(self, outcome: _Round) -> FlushResult[PendingRecord]:
         failure = outcome.failure
-        if failure is not None and classify_failure(failure) is FailureKind.MISCONFIGURED:
-            return self._hold_back(outcome, summarize_failure(failure))
+        kind = None if failure is None else classify_failure(failure)
+        if failure is not None and kind in (FailureKind.MISCONFIGURED, FailureKind.REFUSED):
+            newest_next = kind is FailureKind.REFUSED
+            return self._hold_back(outcome, summarize_failure(failure), newest_next=newest_next)
+        with self._lock:
+            is_written = self._successes > 0 and self._said is None
+        if outcome.refused and not is_written:
+            reason = summarize_failure(outcome.refused[-1][1])
+            return self._hold_back(outcome, reason, newest_next=True)
+        outcome.apart += outcome.refused
+        outcome.refused = []
         with self._lock:
             streak = self._streak
             is_blamed = bool(outcome.rejected) and streak.blames_the_table
@@ -344,7 +447,35 @@ class BatchSender:
             self._redrive(lambda key: key in streak)
             # One of the others that is written refutes the verdict.
             return self._hold_back(outcome, outcome.rejected[-1][1], newest_next=True)
-        return FlushResult(outcome.retry, outcome.rejected, self._choose_delay(failure))
+        return FlushResult(
+            outcome.retry + outcome.last,
+            outcome.rejected,
+            self._choose_delay(failure),
+            outcome.newest_next,
+            self._set_apart(outcome),
+        )
+
+    def _set_apart(self, outcome: _Round) -> list[tuple[PendingRecord, float]]:
+        """Have these records wait by themselves, and say so once for each reason."""
+        apart: list[tuple[PendingRecord, float]] = []
+        for record, failure in outcome.apart:
+            reason = summarize_failure(failure)
+            record.company = 1
+            record.times_apart += 1
+            apart.append((record, choose_pause(record.times_apart)))
+            with self._lock:
+                is_news, self._said_apart = self._said_apart != reason, reason
+            if classify_failure(failure) is FailureKind.REFUSED:
+                self._emit(DeliveryEventKind.MISCONFIGURED, 1, reason)
+            if is_news:
+                _logger.error(
+                    "table %s: a record fails by itself, while others are written: %s. It waits "
+                    "apart, and is tried again by itself; next try in %.0f s.",
+                    self._writer.table_name,
+                    reason,
+                    apart[-1][1],
+                )
+        return apart
 
     def _choose_delay(self, failure: BaseException | None) -> float | None:
         """Return the queue's delay in seconds; None is its own growing backoff, for an outage."""
@@ -358,7 +489,8 @@ class BatchSender:
         self, outcome: _Round, reason: str, *, newest_next: bool = False
     ) -> FlushResult[PendingRecord]:
         """Keep every record while the table or the credentials are wrong, and say so once."""
-        records = [record for record, _ in outcome.rejected] + outcome.retry
+        judged: Sequence[tuple[PendingRecord, object]] = (*outcome.rejected, *outcome.refused)
+        records = [record for record, _ in judged] + outcome.retry + outcome.last
         with self._lock:
             delay = self._hold.begin(self._clock())
             is_news, self._said = self._said != reason, reason
@@ -371,4 +503,14 @@ class BatchSender:
                 reason,
                 delay,
             )
-        return FlushResult(records, (), delay, newest_next)
+        return FlushResult(records, (), delay, newest_next, self._set_apart(outcome))
+
+
+def _divide(batch: Sequence[PendingRecord]) -> list[list[PendingRecord]]:
+    """Return the requests of a batch, the last one first, with those that failed before at last."""
+    parts: list[list[PendingRecord]] = []
+    for record in sorted(batch, key=lambda record: -record.company):
+        if not parts or len(parts[-1]) >= record.company or parts[-1][0].company != record.company:
+            parts.append([])
+        parts[-1].append(record)
+    return parts[::-1]

@@ -7,10 +7,12 @@ The life of an item:
   up with a reason), or back at the front of the line.
 * Of the items with one key only the first is in line or in flight. What comes later is
   merged into it while it is in line, and waits *behind* it while it is in flight.
+* One that its callback puts *apart* waits by itself, until its time comes. It is in flight alone
+  then, and nothing is merged into it.
 * A dead one may be taken back into the line. The first in line may be *dropped*.
 
 At every moment ``accepted == delivered + pending + dead + dropped``; pending are those in
-line, in flight and behind.
+line, in flight, apart and behind.
 
 Pure: no lock, no thread, no clock; the time comes in as an argument. Nothing of the user's
 runs in here but the ``__eq__`` of keys, in :meth:`BatchBuffer.find_lane`, which needs no lock.
@@ -23,9 +25,12 @@ import math
 from collections import deque
 from collections.abc import Hashable, Iterable, Sequence
 from itertools import chain
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
+
+_MOST_APART: Final = 0.25
+"""So much of the bound of entries may wait apart."""
 
 
 class Entry(Generic[T]):
@@ -43,7 +48,7 @@ class Entry(Generic[T]):
         latest: The position of the last one of merged ones.
         count: Accepted items that it stands for.
         attempts: How often it was handed to the callback.
-        is_busy: Whether it is in flight or being merged, and must stay as it is.
+        is_busy: Whether it is in flight, apart or being merged, and must stay as it is.
         reason: Why it is dead, once it is.
     """
 
@@ -136,6 +141,9 @@ class BatchBuffer(Generic[T]):
         self._in_line: deque[Entry[T]] = deque()
         self._in_flight: set[Entry[T]] = set()
         self._dead: dict[Entry[T], None] = {}
+        # Until when each waits.
+        self._apart: dict[Entry[T], float] = {}
+        self._was_apart = False
         # By the keys' hashes, because the keys' own __eq__ may do anything.
         self._lanes: dict[int, Lanes[T]] = {}
         self.merges: deque[Pair[T]] = deque()
@@ -205,10 +213,20 @@ class BatchBuffer(Generic[T]):
             return -math.inf
         return self._in_line[0].since + flush_interval
 
+    @property
+    def apart_until(self) -> float | None:
+        """When the first of those apart is to be sent, in seconds; None when none is apart."""
+        return min(self._apart.values(), default=None)
+
+    @property
+    def is_all_apart(self) -> bool:
+        """Whether all that is pending waits apart, or for what does."""
+        return bool(self._apart) and not self._in_line and not self._in_flight
+
     def has_unsettled(self, number: int) -> bool:
         """Whether an item among the first ``number`` accepted ones is still pending."""
         # Those behind are younger than the first with their key.
-        live = chain(self._in_flight, self._in_line)
+        live = chain(self._in_flight, self._in_line, self._apart)
         return any(entry.number <= number for entry in live)
 
     # The way in
@@ -337,7 +355,7 @@ class BatchBuffer(Generic[T]):
     def _find_pair(self, lane: Lane[T]) -> None:
         """Begin to merge the first two of the lane that can be, unless a thread merges there."""
         entries = lane.entries
-        first = 1 if entries[0] in self._in_flight else 0
+        first = 1 if entries[0] in self._in_flight or entries[0] in self._apart else 0
         if not lane.is_merging and len(entries) >= first + 2:
             older, newer = entries[first], entries.pop(first + 1)
             older.number = min(older.number, newer.number)
@@ -396,11 +414,21 @@ class BatchBuffer(Generic[T]):
         self._leave_lane(entry)
         return entry
 
-    def take_batch(self) -> list[Entry[T]]:
+    def take_batch(self, now: float = -math.inf) -> list[Entry[T]]:
         """Move the first in line into flight: those that fit into one batch.
 
-        What is being merged is passed over, and keeps its place.
+        What is being merged is passed over, and keeps its place. Each other time it is one that
+        waited apart, if its time has come.
         """
+        entry = min(self._apart, key=self._apart.__getitem__, default=None)
+        is_due = entry is not None and self._apart[entry] <= now
+        self._was_apart = is_due and not (self._was_apart and self.is_ready)
+        if entry is not None and self._was_apart:
+            del self._apart[entry]
+            entry.attempts += 1
+            self._in_flight.add(entry)
+            self.in_flight += entry.count
+            return [entry]
         if self._newest_next:
             self._newest_next = False
             self._in_line.rotate(min(self._batch_size, len(self._in_line)))
@@ -435,14 +463,17 @@ class BatchBuffer(Generic[T]):
         retry: Iterable[Entry[T]],
         dead: Iterable[Entry[T]],
         newest_next: bool,
+        apart: Iterable[tuple[Entry[T], float]] = (),
     ) -> None:
         """Book what became of a batch: ``retry`` goes to the front, in its order.
 
-        What is neither in ``retry`` nor in ``dead`` is delivered. With ``newest_next`` the
+        What is in none of ``retry``, ``dead`` and ``apart`` is delivered. Those apart come with
+        the time until which they wait. With ``newest_next`` the
         next batch is of the last in line.
         """
         again, given_up = list(retry), set(dead)
-        returning = set(again)
+        separated = dict(apart)
+        returning = {*again, *separated}
         leaving = [entry for entry in batch if entry not in returning]
         for entry in batch:
             entry.is_busy = False
@@ -452,6 +483,12 @@ class BatchBuffer(Generic[T]):
             self._line_up_first(entry)
             if entry.key is not None:
                 self._find_pair(entry.lane)  # The last write wins.
+        for entry, until in separated.items():
+            if len(self._apart) < self._max_items * _MOST_APART:
+                entry.is_busy = True
+                self._apart[entry] = until
+            else:  # Those in line must have room.
+                self._line_up_last(entry)
         for entry in leaving:
             if entry in given_up:
                 self._bury(entry)
@@ -460,6 +497,20 @@ class BatchBuffer(Generic[T]):
                 self._forget(entry)
             self._leave_lane(entry)
         self._newest_next = newest_next or self._newest_next
+
+    def recall(self) -> None:
+        """Take what waits apart to the end of the line."""
+        recalled, self._apart = self._apart, {}
+        for entry in recalled:
+            entry.is_busy = False
+            self._line_up_last(entry)
+
+    def _line_up_last(self, entry: Entry[T]) -> None:
+        self._in_line.append(entry)
+        self._line_bytes += entry.size
+        self._forget(entry)
+        if entry.key is not None:
+            self._find_pair(entry.lane)
 
     def _bury(self, entry: Entry[T]) -> None:
         self.dead += entry.count

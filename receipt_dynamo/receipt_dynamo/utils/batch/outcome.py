@@ -28,13 +28,15 @@ class OutcomeError(ReceiptDynamoError):
 
 @dataclass(frozen=True, slots=True)
 class FlushResult(Generic[T]):
-    """The outcome of one batch; items in neither list are delivered.
+    """The outcome of one batch; items in no list are delivered.
 
     Items are known by identity, else by equality.
 
     Attributes:
         retry: Items that go back to the front of the queue, in this order.
         dead: Items rejected for good, each with its reason.
+        apart: Items that are handed over again by themselves, each after so many seconds; the
+            others do not wait for them.
         retry_after: Seconds before the next batch of any worker; None takes the queue's
             own growing backoff when there is something to retry.
         newest_next: Whether the newest items are sent next, ahead of ``retry``: what is
@@ -45,6 +47,7 @@ class FlushResult(Generic[T]):
     dead: Sequence[tuple[T, str]] = ()
     retry_after: float | None = None
     newest_next: bool = False
+    apart: Sequence[tuple[T, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class Outcome(Generic[T]):
     Attributes:
         retry: Those that go back to the front, in this order.
         dead: Those rejected; each has the reason.
+        apart: Those that wait by themselves, for so many seconds.
         pause: Seconds before the next batch, or None.
         newest_next: Whether the newest items are next.
         remark: What is odd about the answer, for a log line; None is nothing.
@@ -126,6 +130,7 @@ class Outcome(Generic[T]):
 
     retry: list[Entry[T]] = field(default_factory=list)
     dead: list[Entry[T]] = field(default_factory=list)
+    apart: list[tuple[Entry[T], float]] = field(default_factory=list)
     pause: float | None = None
     newest_next: bool = False
     remark: str | None = None
@@ -154,9 +159,16 @@ def read_outcome(answer: object, batch: Sequence[Entry[T]]) -> Outcome[T]:
             "it returned a FlushResult whose retry is no sequence of items, or whose dead is "
             "no sequence of pairs of an item and a reason"
         ) from None
-    if not retry and not dead:
+    try:
+        apart = [(item, max(0.0, float(seconds))) for item, seconds in answer.apart]
+    except (TypeError, ValueError, OverflowError):
+        raise OutcomeError(
+            "it returned a FlushResult whose apart is no sequence of pairs of an item and seconds"
+        ) from None
+    if not retry and not dead and not apart:
         return outcome
     find = _make_finder(batch)
+    outcome.apart = [(find(item), seconds) for item, seconds in apart]
     outcome.retry = [find(item) for item in retry]
     outcome.dead = [find(item) for item, _ in dead]
     for entry, (_, reason) in zip(outcome.dead, dead, strict=True):

@@ -9,7 +9,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 
 from receipt_dynamo import AIUsageMetric, CircuitBreakerState
 from receipt_dynamo.data.delivery.backlog import PendingRecord
@@ -323,3 +329,101 @@ def test_no_payload_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         bench.send(*[f"secret-{number}" for number in range(5)])
     assert caplog.records
     assert "secret" not in caplog.text
+
+
+FOR_ONE_ALONE = [
+    refuse("AccessDeniedException"),
+    refuse("403", "<html>blocked</html>", 403),
+    refuse("InternalServerError", status=500),
+    refuse("502", status=502),
+    ReadTimeoutError(endpoint_url="http://dynamodb"),
+    ConnectionClosedError(endpoint_url="http://dynamodb"),
+]
+
+
+def fail_for(error: Exception, *names: str) -> Callable[[list[dict[str, Any]]], Reply]:
+    return lambda items: error if any(i["requestId"]["S"] in names for i in items) else OK
+
+
+def send_until_apart(bench: Bench, *names: str) -> dict[str, float]:
+    """Send a batch as the queue would, until nothing goes back; return what waits apart."""
+    line, apart = [make_record(name) for name in names], {}
+    for _ in range(100):
+        if not line:
+            return apart
+        bench.now += 1.0
+        result = bench.sender.send(line)
+        assert not result.dead
+        apart |= {names_of([record])[0]: seconds for record, seconds in result.apart}
+        line = list(result.retry)
+        bench.now += result.retry_after or 0.0
+    raise AssertionError(f"{names_of(line)} are sent again and again")
+
+
+@pytest.mark.parametrize("error", FOR_ONE_ALONE, ids=str)
+@pytest.mark.parametrize("bad", [("r0",), ("r24",), ("r3", "r12")], ids=str)
+def test_a_record_that_fails_by_itself_is_set_apart_and_the_others_are_written(
+    error: Exception, bad: tuple[str, ...]
+) -> None:
+    bench = Bench(fail_for(error, *bad), retry_base_delay=0.0, circuit_breaker_timeout=0.001)
+    bench.send("before")
+    names = [f"r{number}" for number in range(25)]
+    assert send_until_apart(bench, *names) == dict.fromkeys(bad, 30.0)
+    assert sorted(bench.table.written) == sorted({"before", *names} - set(bad))
+    assert len(bench.table.requests) < 60
+
+
+@pytest.mark.parametrize("error", FOR_ONE_ALONE, ids=str)
+def test_what_is_apart_waits_longer_each_time_and_opens_no_breaker(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench(fail_for(error, "bad"), circuit_breaker_timeout=0.001)
+    bench.send("before")
+    bad, pauses = make_record("bad"), []
+    while len(pauses) < 8:
+        bench.now += 1.0
+        for _, seconds in bench.sender.send([bad]).apart:
+            pauses.append(seconds)
+            requests = len(bench.table.requests)
+        if not pauses:
+            bench.send("another")
+        else:
+            assert bench.breaker.state is CircuitBreakerState.CLOSED
+    assert pauses == [30.0, 60.0, 120.0, 240.0, *[300.0] * 4]
+    assert len(bench.table.requests) == requests
+    assert caplog.text.count("a record fails by itself") == 1
+
+
+def test_a_record_that_was_apart_is_written_when_it_is_let_through() -> None:
+    errors: list[Reply] = [refuse("AccessDeniedException")]
+    bench = Bench(lambda items: errors.pop() if errors and len(items) == 1 else OK)
+    bench.send("before", "too")
+    (apart,) = bench.send("bad").apart
+    result = bench.sender.send([apart[0]])
+    assert (list(result.retry), list(result.apart)) == ([], [])
+    assert bench.table.written == ["before", "too", "bad"]
+
+
+def test_access_that_is_denied_to_all_is_one_hold_after_few_requests() -> None:
+    """Not one for each record: three refused alone say enough."""
+    answers: list[Reply] = [OK]
+    bench = Bench(lambda items: answers.pop() if answers else refuse("AccessDeniedException"))
+    bench.send("before")
+    names = [f"r{number}" for number in range(25)]
+    result = bench.send(*names)
+    assert sorted(names_of(result.retry)) == sorted(names)
+    assert (result.apart, result.retry_after) == ([], pytest.approx(30.0))
+    assert len(bench.table.requests) <= 10
+    assert [event[0] for event in bench.emitted[-1:]] == [DeliveryEventKind.MISCONFIGURED]
+
+
+@pytest.mark.parametrize("error", FOR_ONE_ALONE[2:], ids=str)
+def test_an_outage_of_all_sets_nobody_apart(error: Exception) -> None:
+    bench = Bench(lambda items: error, retry_base_delay=0.0, circuit_breaker_timeout=0.001)
+    line = [make_record(f"r{number}") for number in range(5)]
+    for _ in range(30):
+        bench.now += 1.0
+        result = bench.sender.send(line)
+        assert (list(result.apart), list(result.dead)) == ([], [])
+        line = list(result.retry)
+    assert sorted(names_of(line)) == [f"r{number}" for number in range(5)]
