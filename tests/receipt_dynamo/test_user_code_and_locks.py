@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
+from opentelemetry.metrics import NoOpMeterProvider
 
-import receipt_dynamo
+import receipt_dynamo.metrics
 from receipt_dynamo import (
     AIUsageMetric,
     BatchQueue,
@@ -23,20 +24,15 @@ from receipt_dynamo import (
     ResilientDynamoClient,
     retry_with_backoff,
 )
+from receipt_dynamo.metrics import OpenTelemetryMetrics, PrometheusCollector
 from receipt_dynamo.utils.retry_with_backoff import RetryBudget, retrying
-from support.held_locks import UserCode, find_callables, watched_locks
+from support.held_locks import UserCode, find_callables, find_owners, watched_locks
 
 
 @pytest.fixture
 def user(monkeypatch: pytest.MonkeyPatch) -> Iterator[UserCode]:
-    # The garbage collector runs finalizers wherever a thread is: no code can forbid it.
-    gc.collect()
-    gc.disable()
-    try:
-        with watched_locks(monkeypatch) as user:
-            yield user
-    finally:
-        gc.enable()
+    with watched_locks(monkeypatch) as user:
+        yield user
 
 
 class Key:
@@ -302,19 +298,43 @@ def put_some(user: UserCode, table: str, endpoint: str, path: Path, durability: 
     client.remove_accept_listener(Removed(user))
 
 
-OWNERS: Final = {
-    name: getattr(receipt_dynamo, name)
-    for name in receipt_dynamo.__all__
-    if callable(getattr(receipt_dynamo, name))
-}
+class Meters(NoOpMeterProvider):
+    """Gives instruments of the user's."""
+
+    def __init__(self, user: UserCode) -> None:
+        self.user = user
+
+    def get_meter(self, *args: Any, **kwargs: Any) -> Any:
+        instrument = SimpleNamespace(
+            add=self.user.make("instrument.add"), record=self.user.make("instrument.record")
+        )
+        make = self.user.make("meter.create", lambda *args, **kwargs: instrument)
+        kinds = ("counter", "histogram", "observable_counter", "observable_gauge")
+        return SimpleNamespace(**{f"create_{kind}": make for kind in kinds})
+
+
+def test_metrics(user: UserCode, table: DynamoClient, moto_endpoint: str) -> None:
+    with ResilientDynamoClient(
+        *(table.table_name, "us-east-1"), endpoint_url=moto_endpoint, durability="memory"
+    ) as client:
+        made = (
+            OpenTelemetryMetrics(client, meter_provider=Meters(user)),
+            PrometheusCollector(client),
+        )
+        client.put_ai_usage_metric(
+            AIUsageMetric("openai", "gpt-4o", "chat", datetime.now(UTC), input_tokens=1)
+        )
+        for metrics in made:
+            metrics.close()
+    assert {"instrument.add", "instrument.record", "meter.create"} <= user.runs.keys()
+    assert not user.troubles
+
+
+OWNERS: Final = find_owners(receipt_dynamo, receipt_dynamo.metrics)
 
 
 def check(user: UserCode, owner: str, *others: str) -> None:
-    """Each function that ``owner`` takes ran, and none of them under a lock."""
-    wanted = {name for name in find_callables(OWNERS) if name.startswith(owner)}
-    assert wanted
-    assert {*wanted, *others} <= user.runs.keys()
-    assert not user.troubles
+    user.check(OWNERS, (owner,), *others)
 
 
 def test_no_function_is_forgotten() -> None:

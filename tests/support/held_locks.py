@@ -7,6 +7,7 @@ its own, which another thread holds while it calls us.
 from __future__ import annotations
 
 import collections.abc
+import gc
 import inspect
 import sys
 import threading
@@ -53,6 +54,23 @@ class UserCode:
             return function(*args, **kwargs)
 
         return call
+
+    def check(self, owners: dict[str, Any], names: tuple[str, ...], *others: str) -> None:
+        """Each function that the owners of ``names`` take ran, and none of them under a lock."""
+        wanted = {name for name in find_callables(owners) if name.startswith(names)}
+        assert wanted
+        assert {*wanted, *others} <= self.runs.keys()
+        assert not self.troubles
+
+
+def find_owners(*modules: ModuleType) -> dict[str, Any]:
+    """Return the public names of modules that can be called."""
+    return {
+        name: getattr(module, name)
+        for module in modules
+        for name in module.__all__
+        if callable(getattr(module, name))
+    }
 
 
 class WatchedLock:
@@ -134,7 +152,13 @@ def watched_locks(monkeypatch: Any) -> Iterator[UserCode]:
                     monkeypatch.setattr(module, name, watched)
     monkeypatch.setattr(threading, "Lock", watch(threading.Lock))
     monkeypatch.setattr(threading, "RLock", watch(threading.RLock))
-    yield user
+    # The garbage collector runs finalizers wherever a thread is: no code can forbid it.
+    gc.collect()
+    gc.disable()
+    try:
+        yield user
+    finally:
+        gc.enable()
 
 
 def find_callables(owners: dict[str, Any]) -> set[str]:
