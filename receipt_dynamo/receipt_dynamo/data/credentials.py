@@ -1,4 +1,4 @@
-"""Where credentials come from, and of which AWS account they are: known before anybody is asked.
+"""Find the source of credentials and their AWS account, without a request.
 
 The credentials themselves are not fetched: a container's and an instance's come over the network.
 The order is that of botocore's ``create_credential_resolver``.

@@ -51,7 +51,7 @@ class Adoption:
         connection: To prove which table that is.
         store: Takes the journals over, and remembers which table it is.
         on_adopted: Called after each journal that was taken over.
-        trusts_unproven: Whether to take what has no evidence over, by the operator's word.
+        trusts_unproven: Whether to adopt journals without evidence, as the operator confirms.
         clock: Monotonic time in seconds.
     """
 
@@ -101,7 +101,7 @@ class Adoption:
         return any(not self._store.holds(path) for path in self._directory.list())
 
     def _list_candidates(self) -> list[Path]:
-        """Return the journals of others that note the same name and region."""
+        """Return the journals of others that have the same name and region."""
         paths = [path for path in self._directory.list() if not self._store.holds(path)]
         known, self._read = self._read, {}
         for path in paths:
@@ -117,7 +117,7 @@ class Adoption:
         return [path for path, _ in (identity for identity, ours in self._read.items() if ours)]
 
     def _may_be_ours(self, path: Path) -> bool | None:
-        """Return it by what the journal notes, which stays; None when it cannot be read now."""
+        """Return it by the journal's evidence, which stays; None if it cannot be read now."""
         try:
             noted = Evidence.read(self._directory.read_notes(path))
         except CorruptJournalError:
@@ -163,11 +163,11 @@ class Adoption:
         return replace(self._learn(own), arn=arn)
 
     def _learn(self, own: Evidence, *, asks: bool = False) -> Evidence:
-        """Add what the credentials tell of themselves, now that boto3 has them.
+        """Add the source and account of the credentials, now that boto3 has them.
 
         Args:
-            own: What is known.
-            asks: Whether to ask AWS for the account where they do not tell it.
+            own: The facts so far.
+            asks: Whether to ask AWS for the account if the credentials do not have it.
         """
         with suppress(Exception):  # No credentials, or none now.
             client = self._connection.client()

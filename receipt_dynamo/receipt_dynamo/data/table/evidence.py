@@ -1,8 +1,8 @@
-"""Whose a dead process's records are: what its journal notes, held against what a living one knows.
+"""Decide whether a dead process's records are for the table of a living one, by evidence.
 
-A process that was killed in an outage, or after milliseconds, has never heard from DynamoDB
-which table it wrote to. Its journal still notes table, region, endpoint and where the
-credentials come from. A fake AWS in a test has other credentials or another endpoint.
+A process that was killed in an outage, or after milliseconds, has never got its table's ARN
+from DynamoDB. Its journal still has table, region, endpoint and where the credentials come
+from. A fake AWS in a test has other credentials or another endpoint.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Final
 from receipt_dynamo.data.endpoints import AWS, name_place
 
 TABLE_ARN: Final = "table_arn"
-"""Under which a journal notes the table's ARN, once DynamoDB has named it."""
+"""The name under which a journal stores the table's ARN, once DynamoDB has returned it."""
 
 ENDPOINT: Final = "endpoint"
 CREDENTIALS: Final = "credentials"
 ACCOUNT: Final = "account"
 
 DELIVER_UNPROVEN: Final = "python -m receipt_dynamo journal drain --adopt-unproven"
-"""The command by which an operator gives the word that evidence does not give."""
+"""The command by which an operator confirms a table without evidence."""
 
 _ANOTHER_TABLE: Final = "it is for the same name in another account or place"
 _UNPROVEN: Final = (
@@ -36,20 +36,19 @@ _OTHER_CREDENTIALS: Final = (
 
 
 class Standing(Enum):
-    """How much is known of the table that a journal's records are for."""
+    """The evidence for the table of a journal's records."""
 
     PROVEN = "proven"
-    """DynamoDB has named it."""
+    """DynamoDB has returned its ARN."""
     ATTRIBUTED = "attributed"
-    """It is known with which credentials, or for which account: the next process with the same
-    delivers."""
+    """The credentials or the account are known: the next process with the same delivers."""
     UNPROVEN = "unproven"
-    """Nothing: its process never had credentials. Only an operator can have it delivered."""
+    """None: its process never had credentials. Only an operator can have it delivered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a table.
+    """The known facts about a table.
 
     Attributes:
         table_name: Name or ARN, as configured.
@@ -58,7 +57,7 @@ class Evidence:
         credentials: Where credentials come from, see
             :class:`~receipt_dynamo.data.credentials.Principal`.
         account: The AWS account that signs.
-        arn: The table as DynamoDB named it.
+        arn: The table's ARN, from DynamoDB.
     """
 
     table_name: str
@@ -70,7 +69,7 @@ class Evidence:
 
     @classmethod
     def read(cls, noted: Mapping[str, str]) -> Evidence:
-        """Return what a journal notes; one of an earlier release notes less."""
+        """Return what a journal stores; one of an earlier release stores less."""
         region = noted.get("region", "")
         return cls(
             noted.get("table_name", ""),
@@ -83,7 +82,7 @@ class Evidence:
 
     @property
     def standing(self) -> Standing:
-        """How much is known."""
+        """The strength of the evidence."""
         if self.arn is not None:
             return Standing.PROVEN
         is_known = self.credentials or (self.account and self.place == AWS)
@@ -95,19 +94,19 @@ class Evidence:
         return self.table_name.rpartition("/")[2]
 
     def may_be(self, other: Evidence) -> bool:
-        """Whether both have the name and the region of one table, as far as they say it."""
+        """Whether both have the name and the region of one table, as far as these are known."""
         return self.bare_name == other.bare_name and (
             self.region == other.region or not (self.region and other.region)
         )
 
 
 def find_obstacle(noted: Evidence, own: Evidence, *, trusts_unproven: bool = False) -> str | None:
-    """Say why a dead process's records are not for the table of this one, or None.
+    """Return why a dead process's records are not for the table of this one, or None.
 
     Args:
-        noted: What the journal notes.
-        own: What this process knows; DynamoDB has named its table.
-        trusts_unproven: Whether the operator's word is given for what has no evidence.
+        noted: The facts in the journal.
+        own: The facts of this process, the ARN included.
+        trusts_unproven: Whether the operator has confirmed journals without evidence.
     """
     if is_another_table(noted, own):
         return _ANOTHER_TABLE
@@ -123,11 +122,11 @@ def find_obstacle(noted: Evidence, own: Evidence, *, trusts_unproven: bool = Fal
 
 
 def is_another_table(noted: Evidence, own: Evidence) -> bool:
-    """Return whether it is proven that both are different tables; then no word helps.
+    """Return whether both are proven to be different tables, so that nothing helps.
 
     Args:
-        noted: As of :func:`find_obstacle`.
-        own: Likewise.
+        noted: See :func:`find_obstacle`.
+        own: See :func:`find_obstacle`.
     """
     if noted.arn is not None:
         return noted.arn != own.arn
