@@ -7,6 +7,11 @@ from typing import Any
 from receipt_dynamo import ResilientDynamoClient
 
 
+def read_delivery(client: ResilientDynamoClient) -> Any:
+    """Return what delivers the client's records."""
+    return client._delivery
+
+
 def read_writer(client: ResilientDynamoClient) -> Any:
     """Return the boto3 client that sends the records."""
     writer: Any = client._delivery._sender._writer

@@ -5,7 +5,7 @@ botocore returns a damaged reply as ``{}``, which looks like "no such item".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from receipt_dynamo.data.connection import UnreadableReplyError
@@ -40,7 +40,8 @@ def read_item(connection: Connection, key: Key, tally: ReadTally | None = None) 
         UnreadableReplyError: The replies do not say whether it is there.
         botocore.exceptions.ClientError: DynamoDB refused it.
     """
-    reply: Any = connection.client().get_item(
+    reply = _ask(
+        connection.client().get_item,
         TableName=connection.table_name,
         Key=to_attributes(key),
         ConsistentRead=True,
@@ -111,13 +112,14 @@ def _ask_for(
     connection: Connection, keys: Sequence[Key], *, consistently: bool
 ) -> tuple[list[Item], list[Key]]:
     """Return the items, and the keys that were not read."""
-    reply: Any = connection.client().batch_get_item(
+    reply = _ask(
+        connection.client().batch_get_item,
         RequestItems={
             connection.table_name: {
                 "Keys": [to_attributes(key) for key in keys],
                 "ConsistentRead": consistently,
             }
-        }
+        },
     )
     if not isinstance(reply.get("Responses"), dict):
         raise UnreadableReplyError("the reply does not say which items there are")
@@ -128,3 +130,10 @@ def _ask_for(
         for attributes in request["Keys"]
     ]
     return items, unread
+
+
+def _ask(request: Callable[..., Any], **parameters: object) -> Any:
+    try:
+        return request(**parameters)
+    except UnicodeDecodeError as error:  # botocore lets it through.
+        raise UnreadableReplyError("the reply is not UTF-8") from error

@@ -92,6 +92,22 @@ def check_not_negative(**values: float) -> None:
             raise ValueError(f"{name} is {value!r}; accepted are finite numbers of 0 or more")
 
 
+def check_timeout(timeout: object) -> None:
+    """Refuse what is no time to wait: neither None nor a number of seconds, 0 or less for none.
+
+    Raises:
+        TypeError: It is of another type.
+        ValueError: It is nan, or no float can hold it.
+    """
+    if timeout is None or timeout == math.inf:
+        return
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool):
+        kind = type(timeout).__name__
+        raise TypeError(f"timeout is of type {kind}; accepted are numbers of seconds and None")
+    if not _is_finite(timeout):
+        raise ValueError("timeout is nan or too large; accepted are numbers of seconds and None")
+
+
 def check_share(**values: float) -> None:
     """Raise ValueError for a value that is no number from 0 to 1."""
     for name, value in values.items():

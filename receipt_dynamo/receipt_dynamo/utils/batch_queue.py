@@ -20,6 +20,7 @@ from receipt_dynamo.utils.arguments import (
     check_choice,
     check_flag,
     check_not_negative,
+    check_timeout,
     check_whole,
     given,
 )
@@ -213,6 +214,7 @@ class BatchQueue(Generic[T]):
         Returns:
             True when all are delivered, dead or dropped; False when the time was up.
         """
+        check_timeout(timeout)
         with self._lock:
             number = self._buffer.accepted
             self._flushers += 1
@@ -234,6 +236,7 @@ class BatchQueue(Generic[T]):
         Returns:
             True when nothing is pending; else the items stay, and are counted so.
         """
+        check_timeout(timeout)
         with self._lock:
             self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
             self._largest = -1  # None is taken in any more.

@@ -193,7 +193,11 @@ def test_get_reads_earlier_keys_one_by_one_where_it_may_not_ask_for_many(
         assert found.key[1] == item["SK"]["S"]
 
 
-@pytest.mark.parametrize("fault", [Truncated(full_length=True), EmptyReply()], ids=repr)
+@pytest.mark.parametrize(
+    "fault",
+    [Truncated(full_length=True), EmptyReply(), Corrupt(), WrongChecksum()],
+    ids=repr,
+)
 def test_a_damaged_reply_is_never_taken_for_no_such_record(
     client: DynamoClient, engine: Engine, fault: Fault
 ) -> None:

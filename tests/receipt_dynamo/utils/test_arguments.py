@@ -74,6 +74,19 @@ def test_a_bad_argument_is_named(
         check()
 
 
+@pytest.mark.parametrize("timeout", ["1", True, b"1", [], math.nan, 10**400])
+def test_what_is_no_time_to_wait_is_refused(timeout: Any) -> None:
+    with pytest.raises(
+        (TypeError, ValueError), match=r"timeout is .*; accepted are numbers of sec"
+    ):
+        arguments.check_timeout(timeout)
+
+
+@pytest.mark.parametrize("timeout", [None, 0, 1, 0.5, -1, math.inf, 10**300])
+def test_what_is_a_time_to_wait_is_accepted(timeout: Any) -> None:
+    arguments.check_timeout(timeout)
+
+
 def test_good_arguments_pass() -> None:
     arguments.check_text(user="a", job="b")
     arguments.check_type(str | None, user="a", job=None)

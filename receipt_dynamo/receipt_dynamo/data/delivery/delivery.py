@@ -26,6 +26,7 @@ from receipt_dynamo.data.delivery.sender import BatchSender, ConnectionWriter, m
 from receipt_dynamo.data.delivery.stats import CloseReport, DeliveryStats
 from receipt_dynamo.data.failures import summarize_failure
 from receipt_dynamo.entities.item_key import Key
+from receipt_dynamo.utils.arguments import check_timeout
 from receipt_dynamo.utils.batch_queue import BatchQueue, DeadLetter, FlushResult
 from receipt_dynamo.utils.fork_safety import reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
@@ -277,6 +278,7 @@ class Delivery:
         For a listener it does not wait, nor for what interrupted our own work: what it waited
         for might wait for that.
         """
+        check_timeout(timeout)
         if self._admission.is_interrupted():
             return not (self._admission.is_behind or self._store.ledger.accounts.pending)
         left = self._count_down(0.0 if self.events.is_calling else timeout)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from receipt_dynamo.data.table.evidence import DELIVER_UNPROVEN
+from receipt_dynamo.utils.arguments import check_timeout
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.delivery.delivery import Delivery
@@ -56,7 +57,12 @@ def close(delivery: Delivery, timeout: float | None) -> CloseReport:
     Args:
         delivery: Which one.
         timeout: Seconds to wait, at most; None waits for as long as it takes.
+
+    Raises:
+        TypeError: ``timeout`` is no number; it stays open, and is closed when the process ends.
+        ValueError: Likewise, of one that no float can hold.
     """
+    check_timeout(timeout)
     is_first = _open.pop(id(delivery), None) is not None
     report = delivery.close(timeout)
     if report.pending and is_first:
@@ -64,7 +70,7 @@ def close(delivery: Delivery, timeout: float | None) -> CloseReport:
             "table %s: %d records were not delivered within %s s; %s. Last failure: %s",
             delivery.table_name,
             report.pending,
-            timeout,
+            None if timeout is None else round(timeout, 1),
             _describe_fate(report),
             delivery.last_error,
         )
