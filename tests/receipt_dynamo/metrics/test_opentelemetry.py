@@ -74,6 +74,7 @@ def test_calls_and_delivery_are_reported_once(
         assert points["receipt.records.accepted"] == [(TABLE, 1)]
         assert points["receipt.records.delivered"] == [(TABLE, 1)]
         assert points["receipt.records.pending"] == [(TABLE, 0)]
+        assert points["receipt.records.oldest_age"] == [(TABLE, 0.0)]
         assert "receipt.pace" not in points  # DynamoDB has not throttled.
         assert "receipt.calls.unpriced" not in points
 

@@ -109,10 +109,14 @@ def test_delivery_is_read_at_the_scrape(
     found = scrape(collector)
     assert found["receipt_records_accepted_total"] == [(table, 1.0)]
     assert found["receipt_records_pending"] == [(table, 1.0)]
+    ((labels, age),) = found["receipt_records_oldest_age_seconds"]
+    assert labels == table
+    assert 0 < age <= client.get_stats().oldest_pending_seconds
     assert client.flush(30)
     found = scrape(collector)
     assert found["receipt_records_delivered_total"] == [(table, 1.0)]
     assert found["receipt_records_pending"] == [(table, 0.0)]
+    assert found["receipt_records_oldest_age_seconds"] == [(table, 0.0)]
     states = {labels["state"]: value for labels, value in found["receipt_circuit_breaker_state"]}
     assert states == {"closed": 1.0, "open": 0.0, "half_open": 0.0} | {
         name: 0.0 for name in states if name not in {"closed", "open", "half_open"}
