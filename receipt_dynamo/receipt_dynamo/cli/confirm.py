@@ -24,7 +24,7 @@ def is_confirmed(chosen: argparse.Namespace, question: str) -> bool:
         question: What is asked.
 
     Raises:
-        CommandError: Nobody is there to answer.
+        CommandError: The input is no terminal.
     """
     if chosen.yes:
         return True

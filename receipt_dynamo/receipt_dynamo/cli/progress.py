@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 STEP: Final = 1_000
-"""So many are done between two looks at the number."""
+"""The number of records between two updates of the display."""
 
 _CLEAR: Final = "\r\033[K"
 
@@ -20,8 +20,8 @@ def show_progress(items: Iterable[T], chosen: argparse.Namespace, done: str) -> 
 
     Args:
         items: They are read as they are asked for.
-        chosen: The parsed arguments; with ``--quiet`` nothing is said.
-        done: What is done with them, such as "redriven".
+        chosen: The parsed arguments; with ``--quiet`` nothing is printed.
+        done: The verb for the records, such as "redriven".
     """
     if chosen.quiet or not sys.stderr.isatty():
         yield from items

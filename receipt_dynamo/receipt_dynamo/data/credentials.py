@@ -51,7 +51,7 @@ class Principal:
 
     Attributes:
         source: Where the credentials come from, in one line without a secret: two processes
-            with the same line have credentials of the same account. None when nobody knows.
+            with the same line have credentials of the same account. None if unknown.
         account: The AWS account's number, or None.
         has_key_of_aws: Whether the access key id has the form of those that AWS makes: only
             then is it worth asking AWS for the account.
@@ -95,7 +95,7 @@ def find_principal(
 
 
 def read_principal(credentials: Any) -> Principal:
-    """Return what credentials tell of themselves that boto3 has, fetched anew if need be.
+    """Return the source and account of boto3's credentials, fetched anew if need be.
 
     Args:
         credentials: A botocore credentials object, or None.

@@ -42,7 +42,7 @@ class DeadLetterView:
     Attributes:
         view: Its journal.
         key: PK and SK; None when the item cannot be read.
-        timestamp: The record's own time; None likewise.
+        timestamp: The record's own time; None if it cannot be read.
         reason: DynamoDB's answer.
         attempts: How often it was sent.
         size: In bytes.

@@ -109,7 +109,7 @@ def _read_export(chosen: argparse.Namespace) -> set[bytes]:
 
 
 def _mark(item: dict[str, Any]) -> bytes:
-    """Return what tells an item from all others."""
+    """Return a hash that identifies the item."""
     return hashlib.sha256(json.dumps(item, sort_keys=True).encode()).digest()
 
 

@@ -98,7 +98,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--region",
         metavar="REGION",
-        help="with --adopt-unproven: the region for journals that name none; --table is likewise "
+        help="with --adopt-unproven: the region for journals that name none; --table is the name "
         "for those that name no table",
     )
     return parser
@@ -109,7 +109,7 @@ def run(chosen: argparse.Namespace) -> int:
     directory = find_journals(chosen.journal_dir)
     directory.sweep()
     if chosen.region and not chosen.adopt_unproven:
-        raise CommandError("--region is of use with --adopt-unproven only: journals note theirs")
+        raise CommandError("--region is for --adopt-unproven only: journals have their own")
     if chosen.adopt_unproven:
         _complete(directory, {"table_name": chosen.table, "region": chosen.region})
     left = _list_abandoned(directory, chosen.table)
@@ -131,7 +131,7 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _complete(directory: JournalDirectory, given: Mapping[str, str | None]) -> None:
-    """Take the operator's word for what unproven journals do not note."""
+    """Fill in what unproven journals lack, as the operator confirms it."""
 
     def lacks(view: JournalView) -> bool:
         noted = dict(view.noted)

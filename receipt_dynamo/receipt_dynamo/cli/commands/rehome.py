@@ -45,7 +45,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         summary="send records whose table was wrong to the right one",
         details="Makes the records that dead processes left for one table records for another,\n"
         "and delivers them. DynamoDB has to show the other table first, with the keys that\n"
-        "records need. What would be done is said, and nothing is done before you agree.\n"
+        "records need. The plan is printed, and nothing is done before you agree.\n"
         "Dead letters go along; redrive makes them pending. Journals of living processes are\n"
         "not touched: stop the service, or start it with the right table, and run it then.",
         something_left="you did not agree, or records are left: of living processes, of journals\n"
@@ -57,7 +57,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         dest="wrong",
         metavar="TABLE",
         required=True,
-        help="name or ARN of the table that was wrong, as journals note it",
+        help="name or ARN of the table that was wrong, as it is in the journals",
     )
     parser.add_argument(
         "--to", dest="right", metavar="TABLE", required=True, help="name or ARN of the right one"

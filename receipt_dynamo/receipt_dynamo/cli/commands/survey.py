@@ -66,7 +66,7 @@ class JournalView:
 
     @property
     def evidence(self) -> Evidence:
-        """What is known of the table."""
+        """The known facts about the table."""
         return Evidence.read(dict(self.noted))
 
     @property

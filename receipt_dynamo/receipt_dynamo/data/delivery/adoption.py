@@ -156,7 +156,7 @@ class Adoption:
         try:
             arn = prove_table(self._connection)
         except Exception:
-            # By this the next process can tell whose the records are that this one leaves.
+            # By this the next process knows the table of the records that this one leaves.
             learned = self._learn(own, asks=True)
             self._store.remember(_describe(learned))
             raise

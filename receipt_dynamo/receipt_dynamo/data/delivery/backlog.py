@@ -107,7 +107,7 @@ class Backlog:
         bytes: What they take, roughly.
         watches: Who wants to know of a row that is not in memory, by its number.
         handed_out: The number of the last row that was handed out or kept in memory.
-        kept: The numbers of later rows whose records are in memory all the same.
+        kept: The numbers of later rows whose records are in memory too.
     """
 
     def __init__(

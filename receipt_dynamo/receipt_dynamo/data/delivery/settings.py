@@ -144,9 +144,9 @@ class DeliverySettings:
         default=None,
         metadata=declare(
             switch(),
-            "True: what a process without any credentials left in this directory, for a table of "
-            "this name, is delivered to this table. Only for a directory that one service alone "
-            "uses; see docs/journal.md.",
+            "True delivers the records that a process without any credentials left in this "
+            "directory, for a table of this name, to this table. Only for a directory that one "
+            "service alone uses; see docs/journal.md.",
             otherwise="false",
         ),
     )
@@ -193,7 +193,7 @@ class DeliverySettings:
         return cast("int", found)
 
     def trusts_unproven(self) -> bool:
-        """Return whether to adopt what has no evidence; by default ``AI_USAGE_ADOPT_UNPROVEN``.
+        """Return whether to adopt unproven journals; by default ``AI_USAGE_ADOPT_UNPROVEN``.
 
         Raises:
             ValueError: The variable is malformed.

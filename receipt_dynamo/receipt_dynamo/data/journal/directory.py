@@ -197,7 +197,7 @@ class JournalDirectory:
         return []
 
     def read_notes(self, path: Path) -> dict[str, str]:
-        """Return what a journal notes of its table, without disturbing anybody.
+        """Return what a journal stores about its table, without disturbing its process.
 
         Raises:
             JournalError: It cannot be read now, is damaged, or is gone.

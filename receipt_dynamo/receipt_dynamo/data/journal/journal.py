@@ -330,15 +330,15 @@ class Journal:
         return dict(self._read("SELECT name, value FROM target", ()))
 
     def write_notes(self, values: Iterable[tuple[str, str]]) -> None:
-        """Add notes about the table that the records are for; what is noted stays as it is."""
+        """Add notes about the table that the records are for; earlier notes stay as they are."""
         for name, value in values:
             self._change("INSERT OR IGNORE INTO target (name, value) VALUES (?, ?)", (name, value))
 
     def replace_notes(self, values: Mapping[str, str]) -> None:
-        """Note this of the table and nothing else, by an operator's word.
+        """Replace all notes about the table by these, as an operator confirms.
 
         Raises:
-            sqlite3.Error: It could not be written; what was noted is still there.
+            sqlite3.Error: It could not be written; the earlier notes are still there.
         """
         sql = "INSERT INTO target (name, value) VALUES (?, ?)"
         with self._lock, self._writer:
