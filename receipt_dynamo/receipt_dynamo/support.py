@@ -9,7 +9,7 @@ from receipt_dynamo.data.journal.directory import has_journals
 from receipt_dynamo.entities.attribute_values import add_exactly
 from receipt_dynamo.entities.usage_sum import UsageSum
 from receipt_dynamo.utils.beside_loop import call_beside_loop
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
 from receipt_dynamo.utils.private_files import open_private
 from receipt_dynamo.utils.secrets import hide_passwords
@@ -50,6 +50,7 @@ __all__ = [
     "has_journals",
     "hide_passwords",
     "list_settings",
+    "notice_fork",
     "open_private",
     "place",
     "require_region",

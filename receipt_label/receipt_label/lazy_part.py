@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from receipt_dynamo.support import reset_in_child
+from receipt_dynamo.support import notice_fork, reset_in_child
 
 T = TypeVar("T")
 
@@ -39,16 +39,19 @@ class LazyPart(Generic[T]):
         Raises:
             RuntimeError: It was closed before it was ever made.
         """
+        notice_fork()
         made = self._made
         return made if made is not None else self._get_or_make()
 
     @property
     def made(self) -> T | None:
         """The value, if it was made."""
+        notice_fork()
         return self._made
 
     def close(self) -> T | None:
         """Make no value from now on; return the one that was made, for the caller to close."""
+        notice_fork()
         with self._lock:
             self._closed = True
             return self._made

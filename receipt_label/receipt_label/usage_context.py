@@ -16,7 +16,7 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-from receipt_dynamo.support import reset_in_child
+from receipt_dynamo.support import notice_fork, reset_in_child
 from receipt_label.arguments import check_count, check_mapping, check_text
 from receipt_label.environment import Environment, parse_environment
 
@@ -90,11 +90,13 @@ class ContextDefaults:
 
     def add(self, context: UsageContext) -> None:
         """Set what ``context`` says; what it does not say stays as it is."""
+        notice_fork()
         with self._lock:
             self.current = context.over(self.current)
 
     def clear(self) -> None:
         """Clear all that was added."""
+        notice_fork()
         with self._lock:
             self.current = self._base
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import ssl
 import sys
 import threading
@@ -17,7 +16,7 @@ from urllib.parse import urlsplit
 
 from receipt_dynamo.data.endpoints import find_endpoint, find_region, is_region, suggest_region
 from receipt_dynamo.errors import ReceiptDynamoError
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
 
 _UNREACHABLE: Final = ("EndpointConnectionError", "ProxyConnectionError")
 """botocore's errors when a host is not found; with a proxy, the proxy reports that."""
+
+
+_MOST_ROLES: Final = 10
+"""Roles that are assumed one from the other, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,6 @@ class Connection:
         # Re-entrant: a finalizer may use it in the thread that makes the client.
         self._lock = threading.RLock()
         self._made: DynamoDBClient | None = None
-        self._made_in = 0
         reset_in_child(self)
 
     @property
@@ -127,12 +129,11 @@ class Connection:
             botocore.exceptions.BotoCoreError: No region or no such profile, for example.
             UnusableConfigurationError: The endpoint is no URL, for example.
         """
+        notice_fork()
         if self._injected is not None:
             return self._injected
         made = self._made
-        if made is None or self._made_in != os.getpid():
-            made = self._make()
-        return made
+        return made if made is not None else self._make()
 
     def explain(self, error: Exception) -> Exception:
         """Return what a failed request is due to: the region, if that is none, else ``error``.
@@ -154,6 +155,7 @@ class Connection:
 
     def renew(self) -> None:
         """Have the next use make a new client: one keeps the credentials that it began with."""
+        notice_fork()
         with self._lock:
             self._made = None
 
@@ -167,6 +169,7 @@ class Connection:
         """Drop in a forked child what belongs to the parent: its lock and its sockets."""
         self._lock = threading.RLock()
         self._made = None
+        _free_refresh_locks(self.target.credentials)
 
     def make_token_client(self) -> STSClient:
         """Make a client of the security token service, with the same credentials."""
@@ -180,7 +183,7 @@ class Connection:
     def _make(self) -> DynamoDBClient:
         with self._lock:
             made = self._made
-            if made is None or self._made_in != os.getpid():
+            if made is None:
                 try:
                     made = make_client(self.target, self._settings)
                     _ = urlsplit(made.meta.endpoint_url).port  # botocore looks at it later.
@@ -188,7 +191,7 @@ class Connection:
                     raise UnusableConfigurationError(str(error)) from error
                 if self._prepare is not None:
                     self._prepare(made)
-                self._made, self._made_in = made, os.getpid()
+                self._made = made
             return made
 
 
@@ -279,6 +282,22 @@ def _parse_page(
     if isinstance(page, dict):
         customized_response_dict.update(page)
         response_dict["body"] = b"{}"
+
+
+def _free_refresh_locks(credentials: Any) -> None:
+    """Give credentials that a thread of the parent was renewing a lock that nobody holds.
+
+    They are the user's own object, and stay it: else each would be renewed for itself. What
+    they are renewed with may have such credentials too, where a role is assumed from a role.
+    """
+    for _ in range(_MOST_ROLES):
+        lock = getattr(credentials, "_refresh_lock", None)
+        if lock is None:
+            return
+        if lock.locked():
+            credentials._refresh_lock = threading.Lock()  # noqa: SLF001 - botocore has no way
+        fetcher = getattr(getattr(credentials, "_refresh_using", None), "__self__", None)
+        credentials = getattr(fetcher, "_source_credentials", None)
 
 
 def make_credentials(

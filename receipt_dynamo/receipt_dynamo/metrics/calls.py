@@ -15,7 +15,7 @@ from receipt_dynamo.metrics.measures import (
     OTHER,
     SERVICE,
 )
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 
 if TYPE_CHECKING:
     from receipt_dynamo.entities.ai_usage_metric import AIUsageMetric
@@ -50,6 +50,7 @@ class CallLabels:
 
     def choose(self, metric: AIUsageMetric) -> Labels:
         """Return the labels of a call: service, operation, model, environment, error type."""
+        notice_fork()
         labels = _read_labels(metric)
         with self._lock:
             if labels in self._known:

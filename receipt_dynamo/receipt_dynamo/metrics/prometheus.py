@@ -13,7 +13,7 @@ from receipt_dynamo.metrics import measures
 from receipt_dynamo.metrics.calls import CallLabels, Labels
 from receipt_dynamo.metrics.measures import DELIVERY, TABLE, TOKEN_TYPE, Measure, to_prometheus
 from receipt_dynamo.metrics.watched import check_clients, import_extra
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -106,6 +106,7 @@ class PrometheusCollector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield all figures of this moment."""
+        notice_fork()
         stats = [(client.table_name, client.get_stats()) for client in self._clients]
         for measure in DELIVERY:
             family = self._make_family(measure)
@@ -168,6 +169,7 @@ class PrometheusCollector:
         yield from families
 
     def _record(self, metric: AIUsageMetric) -> None:
+        notice_fork()
         labels = self._labels.choose(metric)
         with self._lock:
             self._calls[labels] += metric.api_calls

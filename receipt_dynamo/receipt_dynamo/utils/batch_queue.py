@@ -40,7 +40,7 @@ from receipt_dynamo.utils.batch.outcome import (
 )
 from receipt_dynamo.utils.batch.pause import Pause
 from receipt_dynamo.utils.batch.workers import Workers, wait_for
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
 from receipt_dynamo.utils.interruption import make_check
 from receipt_dynamo.utils.log_limiter import LogLimiter
@@ -183,6 +183,7 @@ class BatchQueue(Generic[T]):
         Raises:
             QueueFullError: A bound is reached, with ``overflow="raise"`` only.
         """
+        notice_fork()
         entry = self._make_entry(item)
         if self._is_editing and self.is_inside():
             self._late.append(entry)
@@ -215,6 +216,7 @@ class BatchQueue(Generic[T]):
             True when all are delivered, dead or dropped; False when the time was up.
         """
         check_timeout(timeout)
+        notice_fork()
         with self._lock:
             number = self._buffer.accepted
             self._flushers += 1
@@ -237,6 +239,7 @@ class BatchQueue(Generic[T]):
             True when nothing is pending; else the items stay, and are counted so.
         """
         check_timeout(timeout)
+        notice_fork()
         with self._lock:
             self._stop_at = self._clock() + (math.inf if timeout is None else timeout)
             self._largest = -1  # None is taken in any more.
@@ -254,6 +257,7 @@ class BatchQueue(Generic[T]):
 
     def wait(self, seconds: float) -> bool:
         """Sleep inside the callback; True when a stop leaves no time for it."""
+        notice_fork()
         end = self._clock() + seconds
         with self._lock:
             while (now := self._clock()) < end:
@@ -264,6 +268,7 @@ class BatchQueue(Generic[T]):
 
     def get_stats(self) -> BatchQueueStats:
         """Return one consistent snapshot."""
+        notice_fork()
         with self._lock:
             return BatchQueueStats(
                 *self._buffer.accounts,
@@ -276,6 +281,7 @@ class BatchQueue(Generic[T]):
 
     def dead_letters(self) -> list[DeadLetter[T]]:
         """Return the dead letters, oldest first."""
+        notice_fork()
         with self._lock:
             return [DeadLetter(e.item, e.reason, e.attempts) for e in self._buffer.dead_entries]
 
@@ -288,6 +294,7 @@ class BatchQueue(Generic[T]):
         Returns:
             How many items are pending again.
         """
+        notice_fork()
         with self._lock:
             dead = self._buffer.dead_entries
         chosen = [entry for entry in dead if match is None or match(entry.item)]
@@ -303,12 +310,14 @@ class BatchQueue(Generic[T]):
 
         One that is being merged at this moment is passed over.
         """
+        notice_fork()
         entry = self._drop()
         self._catch_up()
         return None if entry is None else entry.item
 
     def pull(self) -> int:
         """Ask the source for items now, as after each batch; return how many came."""
+        notice_fork()
         entries = self._ask_source(self._buffer.room)
         for entry in entries:
             self._take_in(entry, is_stored=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from receipt_dynamo.support import reset_in_child
+from receipt_dynamo.support import notice_fork, reset_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,11 +55,13 @@ class OutcomeCounter:
 
     def add(self, outcome: Outcome) -> None:
         """Count one more."""
+        notice_fork()
         with self._lock:
             self._counts[outcome] += 1
 
     def snapshot(self, delivery: DeliveryStats | None) -> TrackerStats:
         """Return all counts of one moment."""
+        notice_fork()
         with self._lock:
             counts = self._counts.copy()
         return TrackerStats(
@@ -103,6 +105,7 @@ class DistinctTimes:
 
     def take(self) -> datetime:
         """Return the time, moved by microseconds if need be."""
+        notice_fork()
         now = self._now()
         with self._lock:
             # A clock that was set back by more than that is followed, not held up.

@@ -415,3 +415,59 @@ def test_fifty_forks_while_four_threads_write_lose_double_and_hang_nothing(
     adopted = map(int, (tmp_path / "adopted").read_text(encoding="utf-8").split())
     assert sum(adopted) + deliver_what_is_left(table) == 45 * 3
     assert read_ids(table) == name_ids(range(601), range(30_000, 30_150))
+
+
+def test_a_child_is_not_stopped_by_credentials_that_were_being_renewed(
+    run_well: Callable[[str], None], table: DynamoClient
+) -> None:
+    """A client that was given keeps its credentials object, and with it botocore's lock."""
+    run_well(
+        """
+        import boto3, botocore.session
+        from botocore.credentials import (
+            AssumeRoleCredentialFetcher, Credentials, DeferredRefreshableCredentials,
+            RefreshableCredentials,
+        )
+
+        def assume_role():
+            end = datetime.now().astimezone() + timedelta(hours=1)
+            return {"access_key": "x", "secret_key": "x", "token": "t",
+                    "expiry_time": end.isoformat()}
+
+        source = RefreshableCredentials.create_from_metadata(assume_role(), assume_role, "source")
+        fetcher = AssumeRoleCredentialFetcher(None, source, "arn:aws:iam::123456789012:role/r")
+
+        credentials = DeferredRefreshableCredentials(
+            AssumeRoleCredentialFetcher.fetch_credentials.__get__(fetcher), "role"
+        )
+        session = botocore.session.get_session()
+        session._credentials = credentials
+        boto = boto3.session.Session(botocore_session=session).client(
+            "dynamodb", region_name="us-east-1", endpoint_url=ENDPOINT
+        )
+        client = ResilientDynamoClient.from_client(boto, TABLE, batch_flush_interval=60)
+        renewing, done = threading.Event(), threading.Event()
+
+        def renew():
+            with credentials._refresh_lock, source._refresh_lock:
+                renewing.set()
+                done.wait(60)
+
+        thread = threading.Thread(target=renew)
+        thread.start()
+        renewing.wait(30)
+
+        def check():
+            assert not credentials._refresh_lock.locked()
+            assert not source._refresh_lock.locked()
+            credentials._refresh_using = assume_role
+            put(client, 1)
+            assert client.flush(30)
+
+        end_well(run_child(check))
+        assert credentials._refresh_lock.locked()
+        done.set()
+        thread.join()
+        """
+    )
+    assert read_ids(table) == name_ids(range(1))

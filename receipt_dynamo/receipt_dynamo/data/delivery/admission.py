@@ -10,6 +10,7 @@ from receipt_dynamo.data.delivery.chores import Chore, Chores
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
 from receipt_dynamo.data.delivery.reports import Fate, Reports, SettledCallback
 from receipt_dynamo.entities.stored_item import is_too_large
+from receipt_dynamo.utils.fork_safety import notice_fork
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.delivery.adoption import Adoption
@@ -66,6 +67,7 @@ class Admission:
             body: DynamoDB's JSON of its item.
             on_settled: Called once, with the outcome.
         """
+        notice_fork()
         watch = None if on_settled is None else self._reports.watch(key, on_settled)
         record = PendingRecord(key, body, watch)
         if self.is_interrupted() and not self._is_closed:

@@ -28,7 +28,7 @@ from receipt_dynamo.data.failures import summarize_failure
 from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.utils.arguments import check_timeout
 from receipt_dynamo.utils.batch_queue import BatchQueue, DeadLetter, FlushResult
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 from receipt_dynamo.utils.host import THIS_HOST, Host
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
@@ -259,6 +259,7 @@ class Delivery:
         Args:
             match: Returns True for the PK and SK of one to redrive; by default all.
         """
+        notice_fork()
         matches = None if match is None else (lambda record: match(record.key))
         redriven = self._store.redrive(match, lambda: self._queue.redrive(matches))
         if redriven:
@@ -267,6 +268,7 @@ class Delivery:
 
     def read_dead(self) -> Iterator[DeadLetter[bytes | None]]:
         """Iterate over the dead letters, as JSON of their items; a damaged one has none."""
+        notice_fork()
         for _, row in self._store.read_dead():
             yield DeadLetter(row.item if row.is_whole else None, row.reason or "", row.attempts)
         for letter in self._queue.dead_letters():
@@ -279,6 +281,7 @@ class Delivery:
         for might wait for that.
         """
         check_timeout(timeout)
+        notice_fork()
         if self._admission.is_interrupted():
             return not (self._admission.is_behind or self._store.ledger.accounts.pending)
         left = self._count_down(0.0 if self.events.is_calling else timeout)
@@ -310,6 +313,7 @@ class Delivery:
 
     def close(self, timeout: float | None) -> CloseReport:
         """Refuse new records, settle what is pending, and stop."""
+        notice_fork()
         if self._report is not None:
             return self._report
         left = self._count_down(timeout)
@@ -345,6 +349,7 @@ class Delivery:
 
     def get_stats(self) -> DeliveryStats:
         """Return one snapshot."""
+        notice_fork()
         queued, ledger = self._queue.get_stats(), self._store.ledger
         accounts = ledger.accounts
         return DeliveryStats(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from receipt_dynamo.errors import ReceiptDynamoError
+from receipt_dynamo.utils.fork_safety import was_forked_inside
 from receipt_dynamo.utils.private_files import open_private
 
 VERSION: Final = 2
@@ -150,7 +151,17 @@ def is_corruption(error: Exception) -> bool:
 
 
 def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
-    """Connect to the file as it is; ``mode`` is that of SQLite's URI file names."""
+    """Connect to the file as it is; ``mode`` is that of SQLite's URI file names.
+
+    Raises:
+        JournalError: SQLite cannot be used in this process.
+        sqlite3.Error: The file cannot be opened.
+    """
+    if was_forked_inside():
+        raise JournalError(
+            "this process was forked while another thread used SQLite, by a program that does "
+            "not tell Python of it: SQLite would wait for ever (see docs/operations.md, Workers)"
+        )
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,

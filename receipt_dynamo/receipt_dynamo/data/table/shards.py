@@ -18,7 +18,7 @@ from receipt_dynamo.entities.ai_usage_metric import InvalidItemError
 from receipt_dynamo.entities.item_form import MAX_GSI_SHARDS
 from receipt_dynamo.entities.item_key import to_attributes
 from receipt_dynamo.errors import ReceiptDynamoError
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 
 if TYPE_CHECKING:
     from receipt_dynamo.data.connection import Connection
@@ -64,6 +64,7 @@ class ShardAnnouncer:
             botocore.exceptions.ClientError: DynamoDB refused it otherwise.
             botocore.exceptions.BotoCoreError: No reply came, or the request never left.
         """
+        notice_fork()
         highest = max(shards, default=0)
         if highest == 0:
             return
@@ -77,6 +78,7 @@ class ShardAnnouncer:
 
     def forget(self) -> None:
         """Announce them again with the next record: the table may be another one by then."""
+        notice_fork()
         with self._lock:
             self._announced = 1
 

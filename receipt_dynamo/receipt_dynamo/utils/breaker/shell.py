@@ -23,7 +23,7 @@ from receipt_dynamo.utils.breaker.state import (
     BreakerSnapshot,
     CircuitBreakerState,
 )
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 from receipt_dynamo.utils.log_limiter import LogLimiter
 
 _logger = logging.getLogger(__name__)
@@ -134,6 +134,7 @@ class BreakerShell:
         Raises:
             CircuitBreakerOpenError: The call is refused.
         """
+        notice_fork()
         ticket = self.machine.free_ticket
         if ticket is not None:
             return ticket
@@ -157,6 +158,7 @@ class BreakerShell:
 
     def record_success(self, ticket: int, started: float) -> None:
         """Record that the call with ``ticket``, begun at ``started``, succeeded."""
+        notice_fork()
         if self._is_plain:
             with self._lock:
                 event = self.machine.record_success(ticket)
@@ -177,6 +179,7 @@ class BreakerShell:
             retry_after: Seconds for which the service asked to be left alone; what is
                 not a positive number is no such request.
         """
+        notice_fork()
         now, jitter = self._clock(), self._random()
         slow = self._is_slow(started, now)
         hint = 0.0
@@ -219,11 +222,13 @@ class BreakerShell:
 
     def release(self, ticket: int) -> None:
         """Record that the call with ``ticket`` was neither; a probe's place is free again."""
+        notice_fork()
         with self._lock:
             self.machine.release(ticket)
 
     def change(self, change: Callable[[], BreakerEvent | None]) -> None:
         """Call a method of the machine that changes its state by hand."""
+        notice_fork()
         with self._lock:
             event = change()
         if event is not None:
@@ -231,24 +236,28 @@ class BreakerShell:
 
     def retry_after(self) -> float:
         """Return the seconds after which to ask again."""
+        notice_fork()
         now = self._clock()
         with self._lock:
             return self.machine.retry_after(now)
 
     def take_snapshot(self) -> BreakerSnapshot:
         """Return one consistent picture."""
+        notice_fork()
         now = self._clock()
         with self._lock:
             return self.machine.take_snapshot(now)
 
     def add_listener(self, listener: BreakerListener) -> None:
         """Have ``listener`` called after each change of state."""
+        notice_fork()
         check_callable(listener=listener)
         with self._lock:
             self._listeners = (*self._listeners, listener)
 
     def remove_listener(self, listener: BreakerListener) -> None:
         """Call ``listener`` no more."""
+        notice_fork()
         # Compared without the lock: a listener's __eq__ is the user's.
         gone = {id(known) for known in self._listeners if known == listener}
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from receipt_dynamo.utils.arguments import check_not_negative, check_positive
-from receipt_dynamo.utils.fork_safety import reset_in_child
+from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
 
 
 class RetryBudget:
@@ -44,6 +44,7 @@ class RetryBudget:
 
     def take(self) -> bool:
         """Take one token for a retry; False if none is left."""
+        notice_fork()
         with self._lock:
             if self._tokens < 1:
                 return False
@@ -52,5 +53,6 @@ class RetryBudget:
 
     def give_back(self) -> None:
         """Give a part of a token back, after a success."""
+        notice_fork()
         with self._lock:
             self._tokens = min(self._capacity, self._tokens + self._refund)
