@@ -140,7 +140,7 @@ def test_where_a_thread_was_inside_of_sqlite_the_child_keeps_its_records_in_memo
     )
     done = program.run()
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("forked while another thread used SQLite") == 1
+    assert "forked while another thread used SQLite" in done.stderr
     assert read_ids(table) == name_ids(range(2), range(10, 13))
 
 
