@@ -72,6 +72,8 @@ class Scene:
             AssertionError: It did not come there.
         """
         delay = self.dice.random() * LONGEST_DELAY
+        if not step.is_reachable:
+            self.proxy.down()
         with self.start(
             "be_killed", name=name, step=asdict(step), delay=delay, flush_interval=interval
         ) as process:
@@ -84,6 +86,8 @@ class Scene:
                 self.proxy.script(*faults)
                 say_go(process)
             end(process, expected=-signal.SIGKILL)
+        if not step.is_reachable:
+            self.proxy.up()
 
     def succeed(self, patience: float = 60.0) -> dict[str, Any]:
         """Have a process deliver what is left, in so many seconds; return what it tells."""
@@ -134,10 +138,10 @@ def run_case(engine: Engine, folder: Path, table_name: str, *, case: Case, seed:
             # For both of its senders so often that a batch goes back to the queue.
             scene.kill_at(case.step, "victim", [fault] * 4)
             left = count_left(scene.directory)
-            verdict.expect(not left.unproven, f"{left.unproven} records are of no proven table")
+            verdict.expect(not left.unproven, f"{left.unproven} records are unproven")
             scene.proxy.heal()
             scene.proxy.script(fault)  # The next process meets it, too.
-            check_successor(verdict, scene.succeed(), left.proven)
+            check_successor(verdict, scene.succeed(), left.known)
             files = list_files(scene.directory)
             verdict.expect(not files, f"files are left behind: {files}")
         except AssertionError as error:

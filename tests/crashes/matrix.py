@@ -38,6 +38,7 @@ class Step:
         records: How many records the process puts.
         follows_another: Whether another process was killed before, and left records.
         damages: Whether SQLite finds the journal damaged at the last put.
+        is_reachable: Whether DynamoDB can be reached before the process is killed.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Step:
     records: int = 60
     follows_another: bool = False
     damages: bool = False
+    is_reachable: bool = True
 
     @property
     def kills(self) -> int:
@@ -81,6 +83,18 @@ LEFT_BEHIND: Final = Step("records left behind", _APPEND, "after", nth=20, recor
 
 _ALL_STEPS: Final = (
     Step("put: the row is committed", _APPEND, "after", nth=20),
+    Step(
+        "put: DynamoDB was never reached",
+        *(_APPEND, "after", 20),
+        from_start=True,
+        is_reachable=False,
+    ),
+    Step(
+        "send: DynamoDB was never reached",
+        *(_WRITE, "after", 2),
+        from_start=True,
+        is_reachable=False,
+    ),
     Step("send: the request has not left", _WRITE, "before", nth=2),
     Step("send: DynamoDB has applied it", None),
     Step("send: the reply is there", _WRITE, "after"),

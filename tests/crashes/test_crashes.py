@@ -14,6 +14,8 @@ from engines.launch import Engine
 HANDFUL = [
     Case(STEPS["send: DynamoDB has applied it"], "UnprocessedItems", "ministack"),
     Case(STEPS["adoption: nothing has been sent"], "Truncated", "ministack"),
+    Case(STEPS["put: DynamoDB was never reached"], "LostReply", "ministack"),
+    Case(STEPS["send: DynamoDB was never reached"], "Throttle", "ministack"),
 ]
 
 

@@ -11,7 +11,7 @@ import boto3
 
 from receipt_dynamo.data.journal.directory import JournalDirectory
 from receipt_dynamo.data.journal.peek import peek
-from receipt_dynamo.data.table.evidence import TABLE_ARN
+from receipt_dynamo.data.table.evidence import Evidence, Standing
 
 
 @dataclass
@@ -94,9 +94,9 @@ def scan(endpoint_url: str, table_name: str) -> Counter[str]:
 
 @dataclass
 class Left:
-    """Records in the journals of dead processes: those of a proven table, and the others."""
+    """Records in the journals of dead processes: those that others take over, and unproven ones."""
 
-    proven: int = 0
+    known: int = 0
     unproven: int = 0
 
 
@@ -106,10 +106,10 @@ def count_left(directory: JournalDirectory) -> Left:
     for path in directory.list():
         with peek(path) as journal:
             pending = journal.count().pending
-            if TABLE_ARN in journal.read_target():
-                left.proven += pending
-            else:
+            if Evidence.read(journal.read_target()).standing is Standing.UNPROVEN:
                 left.unproven += pending
+            else:
+                left.known += pending
     return left
 
 
