@@ -83,7 +83,7 @@ class Run:
 
 @pytest.mark.parametrize(
     "answer",
-    [True, 0, 3, [], ["a"], {"ok": 3}, "done", b"", object(), FlushResult, len],
+    [True, False, 0, 3, [], ["a"], {"ok": 3}, "done", b"", object(), FlushResult, len],
     ids=lambda answer: type(answer).__name__,
 )
 def test_another_value_is_a_delivered_batch_with_one_warning(
@@ -120,7 +120,6 @@ def test_what_a_driver_returns_writes_each_row_once() -> None:
 @pytest.mark.parametrize(
     ("answer", "complaint"),
     [
-        (lambda batch: False, "it returned False; accepted are None and a FlushResult"),
         (send_later, "it returned a coroutine, which is not awaited"),
         (lambda batch: Future(), "it returned a Future, which is not awaited"),
         (send_lazily, "it returned a generator, which is not run"),

@@ -140,7 +140,7 @@ def read_outcome(answer: object, batch: Sequence[Entry[T]]) -> Outcome[T]:
     """Find the entries that the callback speaks of.
 
     None, and whatever else is no :class:`FlushResult`, delivers them all: many a driver's
-    call returns something. What shows that nothing was done yet, or says no, does not.
+    call returns something. What shows that nothing was done yet does not.
 
     Raises:
         OutcomeError: The answer does not show what was delivered; the message has the reason,
@@ -183,8 +183,6 @@ def _judge_stranger(answer: object) -> str:
         OutcomeError: It shows that the items may not have been delivered.
     """
     kind = type(answer).__name__
-    if answer is False:
-        raise OutcomeError("it returned False; accepted are None and a FlushResult")
     if inspect.isgenerator(answer) or inspect.isasyncgen(answer):
         raise OutcomeError(f"it returned a {kind}, which is not run")
     if inspect.isawaitable(answer) or isinstance(answer, Future):
