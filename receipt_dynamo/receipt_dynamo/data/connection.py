@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from urllib.parse import urlsplit
 
+from receipt_dynamo.data.deadline import bound_requests
 from receipt_dynamo.data.endpoints import find_endpoint, find_region, is_region, suggest_region
 from receipt_dynamo.errors import ReceiptDynamoError
 from receipt_dynamo.utils.fork_safety import notice_fork, reset_in_child
@@ -122,6 +123,11 @@ class Connection:
         """Name or ARN of the table."""
         return self.target.table_name
 
+    @property
+    def read_timeout(self) -> float:
+        """Seconds that DynamoDB has for a reply."""
+        return self._settings.read_timeout
+
     def client(self) -> DynamoDBClient:
         """Return this process's client.
 
@@ -218,6 +224,7 @@ def make_client(target: Target, settings: SdkSettings) -> DynamoDBClient:
         endpoint_url=target.endpoint_url or None,
         config=_make_config(settings),
     )
+    bound_requests(client)
     client.meta.events.register("response-received.dynamodb.*", _check_checksum)
     client.meta.events.register("before-parse.dynamodb.Query", _parse_page)
     return client

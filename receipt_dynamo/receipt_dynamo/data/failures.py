@@ -157,6 +157,11 @@ def may_be_applied(error: BaseException) -> bool:
     return not any(ancestor.__name__ in _BEFORE_SENDING for ancestor in type(error).__mro__)
 
 
+def is_timeout(error: BaseException) -> bool:
+    """Whether the request left, and no whole reply came in time."""
+    return type(error).__name__ == "ReadTimeoutError"
+
+
 def name_failure(error: BaseException) -> Iterator[str]:
     """Yield what the error may stand under in a table of failures, most telling first."""
     response = getattr(error, "response", None)

@@ -49,6 +49,7 @@ class ClientConnection:
         self._handler = handler
         self._on_end = on_end
         self._aborted = False
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fault-proxy-client", daemon=True)
 
     def start(self) -> None:
@@ -58,6 +59,7 @@ class ClientConnection:
     def abort(self) -> None:
         """Have the connection reset at once, from any thread."""
         self._aborted = True
+        self._ended.set()
         # The thread may be blocked on either side; a shutdown wakes it, a close would not.
         _shut(self._client, socket.SHUT_RD)
         if self._upstream_socket is not None:
@@ -135,8 +137,17 @@ class ClientConnection:
         if answer.reply is None or self._aborted:
             return False
         keep_alive = request.keep_alive and answer.reply.is_whole
-        self._client.sendall(encode_reply(answer.reply, keep_alive=keep_alive))
-        return keep_alive
+        self._send(encode_reply(answer.reply, keep_alive=keep_alive), answer.trickle)
+        return keep_alive and not self._aborted
+
+    def _send(self, reply: bytes, trickle: float) -> None:
+        if not trickle:
+            self._client.sendall(reply)
+            return
+        for position in range(len(reply)):
+            if self._ended.wait(trickle):
+                return
+            self._client.sendall(reply[position : position + 1])
 
 
 def _shut(sock: socket.socket, how: int) -> None:

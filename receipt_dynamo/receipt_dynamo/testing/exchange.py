@@ -102,11 +102,14 @@ class Answer:
         reply: What the client gets; None: the connection ends without a reply.
         hold: Seconds that the reply is delayed, less when the proxy is healed.
         reset: End the connection by a TCP reset instead of an orderly close.
+        trickle: Seconds between two bytes of the reply, until one side ends the connection; 0
+            sends it at once.
     """
 
     reply: Reply | None
     hold: float = 0.0
     reset: bool = False
+    trickle: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -358,6 +358,49 @@ class Stall(Fault):
         return Answer(exchange.forward(None), hold=self.seconds)
 
 
+@dataclass(frozen=True)
+class SlowUplink(Fault):
+    """The request is carried out, but its reply is as late as if it had come at this rate.
+
+    Args:
+        bytes_per_second: Of the request's body; its time ends when the proxy is healed.
+
+    Raises:
+        ValueError: ``bytes_per_second`` is not a finite number above 0.
+    """
+
+    bytes_per_second: float
+
+    def __post_init__(self) -> None:
+        check_number("bytes_per_second", self.bytes_per_second, 1e-9)
+
+    def answer(self, exchange: Exchange) -> Answer:
+        """Pass the request on, and keep the reply for a time that follows from its size."""
+        seconds = len(exchange.request.body) / self.bytes_per_second
+        return Answer(exchange.forward(None), hold=seconds)
+
+
+@dataclass(frozen=True)
+class Trickle(Fault):
+    """The request is carried out, but its reply comes byte by byte.
+
+    Args:
+        seconds: Between two bytes; default 1.
+
+    Raises:
+        ValueError: ``seconds`` is not a finite number of 0 or more.
+    """
+
+    seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number("seconds", self.seconds, 0.0)
+
+    def answer(self, exchange: Exchange) -> Answer:
+        """Pass the request on, and let the reply trickle."""
+        return Answer(exchange.forward(None), trickle=self.seconds)
+
+
 def _add_unprocessed(reply: Reply, returned: dict[str, Any]) -> Reply:
     """Return the reply with these items beside those that DynamoDB itself returned."""
     document = json.loads(reply.body)

@@ -266,6 +266,11 @@ class BatchQueue(Generic[T]):
                 wait_for(self._progress, end - now)
         return False
 
+    def count_seconds_left(self) -> float:
+        """Return the seconds until a stop gives up; infinite while none is under way."""
+        stop_at = self._stop_at
+        return math.inf if stop_at is None else max(0.0, stop_at - self._clock())
+
     def get_stats(self) -> BatchQueueStats:
         """Return one consistent snapshot."""
         notice_fork()

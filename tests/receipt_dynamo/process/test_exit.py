@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receipt_dynamo import DynamoClient
+from receipt_dynamo.testing import FaultProxy, Stall
 from support.programs import Program, name_ids, read_ids
 
 NOWHERE = "http://127.0.0.1:9"
@@ -104,3 +105,39 @@ def test_a_table_of_several_shards_is_read_while_the_interpreter_ends(
     done = make_program(READ_AT_EXIT).run()
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "all is read\n"
+
+
+def test_a_table_that_does_not_answer_takes_no_more_than_its_share_of_the_end(
+    make_program: Callable[..., Program], table: DynamoClient, proxy: FaultProxy
+) -> None:
+    """No thread can be started there on Python 3.12 and later: one client follows the other."""
+    proxy.always(Stall())
+    done = make_program(
+        f"""
+        import atexit
+        from receipt_dynamo.data.delivery import lifecycle
+
+        atexit.unregister(lifecycle.close_all)
+        atexit.register(lifecycle.close_all, 12.0)
+
+        def open_ill(first):
+            client = ResilientDynamoClient(
+                TABLE, "us-east-1", endpoint_url={proxy.endpoint_url!r}, durability="memory",
+                batch_flush_interval=60,
+            )
+            put(client, 1, first)
+            return client
+
+        before = open_ill(10)
+        well = open_client(batch_flush_interval=60, durability="memory")
+        put(well, 1)
+        after = open_ill(20)
+
+        def refuse(thread):
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+        atexit.register(setattr, threading.Thread, "start", refuse)
+        """
+    ).run()
+    assert done.returncode == 0
+    assert "id-0" in read_ids(table)

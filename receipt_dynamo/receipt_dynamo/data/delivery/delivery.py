@@ -97,6 +97,7 @@ class Delivery:
             self.breaker,
             settings,
             wait=self._queue.wait,
+            count_seconds_left=self._queue.count_seconds_left,
             redrive=self.redrive,
             emit=self.events.emit,
             clock=self._clock,

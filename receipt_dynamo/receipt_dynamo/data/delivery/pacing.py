@@ -19,6 +19,47 @@ STEP: Final = 2.0
 UNLIMITED: Final = float("inf")
 
 
+SLOWEST_UPLINK: Final = 16 * 1024
+"""Bytes a second with which a request is expected to leave, at least: several senders may share
+an uplink of 100 KiB a second."""
+
+FIRST_REQUEST_BYTES: Final = 1024 * 1024
+"""Of a request at first, at most: so a first one that is never answered holds a sender for a
+minute, not for ten."""
+
+SMALLEST_REQUEST_BYTES: Final = 64 * 1024
+"""Of the bound that timeouts lead to; typical batches are below."""
+
+
+class RequestSize:
+    """How large requests may be, in bytes: half as large after a timeout, twice after a success.
+
+    Args:
+        most: The largest bound.
+
+    Attributes:
+        limit: The bound by now. Not thread-safe.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.limit = min(most, FIRST_REQUEST_BYTES)
+
+    def record_timeout(self, size: int) -> None:
+        """Note that a request of ``size`` bytes was not answered in time."""
+        self.limit = max(SMALLEST_REQUEST_BYTES, min(self.limit, size // 2))
+
+    def record_reply(self, size: int) -> None:
+        """Note that a request of ``size`` bytes was answered."""
+        if size > self.limit // 2:
+            self.limit = min(self._most, self.limit * 2)
+
+
+def allow_seconds(size: int, reply_timeout: float) -> float:
+    """Return the seconds for a request of ``size`` bytes and its reply."""
+    return reply_timeout + size / SLOWEST_UPLINK
+
+
 class Pacer:
     """The pace of one writer, in batches a second.
 

@@ -7,6 +7,7 @@ that are not settled go back to the queue.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
-from receipt_dynamo.data.batch_write import MAX_BATCH_ITEMS, write_prepared_batch
+from receipt_dynamo.data.batch_write import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ITEMS,
+    write_prepared_batch,
+)
+from receipt_dynamo.data.deadline import within
 from receipt_dynamo.data.delivery.backlog import PendingRecord
 from receipt_dynamo.data.delivery.events import DeliveryEventKind
 from receipt_dynamo.data.delivery.misconfiguration import (
@@ -23,10 +29,11 @@ from receipt_dynamo.data.delivery.misconfiguration import (
     RejectionStreak,
     choose_pause,
 )
-from receipt_dynamo.data.delivery.pacing import Pacer
+from receipt_dynamo.data.delivery.pacing import Pacer, RequestSize, allow_seconds
 from receipt_dynamo.data.failures import (
     FailureKind,
     classify_failure,
+    is_timeout,
     list_throttling_reasons,
     may_be_applied,
     summarize_failure,
@@ -66,6 +73,10 @@ must not spin."""
 
 LONGEST_OPEN_DELAY: Final = 15.0
 """The same, at most: nothing is sent then, and whoever asks again can say what waits too long."""
+
+
+LEAST_SECONDS: Final = 1.0
+"""For a request, however little time is left until the client is closed."""
 
 
 class SendingInterruptedError(ReceiptDynamoError):
@@ -164,12 +175,14 @@ class ConnectionWriter:
         # First: a record in a shard that no reader knows of would be missing from every sum.
         try:
             self._shards.announce(read_shard(record.body) for record in records)
-            return write_prepared_batch(
-                self._connection.client(),
-                self._connection.table_name,
-                {record.key for record in records},
-                [record.body for record in records],
-            )
+            size = sum(record.size for record in records)
+            with within(allow_seconds(size, self._connection.read_timeout)):
+                return write_prepared_batch(
+                    self._connection.client(),
+                    self._connection.table_name,
+                    {record.key for record in records},
+                    [record.body for record in records],
+                )
         except Exception as error:
             explained = self._connection.explain(error)
             if explained is error:
@@ -192,6 +205,8 @@ class BatchSender:
         settings: Attempts and delays.
         wait: Sleep for some seconds; returns True when it was interrupted because the
             client is closing.
+        count_seconds_left: Returns the seconds until closing gives up; infinite if it does not
+            close.
         redrive: Takes the dead letters for which its argument returns True back into the
             queue.
         emit: Called with what happened: the kind, how many records, a reason.
@@ -205,6 +220,7 @@ class BatchSender:
         settings: DeliverySettings,
         *,
         wait: Callable[[float], bool],
+        count_seconds_left: Callable[[], float] = lambda: math.inf,
         redrive: Callable[[Callable[[Key], bool]], int],
         emit: Callable[[DeliveryEventKind, int, str | None], object],
         clock: Callable[[], float] = time.monotonic,
@@ -213,6 +229,7 @@ class BatchSender:
         self._emit = emit
         self._breaker = breaker
         self._wait = wait
+        self._count_seconds_left = count_seconds_left
         self._redrive = redrive
         self._clock = clock
         self._write = retry_with_backoff(
@@ -230,6 +247,7 @@ class BatchSender:
         # Re-entrant: a finalizer may ask for the figures in the thread that is inside.
         self._lock = threading.RLock()
         self._pacer = Pacer()
+        self._request_size = RequestSize(MAX_BATCH_BYTES)
         self._streak = RejectionStreak()
         self._refusals = RejectionStreak(most=MOST_PROOF_OF_REFUSALS)
         self._successes = 0
@@ -268,7 +286,7 @@ class BatchSender:
     def send(self, batch: Sequence[PendingRecord]) -> FlushResult[PendingRecord]:
         """Write ``batch``; return which records to send again, when, and which are dead."""
         outcome = _Round()
-        parts = _divide(batch)
+        parts = _divide(batch, self._request_size.limit)
         while parts and outcome.failure is None:
             part = parts.pop()
             # What failed before has no retries: others are to be written meanwhile.
@@ -301,12 +319,20 @@ class BatchSender:
         return [record for record in sent if record.key in unwritten] + part[len(sent) :]
 
     def _write_through(self, sent: list[PendingRecord]) -> set[Key]:
+        size = sum(record.size for record in sent)
         try:
-            return self._writer.write(sent)
+            with within(max(self._count_seconds_left(), LEAST_SECONDS)):
+                unwritten = self._writer.write(sent)
         except Exception as error:
+            if is_timeout(error):
+                with self._lock:
+                    self._request_size.record_timeout(size)
             if sent[0].times_apart and is_outage(error) and may_be_applied(error):
                 raise RecordFailedError(error) from error
             raise
+        with self._lock:
+            self._request_size.record_reply(size)
+        return unwritten
 
     def _pause(self, seconds: float) -> None:
         if seconds > 0 and self._wait(seconds):
@@ -506,11 +532,15 @@ class BatchSender:
         return FlushResult(records, (), delay, newest_next, self._set_apart(outcome))
 
 
-def _divide(batch: Sequence[PendingRecord]) -> list[list[PendingRecord]]:
+def _divide(batch: Sequence[PendingRecord], max_bytes: float) -> list[list[PendingRecord]]:
     """Return the requests of a batch, the last one first, with those that failed before at last."""
     parts: list[list[PendingRecord]] = []
+    company, room = 0, 0.0
     for record in sorted(batch, key=lambda record: -record.company):
-        if not parts or len(parts[-1]) >= record.company or parts[-1][0].company != record.company:
+        is_full = not parts or len(parts[-1]) >= company or record.size > room
+        if is_full or record.company != company:
             parts.append([])
+            company, room = record.company, max_bytes
         parts[-1].append(record)
+        room -= record.size
     return parts[::-1]

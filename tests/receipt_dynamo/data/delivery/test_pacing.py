@@ -5,7 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receipt_dynamo.data.delivery.pacing import FLOOR, Pacer
+from receipt_dynamo.data.delivery.pacing import (
+    FIRST_REQUEST_BYTES,
+    FLOOR,
+    SLOWEST_UPLINK,
+    SMALLEST_REQUEST_BYTES,
+    Pacer,
+    RequestSize,
+    allow_seconds,
+)
 
 
 def run(pacer: Pacer, shares: list[float], now: float = 100.0) -> float:
@@ -77,3 +85,22 @@ def test_after_an_outage_it_begins_at_the_floor() -> None:
     run(pacer, [0.0] * 100)
     pacer.restart()
     assert pacer.rate == FLOOR
+
+
+def test_the_bound_of_a_request_halves_after_a_timeout_and_doubles_after_a_reply() -> None:
+    size = RequestSize(8 * FIRST_REQUEST_BYTES)
+    assert size.limit == FIRST_REQUEST_BYTES
+    size.record_timeout(FIRST_REQUEST_BYTES)
+    assert size.limit == FIRST_REQUEST_BYTES // 2
+    size.record_timeout(1000)
+    assert size.limit == SMALLEST_REQUEST_BYTES
+    size.record_reply(1000)  # proves nothing about larger ones
+    assert size.limit == SMALLEST_REQUEST_BYTES
+    for _ in range(20):
+        size.record_reply(size.limit)
+    assert size.limit == 8 * FIRST_REQUEST_BYTES
+
+
+def test_the_time_for_a_request_follows_its_bytes() -> None:
+    assert allow_seconds(0, 5.0) == 5.0
+    assert allow_seconds(100 * SLOWEST_UPLINK, 5.0) == 105.0

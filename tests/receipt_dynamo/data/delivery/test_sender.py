@@ -427,3 +427,23 @@ def test_an_outage_of_all_sets_nobody_apart(error: Exception) -> None:
         assert (list(result.apart), list(result.dead)) == ([], [])
         line = list(result.retry)
     assert sorted(names_of(line)) == [f"r{number}" for number in range(5)]
+
+
+def test_after_a_timeout_requests_shrink_until_they_arrive() -> None:
+    """An uplink that takes three records in the time for a request."""
+    timeout = ReadTimeoutError(endpoint_url="http://dynamodb")
+    bench = Bench(
+        lambda items: timeout if len(items) > 3 else OK,
+        retry_base_delay=0.0,
+        circuit_breaker_timeout=0.001,
+    )
+    names = [f"r{number}" for number in range(25)]
+    assert send_until_apart(bench, *names) == {}
+    assert sorted(bench.table.written) == sorted(names)
+
+
+def test_a_request_is_as_large_as_the_bound_allows() -> None:
+    bench = Bench(lambda items: OK)
+    bench.sender._request_size.limit = 2 * make_record("r0").size + 1
+    bench.send("r0", "r1", "r2", "r3", "r4")
+    assert bench.table.requests == [["r0", "r1"], ["r2", "r3"], ["r4"]]
