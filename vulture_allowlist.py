@@ -94,3 +94,6 @@ _.log_message
 
 # For inspect and help.
 _.__signature__
+readable  # io.RawIOBase asks a reader for it
+response_class  # http.client makes a connection's replies with it
+ConnectionCls  # urllib3 makes a pool's connections with it
