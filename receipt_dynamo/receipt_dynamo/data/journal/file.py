@@ -33,7 +33,9 @@ MADE_AT: Final = "made_at"
 UNFINISHED: Final = ".new"
 """Ending of the name while a journal is being made."""
 
-_BUSY_TIMEOUT: Final = 0.25
+BUSY_TIMEOUT: Final = 0.25
+"""Seconds that SQLite waits for somebody else's lock."""
+
 _CORRUPT_CODES: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 SCHEMA: Final = f"""
@@ -165,7 +167,7 @@ def connect(path: Path, mode: str = "rw") -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
-        timeout=_BUSY_TIMEOUT,
+        timeout=BUSY_TIMEOUT,
         isolation_level=None,
         check_same_thread=False,
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from receipt_dynamo.data.journal.file import (
+    BUSY_TIMEOUT,
     UNFINISHED,
     CorruptJournalError,
     JournalError,
@@ -40,6 +41,12 @@ ROW_OVERHEAD: Final = 64
 CHECKPOINT_COMMITS: Final = 2_000
 """Commits after which the write-ahead log is copied into the database: about 8 MiB of log,
 because a commit writes one page of 4 KiB, or two."""
+
+LONGEST_LOG: Final = 32 * CHECKPOINT_COMMITS
+"""Commits in the log beyond which callers wait until it is copied: about 256 MiB."""
+
+_COPIES: Final = 10
+"""How often in a row it is tried to copy the log while no commit comes in."""
 
 _ERASED_AT_ONCE: Final = 500
 _READ_AT_ONCE: Final = 8 * 1024 * 1024
@@ -108,6 +115,8 @@ class Journal:
         self._is_writing, self._is_reading = make_check(self._lock), make_check(self._reading)
         self._last_seq = 0
         self._commits = 0
+        self._changes = self._changes_at_cut = 0
+        self._may_relax = False
         self._snapshot: sqlite3.Cursor | None = None
         reset_in_child(self)
 
@@ -130,7 +139,7 @@ class Journal:
             with no_fork():
                 make_file(unfinished, notes, sync=sync)
             unfinished.rename(path)
-            return cls._open(path, sync=sync)
+            return cls._open(path, sync=sync, may_relax=not sync)
         except BaseException:
             for name in (*list_unfinished(path), *list_files(path)):
                 with suppress(OSError):
@@ -147,19 +156,21 @@ class Journal:
             sqlite3.Error: The disk is full, read-only or broken.
         """
         try:
-            return cls._open(path, sync=False)
+            return cls._open(path, sync=False, may_relax=False)
         except sqlite3.DatabaseError as error:
             if is_corruption(error):
                 raise CorruptJournalError(f"journal {path.name} is damaged: {error}") from error
             raise
 
     @classmethod
-    def _open(cls, path: Path, *, sync: bool) -> Journal:
+    def _open(cls, path: Path, *, sync: bool, may_relax: bool) -> Journal:
         with no_fork():
             journal = cls(path, connect(path))
             try:
                 upgrade(journal._writer, check_version(journal._writer, path))
                 use_log(journal._writer, path, synchronous="FULL" if sync else "NORMAL")
+                journal._may_relax = may_relax
+                journal._relax(is_cut=True)
                 journal._last_seq = journal._find_last_seq()
             except BaseException:
                 journal.close()
@@ -220,11 +231,12 @@ class Journal:
         """
         sql = "INSERT INTO records (seq, item, reason, attempts, mark) VALUES (?, ?, ?, ?, ?)"
         with self._lock, self._writer:
-            self._end_snapshot()
+            self._begin_snapshot()
             run(self._writer, "BEGIN")
             self._writer.executemany(sql, map(_to_columns, rows))
             self._last_seq = max([self._last_seq, *(row.seq for row in rows)])
             self._commits += len(rows)
+            self._changes += len(rows)
 
     def delete(self, seqs: Sequence[int]) -> None:
         """Delete the rows of records that are settled."""
@@ -266,6 +278,7 @@ class Journal:
                     raise
                 run(self._writer, sql, values)  # Somebody else has written meanwhile.
             self._commits += 1
+            self._changes += 1
 
     def _begin_snapshot(self) -> None:
         """Have SQLite keep its read lock from commit to commit: half of a commit's system calls.
@@ -352,7 +365,8 @@ class Journal:
         Raises:
             sqlite3.Error: It cannot be written.
         """
-        self.write_notes([("process", str(os.getpid()))])
+        sql = "INSERT OR REPLACE INTO target (name, value) VALUES ('process', ?)"
+        self._change(sql, (str(os.getpid()),))
 
     def _read(self, sql: str, values: Sequence[Any]) -> list[Any]:
         """Read on a separate connection: a long read must not stop a caller's commit."""
@@ -365,21 +379,61 @@ class Journal:
         return self._reader
 
     def checkpoint(self) -> None:
-        """Copy the write-ahead log into the database, so that it can begin again.
+        """Copy the write-ahead log into the database, and cut it, so that it begins again.
 
-        Nearly all is copied beside the commits that go on. Only what came in meanwhile is
-        copied while they wait: a log that is never copied to its end only grows.
+        Callers go on committing meanwhile, and wait for no sync to disk. The log is cut when no
+        commit came in while it was copied; where there is no such moment, it grows to
+        :data:`LONGEST_LOG`, and only then they wait.
         """
         self._commits = 0
-        with self._lock:
-            self._end_snapshot()
-        self._copy_log()
-        with self._lock:
-            self._end_snapshot()
-            self._copy_log()
+        for _ in range(_COPIES):
+            if self._copy_and_cut():
+                return
+        if self._changes - self._changes_at_cut >= LONGEST_LOG:
+            with self._lock:
+                self._copy_and_cut()
 
-    def _copy_log(self) -> None:
-        self._read("PRAGMA wal_checkpoint(PASSIVE)", ())
+    def _copy_and_cut(self) -> bool:
+        with self._lock:
+            seen = self._changes
+            # At the log's end, so that all of it can be copied. While there is a snapshot, no
+            # commit begins the log again: SQLite would sync its header, in a caller's thread.
+            self._end_snapshot()
+            self._begin_snapshot()
+        is_whole = self._copy_log()
+        with self._lock:
+            if not is_whole or self._changes != seen:
+                return False
+            self._end_snapshot()
+            is_cut = self._cut_log()
+            # Uncut, it begins again over frames of its former life, which needs the sync.
+            self._relax(is_cut=is_cut)
+            if is_cut:
+                self._changes_at_cut = self._changes
+            return True
+
+    def _copy_log(self) -> bool:
+        """Copy the log beside the commits that go on; return whether all of it is copied."""
+        ((_, frames, copied),) = self._read("PRAGMA wal_checkpoint(PASSIVE)", ())
+        return bool(frames == copied)
+
+    def _cut_log(self) -> bool:
+        """Cut the log, all of which is copied, to no length; False while somebody reads it."""
+        with self._reading:
+            reader = self._connect_reader()
+            run(reader, "PRAGMA busy_timeout = 0")  # Callers wait here.
+            ((is_busy, *_),) = run(reader, "PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            run(reader, f"PRAGMA busy_timeout = {int(BUSY_TIMEOUT * 1000)}")
+            return not is_busy
+
+    def _relax(self, is_cut: bool) -> None:
+        """Have commits sync nothing, where the log begins in an empty file.
+
+        Else SQLite syncs the header of each log before its first commit ends, so that a loss of
+        power cannot leave a new header before old frames. In an empty file there are none.
+        """
+        if self._may_relax:
+            run(self._writer, f"PRAGMA synchronous = {'OFF' if is_cut else 'NORMAL'}")
 
     def erase(self, seqs: Sequence[int]) -> None:
         """Delete records so that no byte of them stays in the file, nor of any deleted before.
@@ -404,6 +458,8 @@ class Journal:
         # In the order of every other method: a checkpoint may be going on.
         with self._lock, self._reading:
             self._end_snapshot()  # Else SQLite keeps the file open, and its lock.
+            with suppress(sqlite3.Error):
+                self._relax(is_cut=False)  # The last one to be closed copies the log.
             for connection in (self._reader, self._writer):
                 if connection is not None:
                     with suppress(sqlite3.Error):

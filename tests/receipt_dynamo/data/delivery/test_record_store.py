@@ -433,7 +433,7 @@ def test_what_was_in_memory_is_in_the_journal_in_the_order_in_which_it_was_accep
     assert bench.store.take(99) == []  # They are in the queue.
     bench.store.settle(bench.queue[:4], Fate.DROPPED)
     assert bench.read_rows() == [5, 6, 7, 8, 9]
-    assert bench.store.close() == 5
+    assert bench.store.close().pending == 5
     later = open_bench(bench.directory.path)
     later.adopt(*later.directory.list())
     assert numbers(later.store.take(99)) == [5, 6, 7, 8, 9]
@@ -516,11 +516,23 @@ def test_a_disk_that_fails_in_the_middle_of_it_keeps_what_it_has_and_gets_the_re
     assert (bench.read_rows(), bench.store.undurable) == ([1, 2, 3, 4, 5, 6], 0)
 
 
+def test_a_disk_that_still_fails_does_not_pass_for_well_when_memory_is_empty(bench: Bench) -> None:
+    bench.accept(make_record(1))
+    bench.fail_writes()
+    assert bench.accept(make_record(2)) == "memory"
+    bench.store.settle(bench.queue[1:], Fate.DROPPED)
+    assert not bench.store.regain()
+    assert bench.store.is_degraded
+    bench.allow_writes()
+    assert bench.store.regain()
+    assert not bench.store.is_degraded
+
+
 def test_a_store_that_closes_tries_the_disk_once_more(bench: Bench) -> None:
     in_the_way = block(bench)
     bench.accept(make_record(1))
     in_the_way.unlink()
-    assert bench.store.close() == 1
+    assert bench.store.close().pending == 1
     assert bench.read_rows() == [1]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from receipt_dynamo.data.journal import journal as journal_module
 from receipt_dynamo.data.journal.file import (
     VERSION,
     CorruptJournalError,
@@ -124,42 +125,86 @@ def test_a_journal_that_is_opened_again_goes_on_where_it_was(path: Path) -> None
         journal.write_notes([("table_name", "u")])
     with closing(Journal.open(path)) as journal:
         assert (journal.count().pending, journal.count().dead) == (1, 1)
-        assert journal.read_target() == {"table_name": "u"}
+        assert journal.read_target()["table_name"] == "t"
         assert journal.append(b"c") == 3
 
 
-def test_a_checkpoint_lets_the_log_begin_again(path: Path, journal: Journal) -> None:
-    def measure_log() -> int:
-        return path.with_name("journal.db-wal").stat().st_size
+def measure_log(path: Path) -> int:
+    return path.with_name("journal.db-wal").stat().st_size
 
+
+def test_a_checkpoint_lets_the_log_begin_again(path: Path, journal: Journal) -> None:
     for _ in range(200):
         journal.append(b"x" * 1000)
+    before = measure_log(path)
     journal.checkpoint()
-    before = measure_log()
+    assert measure_log(path) == 0
     for _ in range(100):
         journal.append(b"x" * 1000)
-    assert measure_log() == before
+    assert 0 < measure_log(path) < before
     assert len(read_pending(journal)) == 300
 
 
-def test_a_checkpoint_copies_nearly_all_before_it_makes_a_caller_wait(
-    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("meanwhile", [1, 3])
+def test_a_log_is_cut_when_no_commit_came_in_while_it_was_copied(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch, meanwhile: int
 ) -> None:
-    """And what came in meanwhile as well: a log that is never copied to its end only grows."""
-    copied: list[tuple[int, int, int]] = []
+    copies: list[bool] = []
+    copy_log = journal._copy_log
 
-    def copy_log() -> None:
-        copied.extend(journal._read("PRAGMA wal_checkpoint(PASSIVE)", ()))
-        journal.append(b"meanwhile" * (len(copied) == 1))
+    def copy_and_append() -> bool:
+        copies.append(copy_log())
+        if len(copies) <= meanwhile:
+            journal.append(b"meanwhile")
+            assert measure_log(path) > 0
+        return copies[-1]
 
     for _ in range(20):
         journal.append(b"x" * 1000)
-    monkeypatch.setattr(journal, "_copy_log", copy_log)
+    monkeypatch.setattr(journal, "_copy_log", copy_and_append)
     journal.checkpoint()
-    (is_busy, frames, copied_first), (_, more, copied_then) = copied
-    assert not is_busy
-    assert 0 < frames == copied_first
-    assert 0 < more == copied_then
+    assert copies == [True] * (meanwhile + 1)
+    assert measure_log(path) == 0
+    assert len(read_pending(journal)) == 20 + meanwhile
+
+
+def test_a_log_that_is_never_left_alone_is_cut_while_callers_wait_but_only_when_it_is_very_long(
+    path: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is never copied to its end only grows."""
+    copy_log = journal._copy_log
+
+    def copy_and_append() -> bool:
+        is_whole = copy_log()
+        if not journal._is_writing():
+            journal.append(b"meanwhile")
+        return is_whole
+
+    monkeypatch.setattr(journal, "_copy_log", copy_and_append)
+    monkeypatch.setattr(journal_module, "LONGEST_LOG", 25)
+    journal.append(b"first")
+    for _ in range(2):
+        journal.checkpoint()
+        assert measure_log(path) > 0
+    journal.checkpoint()
+    assert measure_log(path) == 0
+    assert len(read_pending(journal)) == 31
+
+
+def test_a_log_that_somebody_reads_is_cut_the_next_time(path: Path, journal: Journal) -> None:
+    for _ in range(5):
+        journal.append(b"a")
+    with closing(sqlite3.connect(path)) as reader:
+        rows = reader.execute("SELECT seq FROM records")
+        assert rows.fetchone() == (1,)
+        journal.append(b"b")
+        journal.checkpoint()
+        assert measure_log(path) > 0
+        rows.close()
+    journal.append(b"c")
+    journal.checkpoint()
+    assert measure_log(path) == 0
+    assert len(read_pending(journal)) == 7
 
 
 def test_a_commit_comes_through_although_somebody_else_wrote_meanwhile(
