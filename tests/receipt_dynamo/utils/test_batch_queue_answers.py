@@ -175,7 +175,7 @@ def test_a_result_that_makes_no_sense_makes_dead_letters(
 
 
 def test_dead_letters_of_a_bad_answer_can_be_sent_again() -> None:
-    answers = iter([False])
+    answers: Iterator[object] = iter([Future()])
     run = Run(lambda batch: next(answers, None), "a", "b")
     assert run.stats.dead == 2
     assert run.queue.redrive() == 2
