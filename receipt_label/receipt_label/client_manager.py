@@ -329,7 +329,7 @@ def _open_usage_log(config: ClientConfig) -> UsageLogFile | None:
     if path is None:
         _logger.warning(
             "no copy of usage records: this user has no home directory to write to, or "
-            "AI_USAGE_LOG_FILE names no place"
+            "AI_USAGE_LOG_FILE cannot be resolved"
         )
         return None
     try:

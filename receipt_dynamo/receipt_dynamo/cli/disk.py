@@ -23,7 +23,7 @@ def judge_disk() -> Iterator[Finding]:
     directory = find_directory(None)
     unusable = find_unusable_choice(None)
     if unusable is not None:
-        said = f"AI_USAGE_JOURNAL_DIR is {unusable!r}, which names no place"
+        said = f"AI_USAGE_JOURNAL_DIR is {unusable!r}, which cannot be resolved"
         yield Finding(
             Level.WARNING, said, f"the journal goes to {directory}: set it to a directory"
         )

@@ -63,8 +63,8 @@ def warn_of(given: str | os.PathLike[str] | None, path: Path) -> None:
     unusable = find_unusable_choice(given)
     if unusable is not None:
         _logger.warning(
-            "the journal directory %r names no place: its home directory, its working directory "
-            "or its name is none; the journal goes to %s",
+            "the journal directory %r cannot be resolved: there is no such home directory, the "
+            "working directory was deleted, or no file can have that name; the journal goes to %s",
             unusable,
             path,
         )

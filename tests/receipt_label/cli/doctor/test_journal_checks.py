@@ -97,3 +97,13 @@ def test_a_disk_that_cannot_be_written_is_an_error(
     ended = doctor("--quiet")
     assert ended.status == 2
     assert f"error: the journal cannot be made: {locked} cannot be written" in ended.out
+
+
+def test_a_journal_directory_that_cannot_be_resolved_is_a_warning(
+    production: None, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AI_USAGE_JOURNAL_DIR", "~nobody-of-this-name/journal")
+    said = doctor().out
+    assert (
+        "AI_USAGE_JOURNAL_DIR is '~nobody-of-this-name/journal', which cannot be resolved" in said
+    )
