@@ -7,13 +7,17 @@ PACKAGES := -e ./receipt_dynamo -e './receipt_label[demo]'
 PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test performance lint types bench mutants crash-spread crash-matrix outage engines clean
+.PHONY: demo test frameworks performance lint types bench mutants crash-spread crash-matrix outage engines clean
 
 demo: .venv/.demo  ## real SDK calls become rows while DynamoDB throttles and goes down
 	$(BIN)/receipt-usage demo
 
 test: .venv/.dev engines  ## the whole suite, under 6 minutes on 2 cores
 	$(BIN)/pytest $(PARALLEL)
+
+frameworks: .venv/.dev  ## real Celery and RQ, with redis-server
+	$(PIP) --group frameworks
+	$(BIN)/pytest -m frameworks tests/frameworks
 
 performance: .venv/.dev  ## a coarse guard; the figures come from `make bench`
 	$(BIN)/pytest tests/performance

@@ -5,6 +5,7 @@ Everything else that vulture finds is dead code.
 
 # The public interface of receipt_dynamo.
 _.batch_put_ai_usage_metrics
+deliver_at_end_of_celery_workers
 _.to_dynamodb_json
 api_calls
 _.get_ai_usage_metric

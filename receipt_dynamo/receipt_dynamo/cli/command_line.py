@@ -22,6 +22,7 @@ from receipt_dynamo.cli.commands import (
     rehome,
     status,
     table,
+    watch,
 )
 from receipt_dynamo.cli.explain import explain_failure, is_from_boto3
 from receipt_dynamo.cli.output import make_printable, say
@@ -89,7 +90,7 @@ def add_journal(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parts = journal.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (status, drain, dead, redrive, rehome, export, discard, erase):
+    for module in (status, drain, watch, dead, redrive, rehome, export, discard, erase):
         parser = module.add(parts)
         parser.set_defaults(run=guard(module.run, parser))
 

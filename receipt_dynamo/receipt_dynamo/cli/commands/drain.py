@@ -112,9 +112,9 @@ def run(chosen: argparse.Namespace) -> int:
         raise CommandError("--region is for --adopt-unproven only: journals have their own")
     if chosen.adopt_unproven:
         _complete(directory, {"table_name": chosen.table, "region": chosen.region})
-    left = _list_abandoned(directory, chosen.table)
+    left = list_abandoned(directory, chosen.table)
     drained = [
-        _drain(directory, target, chosen.timeout, adopt_unproven=chosen.adopt_unproven)
+        drain_target(directory, target, chosen.timeout, adopt_unproven=chosen.adopt_unproven)
         for target in dict.fromkeys(view.target for view in left)
     ]
     views = survey(directory, chosen.table)
@@ -124,7 +124,7 @@ def run(chosen: argparse.Namespace) -> int:
         tables = [_describe_in_json(each) for each in drained]
         say_json({"tables": tables, "living_journals": living, "troubles": troubles})
     else:
-        say_all(_describe(drained, living))
+        say_all(describe(drained, living))
         say_all(troubles)
     is_left = any(each.pending or each.dead for each in drained)
     return SOMETHING_LEFT if is_left or troubles else DONE
@@ -153,7 +153,7 @@ def _complete(directory: JournalDirectory, given: Mapping[str, str | None]) -> N
     visit_abandoned(directory, find, complete)
 
 
-def _list_abandoned(
+def list_abandoned(
     directory: JournalDirectory, table: str | None, target: JournalTarget | None = None
 ) -> list[JournalView]:
     """Return the journals of dead processes that hold records."""
@@ -166,13 +166,21 @@ def _list_abandoned(
     ]
 
 
-def _drain(
+def drain_target(
     directory: JournalDirectory, target: JournalTarget, timeout: float, *, adopt_unproven: bool
 ) -> Drained:
+    """Deliver what dead processes left for one table.
+
+    Args:
+        directory: Where journals are.
+        target: The table, as they had it configured.
+        timeout: Seconds to try, at most.
+        adopt_unproven: Whether the operator says that it is the table which has that name now.
+    """
     drained = Drained(target)
     arn: str | None = None
     failure: str | None = None
-    if any(view.counts.pending for view in _list_abandoned(directory, None, target)):
+    if any(view.counts.pending for view in list_abandoned(directory, None, target)):
         failure = _find_obstacle(target)
         if failure is None:
             arn, failure, is_hopeless = _prove(target)
@@ -181,7 +189,7 @@ def _drain(
             if not is_hopeless:
                 drained.delivered, last_error = deliver(directory, target, timeout)
                 failure = last_error or failure
-    left = _list_abandoned(directory, None, target)
+    left = list_abandoned(directory, None, target)
     drained.pending = sum(view.counts.pending for view in left)
     drained.dead = sum(view.counts.dead for view in left)
     drained.why = tuple(_explain(left, target, arn, failure))
@@ -233,7 +241,7 @@ def _write_arn(directory: JournalDirectory, target: JournalTarget, arn: str) -> 
             held.journal.write_notes([(TABLE_ARN, arn)])
         return 0
 
-    visit_abandoned(directory, lambda: _list_abandoned(directory, None, target), note)
+    visit_abandoned(directory, lambda: list_abandoned(directory, None, target), note)
 
 
 def _name(target: JournalTarget, arn: str) -> Evidence:
@@ -298,7 +306,8 @@ def _describe_in_json(drained: Drained) -> dict[str, Any]:
     }
 
 
-def _describe(drained: list[Drained], living: int) -> Iterator[str]:
+def describe(drained: list[Drained], living: int) -> Iterator[str]:
+    """Say what was delivered and what is left, and why."""
     for each in drained:
         yield (
             f"{name_target(each.target)}: {each.delivered} delivered, "

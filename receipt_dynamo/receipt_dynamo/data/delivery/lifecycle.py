@@ -34,6 +34,9 @@ its process to end (Kubernetes: 30 s), and as the circuit breaker stays open at 
 _RAISE_AGAIN_AFTER: Final = 0.1
 """Seconds until a signal that the main thread has not heard is raised again."""
 
+_FIRST_PROCESS: Final = 1
+"""The id of a container's first process, which a signal without a handler does not end."""
+
 _AFTER_CHILDREN: Final = -1
 """Priority in a worker of multiprocessing: below 0 is after it has joined its own children."""
 
@@ -100,6 +103,15 @@ def close_all(timeout: float = EXIT_TIMEOUT) -> None:
     _do_for_all(close, timeout)
 
 
+def flush_all(timeout: float = EXIT_TIMEOUT) -> None:
+    """Flush everything that is open.
+
+    Args:
+        timeout: Seconds to wait for all of them together, at most.
+    """
+    _do_for_all(lambda delivery, timeout: delivery.flush(timeout), timeout)
+
+
 def flush_on_sigterm(timeout: float = EXIT_TIMEOUT) -> None:
     """Have SIGTERM flush every open client before it does what it did until now.
 
@@ -140,7 +152,7 @@ class _FlushFirst:
             self._pass_on(number, frame)
 
     def _flush(self, number: int) -> None:
-        _do_for_all(lambda delivery, timeout: delivery.flush(timeout), self._timeout)
+        flush_all(self._timeout)
         self._is_raised = True
         # Until it is heard: one that comes in just before the main thread begins to wait
         # (``signal.pause``, ``select``) does not wake it, and the process would never end.
@@ -152,6 +164,8 @@ class _FlushFirst:
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         if callable(self._before):
             self._before(number, frame)
+        elif self._before is not signal.SIG_IGN and os.getpid() == _FIRST_PROCESS:
+            sys.exit(128 + number)  # As a shell calls it: the signal itself does nothing there.
         elif self._before is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
