@@ -5,11 +5,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from receipt_dynamo import DynamoClient
+from receipt_dynamo import AIUsageMetric, DynamoClient
 from receipt_dynamo.cli.commands.survey import survey
 from receipt_dynamo.data.journal.directory import JournalDirectory, JournalTarget
 from receipt_dynamo.data.journal.journal import Journal
@@ -18,6 +19,7 @@ from support.command_runs import Ended
 from support.left_journals import Processes, make_journal, read_ids
 
 Run = Callable[..., Ended]
+START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def only_table(ended: Ended) -> dict[str, Any]:
@@ -275,3 +277,37 @@ def test_what_a_killed_process_left_half_made_is_cleared_away(
     path.rename(path.with_suffix(".new"))
     assert run("drain").status == 0
     assert list(directory.path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lacks", ["region", "table"])
+def test_for_a_journal_that_names_no_region_or_table_the_operator_names_it(
+    run: Run,
+    table: DynamoClient,
+    directory: JournalDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    lacks: str,
+) -> None:
+    """As of a process that had neither credentials nor a region."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    target = JournalTarget(
+        "" if lacks == "table" else table.table_name,
+        "" if lacks == "region" else "us-east-1",
+        str(table.target.endpoint_url),
+    )
+    path = make_journal(directory, target)
+    journal = Journal.open(path)
+    metric = AIUsageMetric("openai", "gpt-4o", "completion", START, request_id="a")
+    journal.append(metric.to_dynamodb_json())
+    journal.close()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+    drained = run("drain", "--json", "--adopt-unproven")
+    assert (drained.status, f"give it by --{lacks}" in only_table(drained)["why"][0]) == (1, True)
+    words = ["--region", "us-east-1", "--table", table.table_name]
+    assert run("drain", *words).status == 2  # only with the operator's word
+    drained = run("drain", "--json", "--adopt-unproven", *words)
+    assert (drained.status, only_table(drained)["delivered"]) == (0, 1), drained.out
+    assert read_ids(table) == {"a"}
