@@ -95,6 +95,6 @@ _.log_message
 
 # For inspect and help.
 _.__signature__
-readable  # io.RawIOBase asks a reader for it
-response_class  # http.client makes a connection's replies with it
-ConnectionCls  # urllib3 makes a pool's connections with it
+_.readable  # io.RawIOBase asks a reader for it
+_.response_class  # http.client makes replies with it
+_.ConnectionCls  # urllib3 makes connections with it

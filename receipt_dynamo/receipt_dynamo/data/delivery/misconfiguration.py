@@ -22,6 +22,9 @@ are redriven."""
 MOST_PROOF_OF_REFUSALS: Final = 30
 """The same for refusals, where no record is lost by a late verdict, and requests are in vain."""
 
+FIRST_PAUSE: Final = 1.0
+"""Seconds that a record waits apart at first: where any request may fail, chance sets some apart."""
+
 FIRST_HOLD: Final = 30.0
 LONGEST_HOLD: Final = 300.0
 
@@ -60,8 +63,8 @@ class RejectionStreak:
 
 
 def choose_pause(times: int) -> float:
-    """Return the seconds for which a record waits apart that is refused the ``times``-th time."""
-    return backoff_delay(times, base_delay=FIRST_HOLD, max_delay=LONGEST_HOLD, jitter=False)
+    """Return the seconds for which a record waits apart that fails alone the ``times``-th time."""
+    return backoff_delay(times, base_delay=FIRST_PAUSE, max_delay=LONGEST_HOLD, jitter=False)
 
 
 class Hold:
@@ -79,7 +82,9 @@ class Hold:
         """
         if self._times == 0 or now >= self._until:
             self._times += 1
-            self._until = now + choose_pause(self._times)
+            self._until = now + backoff_delay(
+                self._times, base_delay=FIRST_HOLD, max_delay=LONGEST_HOLD, jitter=False
+            )
         return self._until - now
 
     def end(self) -> None:
