@@ -23,7 +23,8 @@ MOST_PROOF_OF_REFUSALS: Final = 30
 """The same for refusals, where no record is lost by a late verdict, and requests are in vain."""
 
 FIRST_PAUSE: Final = 1.0
-"""Seconds that a record waits apart at first: where any request may fail, chance sets some apart."""
+"""Seconds that a record waits apart at first: where any request may fail, chance sets some
+apart."""
 
 FIRST_HOLD: Final = 30.0
 LONGEST_HOLD: Final = 300.0
