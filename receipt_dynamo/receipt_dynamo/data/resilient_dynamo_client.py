@@ -72,7 +72,8 @@ class ResilientDynamoClient(MetricQueries):
     ``put_ai_usage_metric`` never waits for DynamoDB and never fails because of it. A
     record is committed to a journal on disk before that returns, and stays there until
     DynamoDB confirms it, through throttling, an outage, missing credentials and the end of
-    the process; the next process for the same table and directory delivers what is left.
+    the process. The next process for the same table and directory, with the same credentials or
+    account, delivers what is left.
     The queries, ``get_ai_usage_metric`` and ``create_table`` are those of
     :class:`DynamoClient`, and answer directly.
 
