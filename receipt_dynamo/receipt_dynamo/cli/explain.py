@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from receipt_dynamo.data.connection import UnusableConfigurationError
 from receipt_dynamo.data.failures import name_failure, summarize_failure
 from receipt_dynamo.utils.secrets import hide_passwords
 
@@ -90,6 +91,7 @@ def is_from_boto3(error: BaseException) -> bool:
     """Return whether DynamoDB or the network failed, and not this program."""
     # boto3 lets this one through as it is, when a reply's body is damaged.
     is_damage = isinstance(error, UnicodeDecodeError)
+    error = _find_cause(error)
     return is_damage or type(error).__module__.partition(".")[0] in {"botocore", "boto3"}
 
 
@@ -100,12 +102,20 @@ def explain_failure(error: BaseException, table: str | None) -> str:
         error: What boto3 raised.
         table: The table that was to be reached, when it is known.
     """
+    error = _find_cause(error)
     said = hide_passwords(summarize_failure(error))
     operation = getattr(error, "operation_name", "") or "this"
     found: Mapping[str, Any] = {"action": f"dynamodb:{operation}", "resource": f"table {table}"}
     if (forbidden := _FORBIDDEN.search(said)) is not None:
         found = forbidden.groupdict()
     return _choose_sentence(error, said).format(table=table, said=said, **found)
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    """Return what boto3 raised where a connection says that its configuration cannot work."""
+    if isinstance(error, UnusableConfigurationError) and error.__cause__ is not None:
+        return error.__cause__
+    return error
 
 
 def _choose_sentence(error: BaseException, said: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -83,7 +82,8 @@ def make_file(path: Path, notes: Iterable[tuple[str, str]], *, sync: bool) -> No
     with closing(connect(path)) as connection:
         use_log(connection, path, synchronous="FULL" if sync else "OFF")
         connection.executescript(SCHEMA)
-        noted = {MADE_AT: f"{time.time():.0f}", **dict(notes)}
+        # By the file system's clock, as are the times that it is compared with.
+        noted = {MADE_AT: f"{path.stat().st_mtime:.0f}", **dict(notes)}
         connection.executemany("INSERT INTO target (name, value) VALUES (?, ?)", noted.items())
 
 

@@ -54,6 +54,7 @@ MALFORMED = {
     "AI_USAGE_GSI_SHARDS": "101",
     "AI_USAGE_RETENTION_DAYS": "forever",
     "AI_USAGE_TABLE_CHECK": "sometimes",
+    "AI_USAGE_ADOPT_UNPROVEN": "maybe",
 }
 ANYTHING = {
     "AI_USAGE_JOURNAL_DIR",  # What names no place is looked at with the disk.
