@@ -59,6 +59,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "durability": None,
         "journal_dir": None,
         "journal_max_bytes": None,
+        "adopt_unproven": None,
         "gsi_shards": 1,
         "retention_days": None,
         "track_to_file": False,

@@ -131,6 +131,7 @@ def test_each_delivery_setting_reaches_the_client(
         "durability": "journal",
         "journal_dir": tmp_path,
         "journal_max_bytes": 1_000_000,
+        "adopt_unproven": True,
         "gsi_shards": 4,
         "retention_days": 30,
     }
