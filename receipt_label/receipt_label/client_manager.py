@@ -328,8 +328,8 @@ def _open_usage_log(config: ClientConfig) -> UsageLogFile | None:
     # The copy is an extra: without it all goes on.
     if path is None:
         _logger.warning(
-            "no copy of usage records: this user has no home directory to write to, or "
-            "AI_USAGE_LOG_FILE cannot be resolved"
+            "no copy of usage records: the path for it cannot be resolved, or this user has no "
+            "home directory to write to; set AI_USAGE_LOG_FILE to a file that this user can write"
         )
         return None
     try:
