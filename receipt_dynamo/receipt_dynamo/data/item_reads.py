@@ -136,4 +136,4 @@ def _ask(request: Callable[..., Any], **parameters: object) -> Any:
     try:
         return request(**parameters)
     except UnicodeDecodeError as error:  # botocore lets it through.
-        raise UnreadableReplyError("the reply is not UTF-8") from error
+        raise UnreadableReplyError("DynamoDB's reply cannot be read: it is not UTF-8") from error
