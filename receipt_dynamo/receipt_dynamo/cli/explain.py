@@ -88,11 +88,11 @@ _FORBIDDEN: Final = re.compile(r"to perform: (?P<action>\S+) on resource: (?P<re
 
 
 def is_from_boto3(error: BaseException) -> bool:
-    """Return whether DynamoDB or the network failed, and not this program."""
-    # boto3 lets this one through as it is, when a reply's body is damaged.
-    is_damage = isinstance(error, UnicodeDecodeError)
-    error = _find_cause(error)
-    return is_damage or type(error).__module__.partition(".")[0] in {"botocore", "boto3"}
+    """Return whether DynamoDB, the network or its configuration failed, and not this program."""
+    # boto3 lets the second one through as it is, when a reply's body is damaged.
+    if isinstance(error, UnusableConfigurationError | UnicodeDecodeError):
+        return True
+    return type(error).__module__.partition(".")[0] in {"botocore", "boto3"}
 
 
 def explain_failure(error: BaseException, table: str | None) -> str:

@@ -38,7 +38,7 @@ from receipt_dynamo.data.failures import (
     may_be_applied,
     summarize_failure,
 )
-from receipt_dynamo.data.table.shards import ShardAnnouncer
+from receipt_dynamo.data.table.shards import ShardAnnouncementError, ShardAnnouncer
 from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.entities.wire_form import read_shard
 from receipt_dynamo.errors import ReceiptDynamoError
@@ -172,9 +172,8 @@ class ConnectionWriter:
 
     def write(self, records: Sequence[PendingRecord]) -> set[Key]:
         """Write a batch; return the keys of those that were not written."""
-        # First: a record in a shard that no reader knows of would be missing from every sum.
         try:
-            self._shards.announce(read_shard(record.body) for record in records)
+            self._announce(records)
             size = sum(record.size for record in records)
             with within(allow_seconds(size, self._connection.read_timeout)):
                 return write_prepared_batch(
@@ -188,6 +187,18 @@ class ConnectionWriter:
             if explained is error:
                 raise
             raise explained from error
+
+    def _announce(self, records: Sequence[PendingRecord]) -> None:
+        """Write the number of shards first: no sum would have a record whose shard is unknown."""
+        try:
+            self._shards.announce(read_shard(record.body) for record in records)
+        except Exception as error:
+            if classify_failure(error) is not FailureKind.REFUSED:
+                raise
+            # It is about the item with the number, and not about one of the records.
+            raise ShardAnnouncementError(
+                f"the number of shards cannot be written: {summarize_failure(error)}"
+            ) from error
 
     def renew(self) -> None:
         """Look for credentials again before the next write."""
