@@ -170,9 +170,21 @@ def _match_host(host: str) -> re.Match[str] | None:
     return _form_of_hosts().fullmatch(host)
 
 
+_NEWER_SUFFIXES: Final = {
+    "amazonaws.eu",
+    "api.amazonwebservices.eu",
+    "api.aws.hci.ic.gov",
+    "api.aws.ic.gov",
+    "api.aws.scloud",
+    "api.cloud-aws.adc-e.uk",
+    "csp.hci.ic.gov",
+}
+"""Of partitions that botocore's data had no names for in 1.34; source: those of 1.44."""
+
+
 @cache
 def _form_of_hosts() -> re.Pattern[str]:
-    """Return the form of the hosts of DynamoDB in every partition that botocore knows.
+    """Return the form of the hosts of DynamoDB in every partition that we or botocore know.
 
     Source: "Amazon DynamoDB endpoints and quotas" in the AWS General Reference, "Account-based
     endpoints" and "AWS PrivateLink for DynamoDB" in the DynamoDB Developer Guide.
@@ -180,13 +192,14 @@ def _form_of_hosts() -> re.Pattern[str]:
     # Imported late, as boto3.
     from botocore.loaders import create_loader
 
-    suffixes = "|".join(
-        re.escape(outputs[name])
+    known = {
+        outputs[name]
         for partition in create_loader().load_data("partitions")["partitions"]
         for outputs in (partition["outputs"],)
         for name in ("dnsSuffix", "dualStackDnsSuffix")
         if name in outputs
-    )
+    }
+    suffixes = "|".join(map(re.escape, sorted(known | _NEWER_SUFFIXES)))
     return re.compile(
         r"(?:\d{12}\.ddb|(?:vpce-[a-z0-9-]+\.)?dynamodb)(?:-fips)?"
         rf"\.(?P<region>[a-z0-9-]+)\.(?:vpce\.)?(?:{suffixes})"

@@ -57,7 +57,7 @@ COMMON_CODES = {
 
 
 # What the oldest supported botocore does not have yet, as errors or in its model.
-NEW_NAMES = {"LoginError", "ReplicatedWriteConflictException"}
+NEW_NAMES = {"LoginError", "ReplicatedWriteConflictException", "UnknownTokenProviderError"}
 
 OTHER_NAMES = {
     error.__name__
