@@ -81,6 +81,7 @@ class Adoption:
         self._own: Evidence | None = None
         self._next_look = -math.inf
         self._said: set[Path] = set()
+        self._unread: set[Path] = set()
         self._read: dict[tuple[Path, int], bool] = {}
 
     def reset_after_fork(self) -> None:
@@ -124,7 +125,10 @@ class Adoption:
             # Then all that is left is the name that it was given.
             return path.name.startswith(f"{self._target.digest}-")
         except (JournalError, OSError, sqlite3.Error) as error:
-            self._say(path, f"{type(error).__name__}: {error}")
+            # Its process may be deleting it just now: logged when it stays so.
+            if path in self._unread:
+                self._say(path, f"{type(error).__name__}: {error}")
+            self._unread.add(path)
             return None
         return noted.may_be(Evidence(self._target.table_name, self._target.region, ""))
 
