@@ -100,8 +100,7 @@ def open_connection(chosen: argparse.Namespace, *, is_impatient: bool = False) -
     try:
         connection.client()
     except Exception as error:
-        # A malformed endpoint is a plain ValueError.
-        if not is_from_boto3(error) and not isinstance(error, ValueError):
+        if not is_from_boto3(error):
             raise
         raise CommandError(explain_failure(error, table)) from None
     return connection

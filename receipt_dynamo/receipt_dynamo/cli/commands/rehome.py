@@ -118,8 +118,7 @@ def _prove(target: Target) -> tuple[JournalTarget, str]:
     try:
         table = connection.client().describe_table(TableName=target.table_name)["Table"]
     except Exception as error:
-        # A malformed endpoint is a plain ValueError.
-        if not is_from_boto3(error) and not isinstance(error, ValueError):
+        if not is_from_boto3(error):
             raise
         raise CommandError(explain_failure(error, target.table_name)) from None
     for finding in check_keys(table):
