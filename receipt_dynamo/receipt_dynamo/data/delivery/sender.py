@@ -38,7 +38,7 @@ from receipt_dynamo.data.failures import (
     may_be_applied,
     summarize_failure,
 )
-from receipt_dynamo.data.table.shards import ShardAnnouncementError, ShardAnnouncer
+from receipt_dynamo.data.table.shards import ShardAnnouncer, explain_announcement
 from receipt_dynamo.entities.item_key import Key
 from receipt_dynamo.entities.wire_form import read_shard
 from receipt_dynamo.errors import ReceiptDynamoError
@@ -196,9 +196,7 @@ class ConnectionWriter:
             if classify_failure(error) is not FailureKind.REFUSED:
                 raise
             # It is about the item with the number, and not about one of the records.
-            raise ShardAnnouncementError(
-                f"the number of shards cannot be written: {summarize_failure(error)}"
-            ) from error
+            raise explain_announcement(error) from error
 
     def renew(self) -> None:
         """Look for credentials again before the next write."""

@@ -100,13 +100,18 @@ def _raise_count(connection: Connection, count: int) -> None:
         return  # This number or a larger one is there: by another writer, or by this very request.
     except Exception as error:
         if classify_failure(error) is FailureKind.REJECTED:
-            raise ShardAnnouncementError(
-                f"the number of shards cannot be written: {summarize_failure(error)}"
-            ) from error
+            raise explain_announcement(error) from error
         raise
     # A truncated body is parsed as {}.
     if reply.get("Attributes", {}).get(_COUNT) != number:
         raise UnreadableReplyError("the reply does not prove that the number of shards is written")
+
+
+def explain_announcement(error: Exception) -> ShardAnnouncementError:
+    """Return the error of an announcement that DynamoDB did not take."""
+    return ShardAnnouncementError(
+        f"the number of shards cannot be written: {summarize_failure(error)}"
+    )
 
 
 def read_shard_count(connection: Connection, tally: ReadTally) -> int:
